@@ -1,0 +1,123 @@
+"""The life of a session between ingress and the workers it claims: requests, answers, beats. msgpack maps, as facts are."""
+
+from typing import Any, Literal
+
+import msgspec
+
+VERSION = 1
+
+Refusal = Literal["full", "draining", "provider_missing", "version", "unknown_agent", "no_worker", "failed"]
+
+
+class ClaimStage(msgspec.Struct, frozen=True):
+    """ingress -> queue group of a stage: will you own this session? `provider` is empty for egress."""
+
+    session: str
+    epoch: int
+    agent: str
+    coordinator: str
+    transport: str
+    provider: str = ""
+    version: int = VERSION
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """A worker's answer. refused is None when it took the session and has already subscribed."""
+
+    worker: str
+    refused: Refusal | None = None
+    detail: str = ""
+
+
+class ClaimLine(msgspec.Struct, frozen=True):
+    """A local caller -> queue group `ingress`: where can I call this agent?"""
+
+    agent: str
+    version: int = VERSION
+
+
+class Line(msgspec.Struct, frozen=True):
+    """Where to connect, and the session that this will be."""
+
+    session: str = ""
+    url: str = ""
+    refused: Refusal | None = None
+    detail: str = ""
+
+
+class Start(msgspec.Struct, frozen=True):
+    """ingress -> the claimed worker, which answers `Started` once its provider is ready. No key material in it.
+
+    config: the agent document. snapshot: msgpack of calls.state.CallState. after: stage -> (epoch, seq) already in it.
+    replay_from: for stt, the sample of the caller's line that the media which follows begins with.
+    """
+
+    session: str
+    epoch: int
+    config: dict[str, Any]
+    snapshot: bytes = b""
+    after: dict[str, tuple[int, int]] = {}
+    replay_from: int = 0
+
+
+class Started(msgspec.Struct, frozen=True):
+    """The worker is ready for media and facts, or says why not."""
+
+    worker: str
+    failed: str = ""
+
+
+class Close(msgspec.Struct, frozen=True):
+    """ingress -> worker: flush within 2 s, answer `Closed`, forget the session."""
+
+    session: str
+    reason: str
+
+
+class Closed(msgspec.Struct, frozen=True):
+    """The worker has flushed."""
+
+    worker: str
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """worker -> ingress: media or control came for a session that I do not own."""
+
+    worker: str
+    session: str
+
+
+class Beat(msgspec.Struct, frozen=True):
+    """A worker's sign of life to one coordinator: every session it holds for it.
+
+    positions: session -> ms of the current turn heard (egress only).
+    """
+
+    worker: str
+    stage: str
+    sessions: list[str]
+    draining: bool = False
+    positions: dict[str, int] = {}
+
+
+class WorkerSession(msgspec.Struct, frozen=True):
+    """One session as its worker sees it. `owners` is filled by ingress only: stage -> worker id."""
+
+    session: str
+    agent: str
+    epoch: int
+    age_s: float
+    owners: dict[str, str] = {}
+
+
+class WorkerStatus(msgspec.Struct, frozen=True):
+    """What a worker answers about itself. counters: what it dropped or refused since it started, by reason."""
+
+    id: str
+    stage: str
+    pid: int
+    host: str
+    capacity: int
+    state: Literal["ready", "full", "draining"]
+    sessions: list[WorkerSession]
+    counters: dict[str, int] = {}

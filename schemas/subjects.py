@@ -1,0 +1,138 @@
+"""The only place a subject is spelled.
+
+Every id is one token, checked here before it reaches NATS: nats-py lets `*`, `>` and `..` through on publish, and
+a session id made of them would be heard by every other session.
+"""
+
+import re
+import secrets
+from typing import NamedTuple
+
+ROOT = "va1"  # the version of everything said on the bus; a new number is a new protocol
+
+INGRESS, STT, LLM, TTS, EGRESS = "ingress", "stt", "llm", "tts", "egress"
+STAGES = (INGRESS, STT, LLM, TTS, EGRESS)
+CLAIMED = (STT, LLM, TTS, EGRESS)  # what ingress claims for a session, in this order
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+
+
+class BadId(ValueError):
+    """An id that must not become part of a subject."""
+
+
+def check_id(value: object, what: str = "id") -> str:
+    """`value` itself if it is 1 to 64 of `A-Z a-z 0-9 _ -`; raises BadId otherwise."""
+    if not isinstance(value, str) or not _ID.match(value):
+        shown = repr(value)[:80]
+        raise BadId(f"{what} {shown} is not allowed: use 1 to 64 of the characters A-Z a-z 0-9 _ -")
+    return value
+
+
+def new_id() -> str:
+    """A random 128-bit id of 32 hexadecimal characters."""
+    return f"{secrets.randbits(128):032x}"
+
+
+def media(worker: str, session: str) -> str:
+    """Audio for one session, addressed to the worker that owns it."""
+    return f"{ROOT}.media.{check_id(worker, 'worker')}.{check_id(session, 'session')}"
+
+
+def media_to(worker: str) -> str:
+    """All audio for one worker: its single media subscription."""
+    return f"{ROOT}.media.{check_id(worker, 'worker')}.*"
+
+
+def event(agent: str, session: str, tag: str) -> str:
+    """Where a fact is said; `tag` is `<stage>.<fact>`."""
+    return f"{ROOT}.event.{check_id(agent, 'agent')}.{check_id(session, 'session')}.{_tag(tag)}"
+
+
+def live(agent: str, session: str, tag: str) -> str:
+    """Where something is said that is never journaled and may be lost."""
+    return f"{ROOT}.live.{check_id(agent, 'agent')}.{check_id(session, 'session')}.{_tag(tag)}"
+
+
+def events(agent: str | None = None, session: str | None = None, stage: str | None = None) -> str:
+    """A filter over facts: of one agent, one session, one stage, or of all."""
+    return _filter("event", agent, session, stage)
+
+
+def lives(agent: str | None = None, session: str | None = None, stage: str | None = None) -> str:
+    """The same filter over the live plane."""
+    return _filter("live", agent, session, stage)
+
+
+def control(session: str, stage: str, verb: str) -> str:
+    """The life of a session: `start` and `close` to the stage that owns it, `unknown` back to ingress."""
+    return f"{ROOT}.control.{check_id(session, 'session')}.{check_id(stage, 'stage')}.{check_id(verb, 'verb')}"
+
+
+def controls(session: str, stage: str) -> str:
+    """All control messages of one session for one stage."""
+    return f"{ROOT}.control.{check_id(session, 'session')}.{check_id(stage, 'stage')}.*"
+
+
+def claim(stage: str) -> str:
+    """Requests for a worker of `stage`; the queue group has the same name as the stage."""
+    return f"{ROOT}.claim.{check_id(stage, 'stage')}"
+
+
+def beat(coordinator: str, worker: str) -> str:
+    """A worker's sign of life to one coordinator."""
+    return f"{ROOT}.beat.{check_id(coordinator, 'coordinator')}.{check_id(worker, 'worker')}"
+
+
+def beats_to(coordinator: str) -> str:
+    """All signs of life for one coordinator."""
+    return f"{ROOT}.beat.{check_id(coordinator, 'coordinator')}.*"
+
+
+def worker(worker: str) -> str:
+    """Where one worker answers about itself."""
+    return f"{ROOT}.worker.{check_id(worker, 'worker')}"
+
+
+def config(verb: str) -> str:
+    """Requests to the config service: `get`, `list`, `set`."""
+    return f"{ROOT}.config.{check_id(verb, 'verb')}"
+
+
+class Said(NamedTuple):
+    """What a subject of the event or live plane says about its message."""
+
+    plane: str
+    agent: str
+    session: str
+    tag: str
+
+
+def parse(subject: str) -> Said | None:
+    """The parts of an event or live subject, None for any other."""
+    parts = subject.split(".")
+    if len(parts) != 6 or parts[0] != ROOT or parts[1] not in ("event", "live"):
+        return None
+    return Said(parts[1], parts[2], parts[3], f"{parts[4]}.{parts[5]}")
+
+
+def last_token(subject: str) -> str:
+    """The last part: the session of a media subject, the worker of a beat, the verb of a control message."""
+    return subject.rpartition(".")[2]
+
+
+def _tag(tag: str) -> str:
+    stage, _, fact = tag.partition(".")
+    return f"{check_id(stage, 'stage')}.{check_id(fact, 'fact')}"
+
+
+def _filter(plane: str, agent: str | None, session: str | None, stage: str | None) -> str:
+    parts = [
+        ROOT,
+        plane,
+        check_id(agent, "agent") if agent else "*",
+        check_id(session, "session") if session else "*",
+        check_id(stage, "stage") if stage else "*",
+        "*",
+    ]
+    return ".".join(parts)
