@@ -134,7 +134,7 @@ class TranscriptInterim(Fact, tag="stt.transcript_interim"):
 # --- llm: the conversation ----------------------------------------------------------------------------------------
 
 
-class Decision(Fact):
+class Decision(Fact, kw_only=True):
     """What every fact of the llm stage carries: what caused it, and the machine's clock (ms) when it decided."""
 
     cause: Cause | None = None
