@@ -1,0 +1,79 @@
+"""What is stale: the one place where an old owner, a cancelled turn or a repeated message is dropped.
+
+Every message carries the epoch at which its speaker was claimed. A receiver keeps a floor per speaking stage, raised by
+`ingress.owner_changed`, and a ceiling of repeats per speaker. Agent audio and sentences of a turn that was cancelled are
+stale too; reports never are, because history needs them.
+"""
+
+from schemas import events
+from schemas.events import Fact
+from schemas.media import Frame
+
+DEAD_EPOCH = "dead_epoch"
+REPEATED = "repeated"
+STALE_TURN = "stale_turn"
+
+_STALE_BY_TURN = (events.SentenceReady,)
+
+
+class Gate:
+    """The floors of one receiver of one session."""
+
+    def __init__(self) -> None:
+        self._floors: dict[str, int] = {}
+        self._seen: dict[tuple[str, str], tuple[int, int]] = {}
+        self._turn = 0  # every turn below is cancelled
+        self.gaps = 0  # messages that never came: seq jumped
+
+    def raise_floor(self, stage: str, epoch: int) -> None:
+        """From now on only what `stage` says at `epoch` or later is heard."""
+        self._floors[stage] = max(epoch, self._floors.get(stage, 0))
+
+    def cancel_below(self, turn: int) -> None:
+        """Sentences and audio of turns below `turn` are stale."""
+        self._turn = max(turn, self._turn)
+
+    def start_after(self, after: dict[str, tuple[int, int]]) -> None:
+        """Facts up to (epoch, seq) of each stage are known already: they are in the snapshot."""
+        for stage, seen in after.items():
+            self._seen[stage, "fact"] = max(seen, self._seen.get((stage, "fact"), (0, -1)))
+
+    def fact(self, fact: Fact) -> str | None:
+        """None if it may be heard, else why not. What it says of floors and turns takes effect here."""
+        stage = events.stage(fact)
+        plane = "live" if isinstance(fact, events.LIVE) else "fact"
+        refused = self._speaker(stage, plane, fact.epoch, fact.seq)
+        if refused:
+            return refused
+        if isinstance(fact, _STALE_BY_TURN) and fact.turn < self._turn:
+            return STALE_TURN
+        if isinstance(fact, events.OwnerChanged):
+            self.raise_floor(fact.stage, fact.owner_epoch)
+        elif isinstance(fact, events.SessionOpened):
+            for owned, owner in fact.owners.items():
+                self.raise_floor(owned, owner.epoch)
+        elif isinstance(fact, events.TurnStarted):
+            self.cancel_below(fact.turn)
+        elif isinstance(fact, events.TurnCancelled):
+            self.cancel_below(fact.turn + 1)
+        return None
+
+    def frame(self, stage: str, frame: Frame) -> str | None:
+        """None if the frame of `stage` may be heard, else why not."""
+        refused = self._speaker(stage, "media", frame.epoch, frame.seq)
+        if refused:
+            return refused
+        return STALE_TURN if 0 < frame.turn < self._turn else None
+
+    def _speaker(self, stage: str, plane: str, epoch: int, seq: int) -> str | None:
+        if epoch < self._floors.get(stage, 0):
+            return DEAD_EPOCH
+        last_epoch, last_seq = self._seen.get((stage, plane), (0, -1))
+        if epoch < last_epoch:
+            return DEAD_EPOCH
+        if epoch == last_epoch and seq <= last_seq:
+            return REPEATED
+        if epoch == last_epoch and seq > last_seq + 1:
+            self.gaps += seq - last_seq - 1
+        self._seen[stage, plane] = (epoch, seq)
+        return None

@@ -1,0 +1,1 @@
+"""Paces audio to the caller, holds it, reports what was heard."""

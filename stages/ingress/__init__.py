@@ -1,0 +1,1 @@
+"""The door and the coordinator: opens sessions, claims workers, keeps the ring."""

@@ -1,0 +1,1 @@
+"""The conversation: turn taking, prompt, facts, sentences."""

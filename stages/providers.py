@@ -1,0 +1,185 @@
+"""Providers by name: what a stage asks of a vendor, how one is loaded, and how one fails.
+
+A provider is one file, `stages/<stage>/providers/<name>.py`. It offers `open_provider(context)`, an async context manager
+for what all sessions of a worker share (models, warm connections), which yields an object with
+
+- `capacity`: how many sessions it can carry at once, None for no limit of its own;
+- `open(options)` (stt: `open(options, hear)`): an async context manager for one session.
+
+Importing the file must not import its SDK's rivals: an extra that is not installed is told as ProviderMissing.
+"""
+
+import asyncio
+import importlib
+import pkgutil
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from schemas.agent import AgentFact
+from schemas.events import Fact
+
+O = TypeVar("O", bound=BaseModel)
+Kind = Literal["auth", "quota", "timeout", "connection", "bad_request", "server", "options"]
+
+
+class ProviderError(Exception):
+    """The provider let us down; anything else that a provider raises is our bug. No secrets and no speech in the text."""
+
+    def __init__(self, kind: Kind, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.retryable = retryable
+
+
+class ProviderMissing(Exception):
+    """This worker cannot offer that provider: no such name, or its extra is not installed. The message names what to do."""
+
+
+@dataclass(frozen=True)
+class ProviderContext:
+    """What a provider may know of the process it runs in. keys: environment variables that hold keys and base URLs."""
+
+    keys: Mapping[str, SecretStr] = field(default_factory=dict)
+    weights: Path = Path("weights")
+
+    def key(self, variable: str) -> str:
+        """The secret in `variable`; raises ProviderMissing that names it."""
+        secret = self.keys.get(variable)
+        if secret is None or not secret.get_secret_value():
+            raise ProviderMissing(f"{variable} is not set: export {variable}=... before starting the worker")
+        return secret.get_secret_value()
+
+
+# --- one Protocol per kind ------------------------------------------------------------------------------------------
+
+
+class Recognizer(Protocol):
+    """Hears one caller. It says facts of the stt stage through the `hear` it was opened with, on the event loop.
+
+    Those facts are SpeechStarted, SpeechEnded, TranscriptInterim and TranscriptFinal, with `utterance` counted from 0:
+    for every utterance one SpeechStarted, one SpeechEnded and then exactly one TranscriptFinal, whose text may be empty.
+    """
+
+    def feed(self, pcm: bytes, at: int) -> None:
+        """PCM16 mono at 16 kHz, usually 20 ms; `at` is the sample of its first. A plain call: it must not block."""
+
+    async def finish(self) -> None:
+        """The caller is gone: say what is still open, within 1 s."""
+
+
+Hear = Callable[[Fact], None]
+
+
+class RecognizerProvider(Protocol):
+    capacity: int | None
+
+    def open(self, options: dict[str, Any], hear: Hear) -> AbstractAsyncContextManager[Recognizer]: ...
+
+
+@dataclass(frozen=True)
+class Message:
+    """One entry of the conversation as the caller heard it. role: `user` or `assistant`."""
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True)
+class ReplyRequest:
+    """What a language model is asked. facts: those chosen for this utterance, best first, with their scores 0 to 1."""
+
+    session: str
+    prompt: str
+    utterance: str
+    history: tuple[Message, ...] = ()
+    facts: tuple[tuple[float, AgentFact], ...] = ()
+
+
+class LanguageModel(Protocol):
+    def reply(self, request: ReplyRequest) -> AsyncIterator[str]:
+        """Pieces of the reply as they come. Closing the iterator (`aclose`) or cancelling stops the model at once."""
+
+
+class LanguageModelProvider(Protocol):
+    capacity: int | None
+
+    def open(self, options: dict[str, Any]) -> AbstractAsyncContextManager[LanguageModel]: ...
+
+
+class Synthesizer(Protocol):
+    def synthesize(self, text: str) -> AsyncIterator[bytes]:
+        """PCM16 mono at 24 kHz (schemas.audio.AGENT_HZ), whole samples, pieces of any length. Closing it stops it at once."""
+
+
+class SynthesizerProvider(Protocol):
+    capacity: int | None
+
+    def open(self, options: dict[str, Any]) -> AbstractAsyncContextManager[Synthesizer]: ...
+
+
+# --- loading --------------------------------------------------------------------------------------------------------
+
+
+def parse_options(model: type[O], options: dict[str, Any]) -> O:
+    """`options` checked by the provider's own model; raises ProviderError that names the field."""
+    try:
+        return model.model_validate(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "options"
+        raise ProviderError("options", f"option {where}: {first['msg']}") from None
+
+
+def names(stage: str) -> list[str]:
+    """The providers of a stage: what its folder holds."""
+    package = importlib.import_module(f"stages.{stage}.providers")
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+
+
+class Providers:
+    """The providers of one worker: each opened once, when first needed, and closed with the worker."""
+
+    def __init__(self, stage: str, context: ProviderContext) -> None:
+        self._stage = stage
+        self._context = context
+        self._open: dict[str, Any] = {}
+        self._opening = asyncio.Lock()
+        self._exits = AsyncExitStack()
+
+    async def __aenter__(self) -> "Providers":
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._exits.aclose()
+
+    async def get(self, name: str) -> Any:
+        """The opened provider; raises ProviderMissing or ProviderError."""
+        async with self._opening:
+            if name not in self._open:
+                module = await asyncio.to_thread(self._import, name)  # SDKs take up to a second to import
+                self._open[name] = await self._exits.enter_async_context(module.open_provider(self._context))
+            return self._open[name]
+
+    def opened(self, name: str) -> Any | None:
+        """The provider if it is open already."""
+        return self._open.get(name)
+
+    def check(self, name: str) -> None:
+        """Raises ProviderMissing unless this stage has a provider of that name; imports nothing."""
+        if name not in names(self._stage):
+            known = ", ".join(names(self._stage))
+            raise ProviderMissing(f"{self._stage} has no provider {name!r}: it has {known}")
+
+    def _import(self, name: str) -> Any:
+        self.check(name)
+        try:
+            return importlib.import_module(f"stages.{self._stage}.providers.{name}")
+        except ImportError as error:
+            raise ProviderMissing(
+                f"{self._stage} provider {name!r} needs {error.name}: pip install -e '.[{name}]'"
+            ) from error

@@ -1,0 +1,1 @@
+"""Caller audio -> speech and transcript facts."""
