@@ -45,7 +45,7 @@ class Gate:
         refused = self._speaker(stage, plane, fact.epoch, fact.seq)
         if refused:
             return refused
-        if isinstance(fact, _STALE_BY_TURN) and fact.turn < self._turn:
+        if self.stale(fact):
             return STALE_TURN
         if isinstance(fact, events.OwnerChanged):
             self.raise_floor(fact.stage, fact.owner_epoch)
@@ -57,6 +57,10 @@ class Gate:
         elif isinstance(fact, events.TurnCancelled):
             self.cancel_below(fact.turn + 1)
         return None
+
+    def stale(self, fact: Fact) -> bool:
+        """Whether it belongs to a turn that was cancelled since."""
+        return isinstance(fact, _STALE_BY_TURN) and fact.turn < self._turn
 
     def frame(self, stage: str, frame: Frame) -> str | None:
         """None if the frame of `stage` may be heard, else why not."""

@@ -33,6 +33,7 @@ class ClaimLine(msgspec.Struct, frozen=True):
     """A local caller -> queue group `ingress`: where can I call this agent?"""
 
     agent: str
+    transport: Literal["websocket", "null"] = "websocket"
     version: int = VERSION
 
 

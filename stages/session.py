@@ -78,7 +78,7 @@ class Session:
         self._inbox: deque[Fact] = deque()
         self._wake = asyncio.Event()
         self._early: deque[Frame] = deque(maxlen=MAX_EARLY_FRAMES)
-        self._work: asyncio.Queue[Coroutine[Any, Any, None]] = asyncio.Queue()
+        self._work: asyncio.Queue[tuple[Callable[[Any], Any], Fact]] = asyncio.Queue()
         self._stage: Any = None
         self._handlers: dict[type[Fact], Callable[[Any], Any]] = {}
         self._tasks: asyncio.TaskGroup | None = None
@@ -237,9 +237,10 @@ class Session:
                 handler = self._handlers.get(type(fact))
                 if handler is None:
                     continue
-                work = handler(fact)
-                if work is not None:
-                    self._work.put_nowait(work)
+                if inspect.iscoroutinefunction(handler):
+                    self._work.put_nowait((handler, fact))
+                elif not self.gate.stale(fact):
+                    handler(fact)
             if self._closing:
                 return
             self._wake.clear()
@@ -247,4 +248,6 @@ class Session:
 
     async def _labour(self) -> None:
         while True:
-            await (await self._work.get())
+            handler, fact = await self._work.get()
+            if not self.gate.stale(fact):  # it may have been cancelled while it waited
+                await handler(fact)
