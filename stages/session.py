@@ -70,6 +70,7 @@ class Session:
         self.agent = AgentDocument(id=agent)  # replaced by the real one at `start`
         self.owners: dict[str, events.Owner] = {}
         self.coordinator = ""
+        self.transport = ""  # how the caller is reached, from the claim
         self.gate = Gate()
         self.counters: dict[str, int] = {}
         self.opened_at = time.monotonic()
