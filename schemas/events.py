@@ -53,7 +53,7 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
 # --- ingress: the life of the call -------------------------------------------------------------------------------
 
 
-class SessionOpened(Fact, tag="ingress.session_opened"):
+class SessionOpened(Fact, tag="ingress.session_opened", frozen=True):
     """Every stage is claimed and has started; the greeting waits for this.
 
     owners: stage -> who owns it. coordinator: the ingress worker. transport: `websocket`, `null`, ...
@@ -69,7 +69,7 @@ class SessionOpened(Fact, tag="ingress.session_opened"):
     version: int = 1
 
 
-class OwnerChanged(Fact, tag="ingress.owner_changed"):
+class OwnerChanged(Fact, tag="ingress.owner_changed", frozen=True):
     """`stage` of this session is owned by `worker` from `owner_epoch` on; what older epochs of it say is dead."""
 
     stage: str
@@ -77,7 +77,7 @@ class OwnerChanged(Fact, tag="ingress.owner_changed"):
     owner_epoch: int
 
 
-class SessionClosed(Fact, tag="ingress.session_closed"):
+class SessionClosed(Fact, tag="ingress.session_closed", frozen=True):
     """The last fact of a call. reason: `hangup`, `shutdown`, `no_worker`, `<stage>_lost`, `overloaded`, `failed`, ..."""
 
     reason: str
@@ -87,14 +87,14 @@ class SessionClosed(Fact, tag="ingress.session_closed"):
 # --- stt: what the caller says ------------------------------------------------------------------------------------
 
 
-class SpeechStarted(Fact, tag="stt.speech_started"):
+class SpeechStarted(Fact, tag="stt.speech_started", frozen=True):
     """The caller began to speak. at: sample of the onset."""
 
     utterance: int
     at: int
 
 
-class SpeechEnded(Fact, tag="stt.speech_ended"):
+class SpeechEnded(Fact, tag="stt.speech_ended", frozen=True):
     """The caller fell silent.
 
     at: sample where speech ended. silence_ms: how long it had been silent when this was said.
@@ -107,7 +107,7 @@ class SpeechEnded(Fact, tag="stt.speech_ended"):
     final_within_ms: int = 400
 
 
-class TranscriptFinal(Fact, tag="stt.transcript_final"):
+class TranscriptFinal(Fact, tag="stt.transcript_final", frozen=True):
     """What the recogniser will not take back. Said once for each stretch of audio; `text` may be empty (no words).
 
     start, until: samples of the caller's line; `until` is the watermark that a new owner resumes from.
@@ -122,7 +122,7 @@ class TranscriptFinal(Fact, tag="stt.transcript_final"):
     ends_turn: bool | None = None
 
 
-class TranscriptInterim(Fact, tag="stt.transcript_interim"):
+class TranscriptInterim(Fact, tag="stt.transcript_interim", frozen=True):
     """Live plane: what the recogniser hears so far in an open utterance."""
 
     utterance: int
@@ -134,14 +134,14 @@ class TranscriptInterim(Fact, tag="stt.transcript_interim"):
 # --- llm: the conversation ----------------------------------------------------------------------------------------
 
 
-class Decision(Fact, kw_only=True):
+class Decision(Fact, frozen=True, kw_only=True):
     """What every fact of the llm stage carries: what caused it, and the machine's clock (ms) when it decided."""
 
     cause: Cause | None = None
     now_ms: int = 0
 
 
-class TurnStarted(Decision, tag="llm.turn_started"):
+class TurnStarted(Decision, tag="llm.turn_started", frozen=True):
     """The agent takes the floor: every turn below `turn` is cancelled, and holds for utterances <= `answers` lift.
 
     answers: the last utterance it answers, -1 for the greeting. text: what the caller said.
@@ -151,7 +151,7 @@ class TurnStarted(Decision, tag="llm.turn_started"):
     text: str = ""
 
 
-class SentenceReady(Decision, tag="llm.sentence_ready"):
+class SentenceReady(Decision, tag="llm.sentence_ready", frozen=True):
     """A segment of the reply, ready to be spoken. `last`: the reply has no more; then `text` may be empty.
 
     first_token_ms: from turn_started to the model's first token; said with segment 0 only.
@@ -163,19 +163,19 @@ class SentenceReady(Decision, tag="llm.sentence_ready"):
     first_token_ms: int | None = None
 
 
-class ReplyResumed(Decision, tag="llm.reply_resumed"):
+class ReplyResumed(Decision, tag="llm.reply_resumed", frozen=True):
     """What the caller did was no turn: holds for utterances <= `utterance` lift and the reply goes on."""
 
     utterance: int
 
 
-class TurnCancelled(Decision, tag="llm.turn_cancelled"):
+class TurnCancelled(Decision, tag="llm.turn_cancelled", frozen=True):
     """The caller took the floor: no more of `turn` may be heard. Saying it twice is harmless."""
 
     reason: str = "interrupted"
 
 
-class TurnEnded(Decision, tag="llm.turn_ended"):
+class TurnEnded(Decision, tag="llm.turn_ended", frozen=True):
     """The turn is history. heard: the text that reached the caller's ear, which is all that history keeps."""
 
     heard: str
@@ -185,7 +185,7 @@ class TurnEnded(Decision, tag="llm.turn_ended"):
 # --- tts: the voice -----------------------------------------------------------------------------------------------
 
 
-class SegmentSynthesized(Fact, tag="tts.segment_synthesized"):
+class SegmentSynthesized(Fact, tag="tts.segment_synthesized", frozen=True):
     """All audio of a segment has been sent. first_audio_ms: from hearing the sentence to its first chunk."""
 
     segment: int
@@ -197,11 +197,11 @@ class SegmentSynthesized(Fact, tag="tts.segment_synthesized"):
 # --- egress: what the caller hears --------------------------------------------------------------------------------
 
 
-class PlaybackStarted(Fact, tag="egress.playback_started"):
+class PlaybackStarted(Fact, tag="egress.playback_started", frozen=True):
     """The first sample of the turn went out to the caller."""
 
 
-class Paused(Fact, tag="egress.paused"):
+class Paused(Fact, tag="egress.paused", frozen=True):
     """The agent fell silent at once because utterance `utterance` began; the position is final.
 
     segment: the one that was playing. heard_ms: of the whole turn, what the caller has heard.
@@ -213,7 +213,7 @@ class Paused(Fact, tag="egress.paused"):
     utterance: int
 
 
-class Resumed(Fact, tag="egress.resumed"):
+class Resumed(Fact, tag="egress.resumed", frozen=True):
     """The hold was lifted and what was kept goes on from heard_ms. reason: `decided`, or `timeout` (no decision came)."""
 
     heard_ms: int
@@ -221,7 +221,7 @@ class Resumed(Fact, tag="egress.resumed"):
     reason: str = "decided"
 
 
-class PlaybackEnded(Fact, tag="egress.playback_ended"):
+class PlaybackEnded(Fact, tag="egress.playback_ended", frozen=True):
     """The caller has heard the last of the turn, or all that it will hear of a cancelled one."""
 
     heard_ms: int
@@ -231,7 +231,7 @@ class PlaybackEnded(Fact, tag="egress.playback_ended"):
 # --- any stage: what went wrong -----------------------------------------------------------------------------------
 
 
-class ProviderFailed(Fact):
+class ProviderFailed(Fact, frozen=True):
     """A provider let the stage down. kind: see ProviderError. message: what happened, without secrets or speech."""
 
     provider: str
@@ -240,38 +240,38 @@ class ProviderFailed(Fact):
     retryable: bool = False
 
 
-class SttProviderFailed(ProviderFailed, tag="stt.provider_failed"):
+class SttProviderFailed(ProviderFailed, tag="stt.provider_failed", frozen=True):
     """The recogniser failed."""
 
 
-class LlmProviderFailed(ProviderFailed, tag="llm.provider_failed"):
+class LlmProviderFailed(ProviderFailed, tag="llm.provider_failed", frozen=True):
     """The language model failed."""
 
 
-class TtsProviderFailed(ProviderFailed, tag="tts.provider_failed"):
+class TtsProviderFailed(ProviderFailed, tag="tts.provider_failed", frozen=True):
     """The synthesizer failed."""
 
 
-class Broken(Fact):
+class Broken(Fact, frozen=True):
     """The session cannot go on in this stage; ingress closes it. reason: `overloaded` (a queue of facts was full), `failed`."""
 
     reason: str
     detail: str = ""
 
 
-class SttBroken(Broken, tag="stt.broken"):
+class SttBroken(Broken, tag="stt.broken", frozen=True):
     """The stt stage gave the session up."""
 
 
-class LlmBroken(Broken, tag="llm.broken"):
+class LlmBroken(Broken, tag="llm.broken", frozen=True):
     """The llm stage gave the session up."""
 
 
-class TtsBroken(Broken, tag="tts.broken"):
+class TtsBroken(Broken, tag="tts.broken", frozen=True):
     """The tts stage gave the session up."""
 
 
-class EgressBroken(Broken, tag="egress.broken"):
+class EgressBroken(Broken, tag="egress.broken", frozen=True):
     """The egress stage gave the session up."""
 
 
@@ -312,7 +312,7 @@ class BadFact(ValueError):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(AnyFact)
+_decoder: msgspec.msgpack.Decoder[Fact] = msgspec.msgpack.Decoder(AnyFact)
 
 
 def tag(fact: Fact | type[Fact]) -> str:

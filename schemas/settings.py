@@ -1,0 +1,46 @@
+"""What a process is told at its start. Parsed from a mapping: only `cli` reads the environment."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+DEFAULT_NATS_URL = "nats://127.0.0.1:4222"
+
+
+class BusSettings(BaseModel):
+    """Where NATS is and how to be let in.
+
+    url: one or more servers, separated by commas; `tls://` or a tls_ca asks for TLS.
+    credentials: a .creds file (JWT). nkey: a file with the seed. user, password: in place of those.
+    tls_ca, tls_cert, tls_key: PEM files; cert and key together for mutual TLS.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str = DEFAULT_NATS_URL
+    credentials: Path | None = None
+    nkey: Path | None = None
+    user: str | None = None
+    password: SecretStr | None = None
+    tls_ca: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str], url: str | None = None) -> "BusSettings":
+        """`ANTIPHON_NATS_URL`, `ANTIPHON_NATS_CREDENTIALS`, `ANTIPHON_NATS_TLS_CA`, ...; `url` wins over the variable."""
+        prefix = "ANTIPHON_NATS_"
+        told = {name: environment[prefix + name.upper()] for name in cls.model_fields if prefix + name.upper() in environment}
+        if url:
+            told["url"] = url
+        return cls.model_validate(told)
+
+
+def provider_keys(environment: Mapping[str, str]) -> dict[str, SecretStr]:
+    """The variables that providers may read: `*_API_KEY`, `*_BASE_URL` and the AWS ones."""
+    return {
+        name: SecretStr(value)
+        for name, value in environment.items()
+        if name.endswith(("_API_KEY", "_BASE_URL")) or name.startswith("AWS_")
+    }
