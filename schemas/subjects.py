@@ -130,9 +130,9 @@ def _filter(plane: str, agent: str | None, session: str | None, stage: str | Non
     parts = [
         ROOT,
         plane,
-        check_id(agent, "agent") if agent else "*",
-        check_id(session, "session") if session else "*",
-        check_id(stage, "stage") if stage else "*",
+        check_id(agent, "agent") if agent is not None else "*",
+        check_id(session, "session") if session is not None else "*",
+        check_id(stage, "stage") if stage is not None else "*",
         "*",
     ]
     return ".".join(parts)

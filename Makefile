@@ -1,0 +1,61 @@
+# Everything a newcomer types. Each verb sets itself up first; a second run starts at once.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+BIN := .venv/bin
+LOCK := requirements/lock.txt
+
+# pip's own bar is one a file; this is one line a package, and its errors still come through on stderr.
+NARROW := awk '/^ *(Downloading|Using cached) / && !/metadata/ {sub(/^.* cached |^ *Downloading /, ""); printf "  [%d/%d] %s\n", ++n, all, $$0; fflush()}'
+
+.PHONY: help demo test check fmt bench lock schemas
+
+help:
+	@echo 'make demo     a call from start to end: a caller, five stages, a recording and its picture'
+	@echo 'make test     the tests'
+	@echo 'make check    formatting, lint, types and the arrows between the packages'
+	@echo 'make fmt      put the code in shape'
+	@echo 'make bench    overhead of the pipeline per turn'
+	@echo 'make lock     resolve the dependencies of pyproject.toml anew'
+	@echo 'make schemas  write the JSON Schemas and the golden wire samples anew'
+
+demo: .venv/stamp
+	@$(BIN)/antiphon demo
+
+test: .venv/stamp
+	@$(BIN)/antiphon fetch
+	@$(BIN)/python -m pytest
+
+check: .venv/stamp
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+fmt: .venv/stamp
+	@$(BIN)/ruff check --fix --quiet
+	@$(BIN)/ruff format
+
+bench: .venv/stamp
+	@$(BIN)/python -m bench.pipeline
+
+lock: .venv/stamp
+	@CUSTOM_COMPILE_COMMAND='make lock' PIP_FIND_LINKS= $(BIN)/python -m piptools compile --quiet --upgrade \
+	    --generate-hashes --strip-extras --allow-unsafe \
+	    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
+	    --extra all --extra dev --output-file $(LOCK) pyproject.toml
+
+schemas: .venv/stamp
+	@$(BIN)/python -m schemas.generate
+	@$(BIN)/python -m tests.schemas.samples
+
+.venv/stamp: $(LOCK) pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Antiphon needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'
+	@echo 'Setting up .venv (a few minutes the first time)'
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes --no-deps -r $(LOCK) | $(NARROW) all=$$(grep -c == $(LOCK))
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

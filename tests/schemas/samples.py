@@ -1,0 +1,94 @@
+"""One sample of everything that is said on the bus, made from the types alone: a new event has a sample at once.
+
+tests/schemas/golden/<name>.json holds the value as JSON and the bytes as they travel. A changed file is a changed
+protocol and is reviewed as one. `make schemas` writes them anew.
+"""
+
+import inspect
+import json
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from schemas import control, events, generate, media
+
+FOLDER = Path(__file__).parent / "golden"
+
+FRAMES = {
+    "media.caller": media.Frame(pcm=b"\x01\x00\xff\x7f\x00\x80", epoch=1, seq=2, rate=16_000, at=3),
+    "media.agent": media.Frame(
+        pcm=b"\x34\x12",
+        epoch=0x01020304,
+        seq=0x05060708,
+        rate=24_000,
+        at=0x0102030405060708,
+        turn=0x090A0B0C,
+        segment=0x0D0E,
+        flags=media.Flag.FIRST_OF_SEGMENT | media.Flag.LAST_OF_SEGMENT,
+    ),
+    "media.end_of_turn": media.Frame(
+        pcm=b"", epoch=1, seq=9, rate=24_000, turn=2, segment=3, flags=media.Flag.LAST_OF_SEGMENT | media.Flag.LAST_OF_TURN
+    ),
+}
+
+SPOKEN = ("text", "heard", "message", "detail")  # free text: the sample holds a letter beyond ASCII
+
+CONTROLS: tuple[type[msgspec.Struct], ...] = tuple(
+    message
+    for _, message in inspect.getmembers(control, inspect.isclass)
+    if issubclass(message, msgspec.Struct) and message.__module__ == control.__name__
+)
+
+
+def sample(struct: type[msgspec.Struct]) -> Any:
+    """A value of `struct` with every field set, and no two integers of it alike."""
+    fields = msgspec.structs.fields(struct)
+    return struct(**{field.name: _value(field.type, field.name, place) for place, field in enumerate(fields, start=1)})
+
+
+def facts() -> dict[str, events.Fact]:
+    """Tag -> a sample of that fact."""
+    return {events.tag(fact): sample(fact) for fact in events.FACTS}
+
+
+def controls() -> dict[str, msgspec.Struct]:
+    """Name -> a sample of that control message."""
+    return {f"control.{message.__name__}": sample(message) for message in CONTROLS}
+
+
+def files() -> dict[str, str]:
+    """File name -> text, for everything that is said."""
+    said: dict[str, tuple[Any, bytes]] = {tag: (fact, events.encode(fact)) for tag, fact in facts().items()}
+    said |= {name: (message, msgspec.msgpack.encode(message)) for name, message in controls().items()}
+    said |= {name: (frame, media.encode(frame)) for name, frame in FRAMES.items()}
+    return {f"{name}.json": _text(value, data) for name, (value, data) in said.items()}
+
+
+def _value(kind: Any, name: str, place: int) -> Any:
+    origin, inside = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return _value(next(one for one in inside if one is not type(None)), name, place)
+    if origin is typing.Literal:
+        return inside[0]
+    if origin in (list, tuple):
+        many = [_value(one, name, place) for one in inside if one is not Ellipsis]
+        return origin(many)
+    if origin is dict:
+        return {_value(inside[0], f"{name}_key", place): _value(inside[1], name, place)}
+    if inspect.isclass(kind) and issubclass(kind, msgspec.Struct):
+        return sample(kind)
+    text = f"{name} é" if name in SPOKEN else name
+    plain = {bool: True, int: 1_000 + place, float: place + 0.5, str: text, bytes: bytes([place, 255])}
+    return f"{name}_any" if kind is Any else plain[kind]
+
+
+def _text(value: Any, data: bytes) -> str:
+    document = {"value": msgspec.to_builtins(value), "bytes": data.hex(" ", 1)}
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    generate.write(FOLDER, files())

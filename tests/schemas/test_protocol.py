@@ -1,0 +1,64 @@
+"""The committed protocol is the one the code speaks: a changed schema or golden sample is a visible change."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+
+from schemas import control, events, generate, media
+from tests.schemas import samples
+
+AGAIN = "the protocol has changed: if that is meant, run `make schemas` and commit what it writes"
+SAMPLES = samples.facts()
+
+
+@pytest.mark.parametrize(
+    ("folder", "wanted"),
+    [
+        pytest.param(generate.FOLDER, generate.files(), id="schemas"),
+        pytest.param(samples.FOLDER, samples.files(), id="golden"),
+    ],
+)
+def test_what_is_committed_is_what_the_code_speaks(folder: Path, wanted: dict[str, str]) -> None:
+    committed = {file.name: file.read_text(encoding="utf-8") for file in folder.glob("*.json")}
+    assert sorted(committed) == sorted(wanted), AGAIN
+    assert [name for name in wanted if committed[name] != wanted[name]] == [], AGAIN
+
+
+@pytest.mark.parametrize("tag", SAMPLES)
+def test_a_fact_is_valid_by_its_schema_and_its_tag_begins_with_a_stage(tag: str) -> None:
+    schema = json.loads((generate.FOLDER / f"{tag}.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(json.loads(events.to_json(SAMPLES[tag])), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"event": "nobody.said_this"}, schema)
+
+
+def golden(name: str) -> tuple[dict[str, Any], bytes]:
+    document = json.loads((samples.FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return document["value"], bytes.fromhex(document["bytes"])
+
+
+@pytest.mark.parametrize("tag", SAMPLES)
+def test_a_golden_fact_is_still_understood(tag: str) -> None:
+    value, data = golden(tag)
+    fact = events.decode(data)
+    assert fact == SAMPLES[tag]
+    assert msgspec.to_builtins(fact) == msgspec.to_builtins(msgspec.convert(value, type(fact)))
+    assert msgspec.msgpack.decode(data)["event"] == tag
+
+
+@pytest.mark.parametrize("name", samples.FRAMES)
+def test_a_golden_frame_is_still_understood(name: str) -> None:
+    _, data = golden(name)
+    assert media.decode(data) == samples.FRAMES[name]
+
+
+@pytest.mark.parametrize("name", samples.controls())
+def test_a_golden_control_message_is_still_understood(name: str) -> None:
+    _, data = golden(name)
+    message = getattr(control, name.removeprefix("control."))
+    assert msgspec.msgpack.decode(data, type=message) == samples.controls()[name]
