@@ -1,0 +1,1 @@
+"""How we see: logs, later traces and instruments, each declared once."""

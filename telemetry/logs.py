@@ -1,0 +1,49 @@
+"""Logs: one JSON object a line in a file or a pipe, readable lines on a terminal. Never what people said, never a secret.
+
+Log a static event name and fields. The text of an exception may quote a caller or a key, so only its type and the places
+it passed are logged: `telemetry.logs.places(error)`.
+"""
+
+import logging
+import sys
+import traceback
+from typing import Any, TextIO
+
+import structlog
+
+QUIET = ("nats", "asyncio", "aiohttp.access", "httpx", "httpx2", "httpcore", "openai", "sqlalchemy", "websockets")
+
+
+def configure(level: str = "info", stream: TextIO = sys.stderr, *, colours: bool | None = None) -> None:
+    """Set logging up for the process; JSON lines unless `stream` is a terminal."""
+    terminal = stream.isatty()
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=terminal if colours is None else colours)
+        if terminal
+        else structlog.processors.JSONRenderer()
+    )
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    shared = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
+    logging.basicConfig(handlers=[handler], level=threshold, force=True)
+    for name in QUIET:  # some of them log audio or request bodies at debug
+        logging.getLogger(name).setLevel(max(threshold, logging.WARNING))
+
+
+def places(error: BaseException) -> list[str]:
+    """Where an exception came from, innermost last: `file:line function`, and its type. No text of it."""
+    if isinstance(error, BaseExceptionGroup):
+        return [place for inner in error.exceptions for place in places(inner)]
+    frames = traceback.extract_tb(error.__traceback__)
+    return [*(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames), type(error).__name__]
