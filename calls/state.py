@@ -1,0 +1,254 @@
+"""A call as a pure fold of its facts: the snapshot of a takeover, and what `call`, `tail` and the pictures show.
+
+How it stays the same in every order. Facts of one speaker arrive in the order they were said; those of different
+speakers interleave as the network pleases. So every field below is written by one stage alone, entries are made by
+whoever speaks of them first, and all that compares two stages (busy, agent_state, transcript) is derived on reading.
+A watermark (epoch, seq) per stage makes a repeated fact harmless, and what an owner says after it was replaced is dead.
+"""
+
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from schemas import events
+from schemas.events import Fact, Owner
+
+KEEP = 200  # turns, and utterances: half an hour of rapid talk, and far below the 1 MB of a message
+KEEP_SPOKEN = 8  # turns whose sentences are kept: older ones are history, and `heard` holds what matters of them
+KEEP_SEGMENTS = 100  # of one turn, the first ones: longer than any answer a caller listens to
+
+AgentState = Literal["listening", "thinking", "speaking"]
+Playback = Literal["waiting", "playing", "paused", "ended"]
+
+
+class Utterance(msgspec.Struct, frozen=True):
+    """One stretch of the caller's speech. All of it is said by stt; None is not yet."""
+
+    start: int = 0  # sample of the onset
+    end: int | None = None  # sample where speech ended
+    text: str | None = None  # the final transcript; "" has no words
+    final_time: int = 0  # UTC microseconds at which it was said
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """One sentence of a reply: llm writes it, tts makes `duration_ms` of audio of it, None until it has."""
+
+    text: str = ""
+    duration_ms: int | None = None
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """One turn of the agent. Times are UTC microseconds, 0 where it has not happened.
+
+    llm: answers (utterance; None until it started), text (the caller's), started, first_token_ms, first_sentence,
+    cancelled (why), heard (the text, None until the turn is history), interrupted. tts: first_audio_ms (after hearing
+    the first sentence). egress: playback, playing, heard_ms, stopped. segments: of the newest KEEP_SPOKEN turns only.
+    """
+
+    answers: int | None = None
+    text: str = ""
+    started: int = 0
+    first_token_ms: int | None = None
+    first_sentence: int = 0
+    first_audio_ms: int | None = None
+    cancelled: str | None = None
+    heard: str | None = None
+    interrupted: bool = False
+    playback: Playback = "waiting"
+    playing: int = 0
+    heard_ms: int = 0
+    stopped: int = 0
+    segments: dict[int, Segment] = {}
+
+    @property
+    def reply(self) -> str:
+        """All that the agent meant to say, heard or not."""
+        return " ".join(segment.text for segment in self.segments.values() if segment.text)
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One line of the transcript: who said it, and the turn (agent) or utterance (caller) it was."""
+
+    who: Literal["caller", "agent"]
+    text: str
+    number: int
+
+
+class CallState(msgspec.Struct, frozen=True):
+    """Everything that a session's facts say so far. Only the newest KEEP turns and utterances are kept.
+
+    started: UTC microseconds of sample 0 of the caller's line. after: stage -> (epoch, seq) of its last fact in here.
+    until: sample up to which the caller's words are final. settled: the last utterance that was answered, or no turn.
+    greets: the agent has a greeting to say.
+    """
+
+    session: str = ""
+    agent: str = ""
+    transport: str = ""
+    coordinator: str = ""
+    started: int = 0
+    greets: bool = False
+    owners: dict[str, Owner] = {}
+    after: dict[str, tuple[int, int]] = {}
+    until: int = 0
+    settled: int = -1
+    utterances: dict[int, Utterance] = {}
+    turns: dict[int, Turn] = {}
+    closed: str | None = None
+
+    @property
+    def caller_speaks(self) -> bool:
+        """An utterance is open."""
+        return any(utterance.end is None for utterance in self.utterances.values())
+
+    @property
+    def speaking(self) -> int:
+        """The turn that the caller hears now, 0 for none."""
+        if self.closed is not None:
+            return 0
+        return next((number for number, turn in self.turns.items() if turn.playback == "playing"), 0)
+
+    @property
+    def busy(self) -> bool:
+        """Something is pending: speech, its transcript, its answer, a greeting, or a turn that is not yet history."""
+        if self.closed is not None:
+            return False
+        started = [turn for turn in self.turns.values() if turn.started]
+        if self.greets and not started:
+            return True
+        if self.speaking or (started and started[-1].heard is None):  # a turn below the newest is cancelled
+            return True
+        return any(
+            utterance.end is None or utterance.text is None or (utterance.text and number > self.settled)
+            for number, utterance in self.utterances.items()
+        )
+
+    @property
+    def agent_state(self) -> AgentState:
+        """What the agent does now, as a caller would say it."""
+        if self.speaking:
+            return "speaking"
+        return "thinking" if self.busy and not self.caller_speaks else "listening"
+
+    @property
+    def transcript(self) -> list[Line]:
+        """Who said what, in order; of the agent what was heard, and of the turn still going on what it means to say."""
+        lines: list[Line] = []
+        caller = [Line("caller", said.text, number) for number, said in self.utterances.items() if said.text]
+        for number, turn in self.turns.items():
+            while turn.answers is not None and caller and caller[0].number <= turn.answers:
+                lines.append(caller.pop(0))
+            text = turn.reply if turn.heard is None else turn.heard
+            if text:
+                lines.append(Line("agent", text, number))
+        return lines + caller
+
+
+def fold(state: CallState, fact: Fact) -> CallState:
+    """`state` with what `fact` says; `state` itself if it says nothing new, is dead or belongs to the live plane."""
+    stage = events.stage(fact)
+    said = (fact.epoch, fact.seq)
+    owner = state.owners.get(stage)
+    dead = owner is not None and fact.epoch < owner.epoch
+    if dead or isinstance(fact, events.LIVE) or said <= state.after.get(stage, (-1, -1)):
+        return state
+    after = _put(state.after, stage, said)
+    state = msgspec.structs.replace(state, session=fact.session, agent=fact.agent, after=after)
+    return _apply(state, fact)
+
+
+def _apply(state: CallState, fact: Fact) -> CallState:
+    put = msgspec.structs.replace
+    match fact:
+        case events.SessionOpened():
+            return put(
+                state,
+                owners=fact.owners,
+                coordinator=fact.coordinator,
+                transport=fact.transport,
+                started=fact.started,
+                greets=bool(fact.config.get("greeting")),
+            )
+        case events.OwnerChanged():
+            return put(state, owners=_put(state.owners, fact.stage, Owner(fact.worker, fact.owner_epoch)))
+        case events.SessionClosed():
+            return put(state, closed=fact.reason)
+        case events.SpeechStarted():
+            return _utterance(state, fact.utterance, start=fact.at)
+        case events.SpeechEnded():
+            return _utterance(state, fact.utterance, end=fact.at)
+        case events.TranscriptFinal():
+            state = put(state, until=max(state.until, fact.until))
+            return _utterance(state, fact.utterance, text=fact.text, final_time=fact.time)
+        case events.TurnStarted():
+            state = put(state, settled=max(state.settled, fact.answers))
+            return _turn(state, fact.turn, answers=fact.answers, text=fact.text, started=fact.time)
+        case events.ReplyResumed():
+            return put(state, settled=max(state.settled, fact.utterance))
+        case events.SentenceReady():
+            if fact.segment == 0:
+                state = _turn(state, fact.turn, first_token_ms=fact.first_token_ms, first_sentence=fact.time)
+            return _segment(state, fact.turn, fact.segment, text=fact.text)
+        case events.TurnCancelled():
+            return _turn(state, fact.turn, cancelled=fact.reason)
+        case events.TurnEnded():
+            return _turn(state, fact.turn, heard=fact.heard, interrupted=fact.interrupted)
+        case events.SegmentSynthesized():
+            if fact.segment == 0:
+                state = _turn(state, fact.turn, first_audio_ms=fact.first_audio_ms)
+            return _segment(state, fact.turn, fact.segment, duration_ms=fact.duration_ms)
+        case events.PlaybackStarted():
+            return _turn(state, fact.turn, playback="playing", playing=fact.time)
+        case events.Paused() if fact.turn:
+            return _turn(state, fact.turn, playback="paused", heard_ms=fact.heard_ms)
+        case events.Resumed() if fact.turn:
+            return _turn(state, fact.turn, playback=_resumed(state, fact.turn), heard_ms=fact.heard_ms)
+        case events.PlaybackEnded():
+            return _turn(state, fact.turn, playback="ended", heard_ms=fact.heard_ms, stopped=fact.time)
+        case _:  # holds while nothing plays, what a provider said of itself: no part of the conversation
+            return state
+
+
+def _resumed(state: CallState, number: int) -> Playback:
+    """A hold may be set before the first sample went out; then the turn waits again when it is lifted."""
+    turn = state.turns.get(number)
+    return "playing" if turn and turn.playing else "waiting"
+
+
+def _utterance(state: CallState, number: int, **fields: Any) -> CallState:
+    utterance = msgspec.structs.replace(state.utterances.get(number, Utterance()), **fields)
+    return msgspec.structs.replace(state, utterances=_newest(_put(state.utterances, number, utterance), KEEP))
+
+
+def _turn(state: CallState, number: int, **fields: Any) -> CallState:
+    turn = msgspec.structs.replace(state.turns.get(number, Turn()), **fields)
+    turns = _newest(_put(state.turns, number, turn), KEEP)
+    spoken = _newest(turns, KEEP_SPOKEN)
+    for old, unspoken in turns.items():
+        if unspoken.segments and old not in spoken:
+            turns[old] = msgspec.structs.replace(unspoken, segments={})
+    return msgspec.structs.replace(state, turns=turns)
+
+
+def _segment(state: CallState, turn: int, number: int, **fields: Any) -> CallState:
+    segments = state.turns.get(turn, Turn()).segments
+    if number >= KEEP_SEGMENTS:
+        return state
+    segment = msgspec.structs.replace(segments.get(number, Segment()), **fields)
+    return _turn(state, turn, segments=_put(segments, number, segment))
+
+
+K = TypeVar("K", int, str)
+V = TypeVar("V")
+
+
+def _put(table: dict[K, V], key: K, value: V) -> dict[K, V]:
+    """A copy with one entry more, in the order of its keys whoever came first."""
+    grown = {**table, key: value}
+    return grown if key in table else dict(sorted(grown.items()))
+
+
+def _newest(table: dict[int, V], keep: int) -> dict[int, V]:
+    """The entries less than `keep` numbers behind the newest: by number, not count, so that order does not matter."""
+    oldest = max(table) - keep
+    return table if min(table) > oldest else {number: entry for number, entry in table.items() if number > oldest}
