@@ -7,9 +7,10 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 LOCK := requirements/lock.txt
+EXTRAS := local openai picture postgres dev
 
 # pip's own bar is one a file; this is one line a package, and its errors still come through on stderr.
-NARROW := awk '/^ *(Downloading|Using cached) / && !/metadata/ {sub(/^.* cached |^ *Downloading /, ""); printf "  [%d/%d] %s\n", ++n, all, $$0; fflush()}'
+NARROW := awk '/^ *(Downloading|Using cached) / && !/metadata/ {sub(/^ *(Downloading|Using cached) /, ""); sub(/-(py|cp)[0-9][^ ]*\.whl/, ""); printf "  [%d/%d] %s\n", ++n, all, $$0} /^Installing collected/ {print "  installing"} {fflush()}'
 
 .PHONY: help demo test check fmt bench lock schemas
 
@@ -45,8 +46,8 @@ bench: .venv/stamp
 lock: .venv/stamp
 	@CUSTOM_COMPILE_COMMAND='make lock' PIP_FIND_LINKS= $(BIN)/python -m piptools compile --quiet --upgrade \
 	    --generate-hashes --strip-extras --allow-unsafe \
-	    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
-	    --extra all --extra dev --output-file $(LOCK) pyproject.toml
+	    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options --no-build-isolation \
+	    $(EXTRAS:%=--extra %) --output-file $(LOCK) pyproject.toml
 
 schemas: .venv/stamp
 	@$(BIN)/python -m schemas.generate
