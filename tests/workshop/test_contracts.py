@@ -1,0 +1,64 @@
+"""The import contracts of pyproject.toml are real: each turns red when someone breaks it."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LINTER: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+
+# contract -> file that is added to a copy of the tree, and the import in it that must not be
+BROKEN = {
+    "layers": ("schemas/intruder.py", "import calls.gate"),
+    "stages": ("stages/stt/intruder.py", "import stages.tts"),
+    "pure": ("calls/intruder.py", "import time"),
+    "nats": ("stages/stt/intruder.py", "import nats"),
+    "vendors": ("stages/llm/providers/intruder.py", "import xllamacpp"),
+}
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the packages and their contracts."""
+    copy = tmp_path_factory.mktemp("tree")
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    for package in LINTER["root_packages"]:
+        shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return copy
+
+
+def lint(tree: Path, contract: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache", "--contract", contract],
+        cwd=tree,
+        env={**os.environ, "PYTHONPATH": str(tree), "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_every_contract_is_tried_here() -> None:
+    assert sorted(contract["id"] for contract in LINTER["contracts"]) == sorted(BROKEN)
+
+
+@pytest.mark.parametrize("contract", BROKEN)
+def test_a_contract_holds_until_it_is_broken(tree: Path, contract: str) -> None:
+    name, bad_import = BROKEN[contract]
+    kept = lint(tree, contract)
+    assert kept.returncode == 0, kept.stdout
+    intruder = tree / name
+    intruder.write_text(f"{bad_import}\n", encoding="utf-8")
+    try:
+        broken = lint(tree, contract)
+    finally:
+        intruder.unlink()
+    assert broken.returncode == 1
+    assert "1 broken" in broken.stdout
+    assert "intruder" in broken.stdout

@@ -1,0 +1,81 @@
+"""The tree is what the workshop believes it is: packages, pure files, and where the environment is read."""
+
+import ast
+import tomllib
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PACKAGES: list[str] = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+LINTER: dict[str, Any] = PYPROJECT["tool"]["importlinter"]
+ONLY_HERE = {"bench", "docs", "tests"}  # needed in a checkout, not in an image
+
+# Every file of a stage is pure but these. `stages.ingress` coordinates: it waits, and it has a clock.
+SHELLS = ("stages.*.stage", "stages.*.providers", "stages.*.providers.*", "stages.ingress.*")
+
+
+def sources() -> Iterator[Path]:
+    for package in PACKAGES:
+        yield from sorted((ROOT / package).rglob("*.py"))
+
+
+def module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_every_package_is_shipped_and_held_to_the_contracts() -> None:
+    on_disk = {folder.parent.name for folder in ROOT.glob("*/__init__.py")} - ONLY_HERE
+    assert sorted(on_disk) == sorted(PACKAGES)
+    assert sorted(LINTER["root_packages"]) == sorted(PACKAGES)
+    layers = next(contract["layers"] for contract in LINTER["contracts"] if contract["id"] == "layers")
+    assert sorted(name for layer in layers for name in layer.replace("|", " ").split()) == sorted(PACKAGES)
+
+
+def test_every_file_of_a_stage_is_pure_or_a_shell() -> None:
+    pure = next(contract["source_modules"] for contract in LINTER["contracts"] if contract["id"] == "pure")
+    undecided = [
+        module(path)
+        for path in sorted((ROOT / "stages").glob("*/**/*.py"))
+        if path.name != "__init__.py"
+        and not any(fnmatch(module(path), pattern) for pattern in (*pure, *SHELLS))
+    ]
+    assert undecided == [], "add each to the contract `pure` in pyproject.toml, or say here why it is a shell"
+
+
+def test_no_installed_distribution_uses_the_name_of_a_package_of_ours() -> None:
+    taken = packages_distributions()
+    assert {name: taken[name] for name in PACKAGES if set(taken.get(name, ())) - {"antiphon"}} == {}
+
+
+def test_every_module_begins_with_one_line_that_says_what_it_is() -> None:
+    nameless = [
+        module(path)
+        for path in sources()
+        if not (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0].strip()
+    ]
+    assert nameless == []
+
+
+def reads_the_environment(code: str) -> bool:
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv"):
+            return True
+        if isinstance(node, ast.ImportFrom) and node.module == "os" and {"environ", "getenv"} & {n.name for n in node.names}:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("code", ["import os\nos.environ['A']", "import os as o\no.getenv('A')", "from os import environ"])
+def test_reading_the_environment_is_noticed(code: str) -> None:
+    assert reads_the_environment(code)
+
+
+def test_the_environment_is_read_only_in_cli() -> None:
+    elsewhere = [path for path in sources() if path.relative_to(ROOT).parts[0] != "cli"]
+    assert [module(path) for path in elsewhere if reads_the_environment(path.read_text(encoding="utf-8"))] == []
