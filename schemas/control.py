@@ -29,11 +29,24 @@ class Claimed(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
+class Pattern(msgspec.Struct, frozen=True):
+    """What the caller of the null transport says: `turns` times `speech_ms` of sound, one each `every_ms`."""
+
+    speech_ms: int = 500
+    every_ms: int = 1_100
+    turns: int = 1
+    start_ms: int = 500
+
+
 class ClaimLine(msgspec.Struct, frozen=True):
-    """A local caller -> queue group `ingress`: where can I call this agent?"""
+    """A local caller -> queue group `ingress`: where can I call this agent?
+
+    transport `null` starts a call at once whose caller is made in ingress by `pattern` and hears nothing: for the bench.
+    """
 
     agent: str
     transport: Literal["websocket", "null"] = "websocket"
+    pattern: Pattern = Pattern()
     version: int = VERSION
 
 
@@ -122,3 +135,4 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     state: Literal["ready", "full", "draining"]
     sessions: list[WorkerSession]
     counters: dict[str, int] = {}
+    url: str = ""  # ingress: where callers connect

@@ -74,6 +74,11 @@ def controls(session: str, stage: str) -> str:
     return f"{ROOT}.control.{check_id(session, 'session')}.{check_id(stage, 'stage')}.*"
 
 
+def unknowns() -> str:
+    """What workers say of sessions that they do not own."""
+    return f"{ROOT}.control.*.*.unknown"
+
+
 def claim(stage: str) -> str:
     """Requests for a worker of `stage`; the queue group has the same name as the stage."""
     return f"{ROOT}.claim.{check_id(stage, 'stage')}"

@@ -213,8 +213,9 @@ class ClaimedStage:
                 for holding in holdings:
                     self._worker.tasks.create_task(self._close(holding))
 
-    def owners(self, session: str) -> dict[str, str]:
-        return {}
+    def describe(self, session: Session) -> control.WorkerSession:
+        age_s = round(time.monotonic() - session.opened_at, 1)
+        return control.WorkerSession(session.id, session.agent_id, session.epoch, age_s)
 
 
 def _told(error: BaseException) -> tuple[str, str]:

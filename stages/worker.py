@@ -46,8 +46,8 @@ class Work(Protocol):
     async def end(self, session: str) -> None:
         """End one session now, in an orderly way and within 3 s."""
 
-    def owners(self, session: str) -> dict[str, str]:
-        """stage -> worker of a session, as far as this worker knows."""
+    def describe(self, session: Session) -> WorkerSession:
+        """What `antiphon ps` shows of a session."""
 
 
 class Worker:
@@ -61,6 +61,7 @@ class Worker:
         self.sessions: dict[str, Session] = {}
         self.counters: Counter[str] = Counter()
         self.draining = False
+        self.url = ""  # ingress: where callers connect
         self.ready = asyncio.Event()
         self.tasks: asyncio.TaskGroup
         self._journal = Journal(bus)
@@ -182,17 +183,13 @@ class Worker:
 
     def status(self) -> WorkerStatus:
         """What `antiphon ps` shows."""
-        now = time.monotonic()
-        sessions = [
-            WorkerSession(held.id, held.agent_id, held.epoch, round(now - held.opened_at, 1), self._work.owners(held.id))
-            for held in self.sessions.values()
-        ]
+        sessions = [self._work.describe(held) for held in self.sessions.values()]
         counted = self.counters + sum((Counter(held.counters) for held in self.sessions.values()), Counter())
         if self.bus.undelivered:
             counted["undelivered"] = self.bus.undelivered
         state = "draining" if self.draining else "full" if self.full else "ready"
         return WorkerStatus(
-            self.id, self.stage, os.getpid(), socket.gethostname(), self.capacity, state, sessions, dict(counted)
+            self.id, self.stage, os.getpid(), socket.gethostname(), self.capacity, state, sessions, dict(counted), self.url
         )
 
     def _stats(self) -> object:

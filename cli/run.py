@@ -1,0 +1,155 @@
+"""`antiphon run STAGE...`: one worker process."""
+
+import asyncio
+import importlib
+import os
+import signal
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.errors import WrongUse
+
+STAGES = ("ingress", "stt", "llm", "tts", "egress")
+SERVICES = ("config",)
+
+
+def run(
+    stages: Annotated[list[str], typer.Argument(metavar="STAGE...", help="ingress, stt, llm, tts, egress, config")],
+    nats: Annotated[str | None, typer.Option(help="NATS URL [env ANTIPHON_NATS_URL, else DIR/run.json]")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder [env ANTIPHON_DATA, else ./data]")] = None,
+    capacity: Annotated[int, typer.Option(min=1, help="Sessions at once; a provider may declare less.")] = 100,
+    drain_s: Annotated[float, typer.Option(min=0, help="How long SIGTERM waits for own sessions.")] = 30.0,
+    warm: Annotated[str, typer.Option(help="Providers to load before it is ready: local,openai")] = "",
+    host: Annotated[str, typer.Option(help="ingress: where callers connect.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="ingress: 0 is any free port.")] = 0,
+    database: Annotated[str | None, typer.Option(help="config: database URL [env ANTIPHON_DATABASE_URL]")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line when ready.")] = False,
+    parent: Annotated[bool, typer.Option("--parent", hidden=True)] = False,
+) -> None:
+    """Run a worker for one or more stages.
+
+    SIGTERM drains it: it takes no new session and finishes its own. A second signal ends it at once.
+
+    Example: antiphon run stt --capacity 20 --warm local
+    """
+    for stage in stages:
+        if stage not in STAGES + SERVICES:
+            raise WrongUse(f"no stage {stage!r}: there are {', '.join(STAGES + SERVICES)}")
+    from cli import processes
+    from telemetry import logs
+
+    logs.configure("debug" if processes.debug() else "info", colours=not os.environ.get("NO_COLOR"))
+    processes.run(
+        _Process(
+            nats=nats, data=data, capacity=capacity, drain_s=drain_s, warm=[name for name in warm.split(",") if name],
+            host=host, port=port, database=database, json=json, parent=parent,
+        ).run(stages)
+    )  # fmt: skip
+
+
+class _Process:
+    """What all stages of this process share."""
+
+    def __init__(self, **options: Any) -> None:
+        self._options = options
+        self._stop = asyncio.Event()
+        self._drain_s: float = options["drain_s"]
+
+    async def run(self, stages: list[str]) -> None:
+        from bus.connect import connect
+        from cli import processes
+        from cli.where import bus_settings
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal)
+        settings = bus_settings(self._options["nats"], self._options["data"])
+        async with connect(settings, f"antiphon {'+'.join(stages)}") as bus, asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(self._watch_parent()) if self._options["parent"] else None
+            async with asyncio.TaskGroup() as works:
+                ready = [asyncio.Event() for _ in stages]
+                for stage, event in zip(stages, ready, strict=True):
+                    works.create_task(self._work(stage, bus, event))
+                for event in ready:
+                    await event.wait()
+                processes.settle()
+            if watching:
+                watching.cancel()
+
+    async def _work(self, stage: str, bus: Any, ready: asyncio.Event) -> None:
+        if stage == "config":
+            await self._serve_config(bus, ready)
+            return
+        from stages.worker import Worker
+
+        worker = Worker(bus, stage, self._options["capacity"])
+        async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+            work = await (self._ingress if stage == "ingress" else self._claimed)(worker, stack)
+            running = tasks.create_task(worker.run(work, self._stop, self._drain_s))
+            tasks.create_task(_when_ready(worker.ready, lambda: self._say_ready(stage, worker.id, worker.url, ready)))
+            await running
+
+    async def _ingress(self, worker: Any, stack: AsyncExitStack) -> Any:
+        from bus import journal
+        from config_service.client import ConfigClient
+        from stages.ingress.stage import Ingress
+        from transports import websocket
+
+        await journal.ensure(worker.bus)
+        ingress = Ingress(worker, ConfigClient(worker.bus))
+        try:
+            host, port = self._options["host"], self._options["port"]
+            worker.url = await stack.enter_async_context(websocket.serve(ingress.answer, host, port))
+        except OSError as error:
+            raise WrongUse(f"cannot listen on {host}:{port} ({error.strerror}): choose another with --port") from None
+        return ingress
+
+    async def _claimed(self, worker: Any, stack: AsyncExitStack) -> Any:
+        from cli.where import weights_folder
+        from schemas.settings import provider_keys
+        from stages.claimed import ClaimedStage
+        from stages.providers import ProviderContext, Providers
+
+        module = importlib.import_module(f"stages.{worker.stage}.stage")
+        context = ProviderContext(provider_keys(os.environ), weights_folder())
+        providers = await stack.enter_async_context(Providers(worker.stage, context))
+        for name in self._options["warm"]:
+            await providers.get(name)
+        shared = await stack.enter_async_context(module.open_worker(providers))
+        return ClaimedStage(worker, module, providers, shared)
+
+    async def _serve_config(self, bus: Any, ready: asyncio.Event) -> None:
+        from cli.where import data_folder, database_url
+        from config_service.service import open_service
+
+        folder = data_folder(self._options["data"])
+        async with open_service(bus, database_url(self._options["database"], folder)):
+            self._say_ready("config", "", "", ready)
+            await self._stop.wait()
+
+    def _say_ready(self, stage: str, worker: str, url: str, ready: asyncio.Event) -> None:
+        ready.set()
+        if self._options["json"]:
+            import json
+
+            typer.echo(json.dumps({"event": "ready", "stage": stage, "worker": worker, "url": url}))
+
+    def _on_signal(self) -> None:
+        if self._stop.is_set():
+            os._exit(1)  # the second signal: whoever asks twice means now
+        self._stop.set()
+
+    async def _watch_parent(self) -> None:
+        from cli import processes
+
+        await processes.parent_gone()
+        self._drain_s = 0.0
+        self._stop.set()
+
+
+async def _when_ready(event: asyncio.Event, then: Any) -> None:
+    await event.wait()
+    then()

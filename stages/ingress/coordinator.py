@@ -1,0 +1,227 @@
+"""One session, from the first packet to `session_closed`: the only writer of its epoch.
+
+Claims a worker for each stage, keeps the caller's audio in the ring from the first frame, folds every fact into the
+snapshot that a new owner would start from, and closes in order. `Line` for the transport, stage `ingress` for the bus.
+"""
+
+import asyncio
+import time
+
+import msgspec
+import structlog
+
+from bus.errors import BusError, NoResponders
+from calls.ring import Ring
+from calls.state import CallState, fold
+from schemas import control, events, subjects
+from schemas.agent import AgentDocument
+from schemas.audio import CALLER_HZ, SAMPLE_BYTES
+from schemas.events import Fact, Owner
+from schemas.media import MAX_CHUNK_MS, Flag, Frame
+from stages.session import Session, hears
+from stages.worker import Worker
+from transports.door import Sink
+
+CLAIM_WITHIN_S = 0.15  # a worker answers a claim before it connects anywhere
+CLAIM_FOR_S = 3.0  # then the session is closed: nobody has room
+CLAIM_PAUSE_S = 0.05
+START_WITHIN_S = 20.0  # a provider that was not warm loads its models now, while the caller's audio waits
+CLOSE_WITHIN_S = 2.5  # a stage flushes within 2 s
+LOST_AFTER_S = 3.0  # no beat with this session in it
+MAX_HEARD_BYTES = CALLER_HZ * MAX_CHUNK_MS // 1000 * SAMPLE_BYTES
+
+log = structlog.get_logger("ingress")
+
+
+class CannotClaim(Exception):
+    """No worker of a stage took the session; reason and message are for the caller."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Coordinator:
+    """A session of this ingress."""
+
+    says = (events.SessionOpened, events.OwnerChanged, events.SessionClosed)
+
+    def __init__(self, worker: Worker, call: Session, document: AgentDocument, transport: str, sink: Sink) -> None:
+        self.session = call.id
+        self._worker = worker
+        self._call = call
+        self._document = document
+        self._transport = transport
+        self._sink = sink
+        self._epoch = call.epoch
+        self._owners: dict[str, Owner] = {}
+        self._seen: dict[str, float] = {}  # stage -> when a beat last named this session
+        self._ring = Ring()
+        self._at = 0  # samples heard from the caller
+        self._started = time.time_ns() // 1_000
+        self._state = CallState()
+        self._reason = ""
+        self._detail = ""
+
+    # --- the line: what the transport calls ---------------------------------------------------------------------------
+
+    def hear(self, pcm: bytes) -> None:
+        """Keep it, and pass it on once somebody owns stt."""
+        if not 0 < len(pcm) <= MAX_HEARD_BYTES or len(pcm) % SAMPLE_BYTES:
+            self._call.count("bad_caller_frame")
+            return
+        at = self._at
+        self._at += len(pcm) // SAMPLE_BYTES
+        self._ring.append(pcm, at)
+        if subjects.STT in self._owners:
+            self._call.send(self._owners[subjects.STT].worker, pcm, CALLER_HZ, at=at)
+
+    def hang_up(self, reason: str = "hangup", detail: str = "") -> None:
+        """End the session; the first reason counts."""
+        if not self._reason:
+            self._reason, self._detail = reason, detail
+            self._call.close()
+
+    def on_audio(self, frame: Frame) -> None:
+        """The agent's voice from egress, for a caller whose socket is here."""
+        if frame.flags & Flag.DISCONTINUITY:
+            self._sink.clear()
+        if frame.pcm:
+            self._sink.play(frame.pcm)
+
+    # --- the life -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Open, live until somebody ends it, close. `session_closed` is the last fact."""
+        try:
+            await self._open()
+            if not self._reason:
+                await self._call.live(self)
+        except CannotClaim as failure:
+            self.hang_up(failure.reason, str(failure))
+        finally:
+            await self._close()
+
+    async def _open(self) -> None:
+        async with asyncio.TaskGroup() as claims:
+            for stage in subjects.CLAIMED:
+                claims.create_task(self._claim(stage))
+        async with asyncio.TaskGroup() as starts:
+            for stage in subjects.CLAIMED:
+                starts.create_task(self._start(stage))
+        self._say(
+            events.SessionOpened(
+                owners=dict(self._owners),
+                coordinator=self._worker.id,
+                transport=self._transport,
+                started=self._started,
+                config=self._document.model_dump(mode="json"),
+            )
+        )
+
+    async def _claim(self, stage: str) -> None:
+        deadline = time.monotonic() + CLAIM_FOR_S
+        why = "none answered"
+        while time.monotonic() < deadline:
+            self._epoch += 1  # every attempt: a late winner then holds a dead epoch
+            epoch = self._epoch
+            request = control.ClaimStage(
+                self.session, epoch, self._document.id, self._worker.id, self._transport, self._provider(stage)
+            )
+            try:
+                data = msgspec.msgpack.encode(request)
+                answer = await self._worker.bus.request(subjects.claim(stage), data, CLAIM_WITHIN_S)
+                claimed = msgspec.msgpack.decode(answer, type=control.Claimed)
+            except NoResponders:
+                why = "none is running or has room"
+            except BusError:
+                why = f"none answered within {CLAIM_WITHIN_S * 1000:.0f} ms"
+            else:
+                if not claimed.refused:
+                    self._own(stage, Owner(claimed.worker, epoch))
+                    return
+                why = claimed.detail or claimed.refused
+                if claimed.refused in ("provider_missing", "version"):
+                    raise CannotClaim(claimed.refused, f'no worker of stage "{stage}" can take the call: {why}')
+            await asyncio.sleep(CLAIM_PAUSE_S)
+        raise CannotClaim("no_worker", f'no worker of stage "{stage}" can take the call: {why}: see `antiphon ps`')
+
+    def _own(self, stage: str, owner: Owner) -> None:
+        self._owners[stage] = owner
+        self._call.gate.raise_floor(stage, owner.epoch)
+        self._seen[stage] = time.monotonic()
+        if stage == subjects.STT:
+            for at, pcm in self._ring.since(0):  # what was said before anybody listened
+                self._call.send(owner.worker, pcm, CALLER_HZ, at=at)
+
+    async def _start(self, stage: str) -> None:
+        start = control.Start(
+            session=self.session,
+            epoch=self._owners[stage].epoch,
+            config=self._document.model_dump(mode="json"),
+            snapshot=msgspec.msgpack.encode(self._state),
+            after=dict(self._state.after),
+        )
+        try:
+            answer = await self._worker.bus.request(
+                subjects.control(self.session, stage, "start"), msgspec.msgpack.encode(start), START_WITHIN_S
+            )
+        except BusError as error:
+            raise CannotClaim(f"{stage}_failed", f'stage "{stage}" did not start: {error}') from None
+        started = msgspec.msgpack.decode(answer, type=control.Started)
+        if started.failed:
+            raise CannotClaim(f"{stage}_failed", f'stage "{stage}" cannot take the call: {started.failed}')
+
+    async def _close(self) -> None:
+        reason = self._reason or "failed"
+        await asyncio.gather(*(self._close_stage(stage, reason) for stage in self._owners))
+        self._say(events.SessionClosed(reason=reason, detail=self._detail))
+        orderly = reason in ("hangup", "shutdown")
+        self._sink.end("" if orderly else self._detail or f"the call ended: {reason}")
+        log.info("session closed", session=self.session, agent=self._document.id, reason=reason, detail=self._detail)
+
+    async def _close_stage(self, stage: str, reason: str) -> None:
+        close = msgspec.msgpack.encode(control.Close(self.session, reason))
+        try:
+            await self._worker.bus.request(subjects.control(self.session, stage, "close"), close, CLOSE_WITHIN_S)
+        except BusError:
+            self._worker.counters["stage_not_closed"] += 1
+
+    # --- what the stages say ------------------------------------------------------------------------------------------
+
+    @hears(Fact)
+    def _fold(self, fact: Fact) -> None:
+        self._state = fold(self._state, fact)
+        if isinstance(fact, events.Broken):
+            stage = events.stage(fact)
+            reason = fact.reason if fact.reason == "overloaded" else f"{stage}_failed"
+            self.hang_up(reason, fact.detail)
+
+    def _say(self, fact: Fact) -> None:
+        self._state = fold(self._state, self._call.say(fact))
+
+    # --- liveness -----------------------------------------------------------------------------------------------------
+
+    def seen(self, stage: str, worker: str) -> None:
+        """A beat of `worker` named this session."""
+        if stage in self._owners and self._owners[stage].worker == worker:
+            self._seen[stage] = time.monotonic()
+
+    def check(self) -> None:
+        """Close when an owner has fallen silent: no call hangs on a dead worker."""
+        now = time.monotonic()
+        for stage, seen in self._seen.items():
+            if now - seen > LOST_AFTER_S:
+                self.hang_up(f"{stage}_lost", f'the worker of stage "{stage}" fell silent')
+                return
+
+    def owners(self) -> dict[str, str]:
+        return {stage: owner.worker for stage, owner in self._owners.items()}
+
+    @property
+    def epoch(self) -> int:
+        return self._epoch
+
+    def _provider(self, stage: str) -> str:
+        choice = getattr(self._document, stage, None)
+        return choice.provider if choice else ""

@@ -1,0 +1,32 @@
+"""Doors to the caller: a hearing half, which ingress holds, and a speaking half, which egress holds.
+
+Where the caller's socket lives in ingress, the speaking half is a line to it over the bus (`line.py`).
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+from transports.line import Call, Line
+from transports.null import Silence
+
+
+class Speaking(Protocol):
+    """What egress speaks through. The far end plays what it gets back to back, from the first frame after silence."""
+
+    def play(self, pcm: bytes, turn: int, segment: int, flags: int) -> None:
+        """20 ms of PCM16 mono at 24 kHz."""
+
+    def clear(self) -> None:
+        """The far end finishes the frame it is in and drops the rest."""
+
+
+@asynccontextmanager
+async def speaking(transport: str, call: Call) -> AsyncIterator[Speaking]:
+    """The speaking half of `transport` for one call; raises ValueError if there is none of that name."""
+    if transport == "websocket":
+        yield Line(call)
+    elif transport == "null":
+        yield Silence()
+    else:
+        raise ValueError(f"transport {transport!r} has no speaking half: it has websocket, null")

@@ -1,0 +1,44 @@
+"""What a hearing half and ingress are to each other.
+
+A transport that accepts a caller asks `Answer` for a line and gives it a `Sink`; ingress gives back a `Line`. Everything
+here is a plain call on the event loop: nothing waits for a slow caller.
+"""
+
+from collections.abc import Awaitable
+from typing import Protocol
+
+
+class Refused(Exception):
+    """The call is not taken; the message says why and what to do."""
+
+
+class Sink(Protocol):
+    """The caller's end, for transports whose socket lives in ingress."""
+
+    def play(self, pcm: bytes) -> None:
+        """20 ms of PCM16 mono at 24 kHz to play after what was given before."""
+
+    def clear(self) -> None:
+        """Drop what was given and has not begun to play."""
+
+    def end(self, error: str = "") -> None:
+        """The call is over; `error` tells the caller why it could not go on."""
+
+
+class Line(Protocol):
+    """The session behind a caller."""
+
+    session: str
+
+    def hear(self, pcm: bytes) -> None:
+        """PCM16 mono at 16 kHz from the caller, at most 100 ms; anything else is refused and counted."""
+
+    def hang_up(self, reason: str = "hangup") -> None:
+        """The caller is gone."""
+
+
+class Answer(Protocol):
+    """Ingress, as a transport sees it."""
+
+    def __call__(self, agent: str, session: str | None, transport: str, sink: Sink) -> Awaitable[Line]:
+        """A line to `agent`; raises Refused. `session` is the id of a line claimed before."""

@@ -1,0 +1,134 @@
+"""The websocket door: `GET /v1/call?agent=A`, audio both ways as binary 20 ms frames. docs/websocket.md is its contract."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlencode
+
+import msgspec
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from schemas.audio import AGENT_HZ, CALLER_HZ, FRAME_MS
+from schemas.media import MAX_PCM_BYTES
+from transports.door import Answer, Line, Refused
+
+PATH = "/v1/call"
+HEARTBEAT_S = 10.0  # a caller whose machine vanished is noticed after this
+MAX_WAITING = 10 * 1000 // FRAME_MS  # frames; egress is 100 ms ahead, so ten seconds is a socket that has stopped
+MAX_MESSAGE = 4 * MAX_PCM_BYTES  # bytes; more than any frame, so that an oversized one is counted instead of cutting the call
+CLOSE_WITHIN_S = 1.0
+
+
+class Socket:
+    """One caller's websocket: what ingress plays waits here for the socket, in order and bounded."""
+
+    def __init__(self, socket: web.WebSocketResponse) -> None:
+        self._socket = socket
+        self._waiting: deque[bytes | str] = deque()
+        self._wake = asyncio.Event()
+        self._over = False
+        self.line: Line | None = None
+
+    def play(self, pcm: bytes) -> None:
+        if len(self._waiting) >= MAX_WAITING and self.line:
+            self.line.hang_up("caller_too_slow")
+            return
+        self._put(pcm)
+
+    def clear(self) -> None:
+        self._waiting = deque(message for message in self._waiting if isinstance(message, str))
+        self._put('{"type":"clear"}')
+
+    def end(self, error: str = "") -> None:
+        if error:
+            self._put(msgspec.json.encode({"type": "error", "message": error}).decode())
+        else:
+            self._put('{"type":"hangup"}')
+        self._over = True
+
+    def opened(self, session: str) -> None:
+        opened = {"type": "session", "session": session, "input_hz": CALLER_HZ, "output_hz": AGENT_HZ}
+        self._put(msgspec.json.encode(opened).decode())
+
+    async def write(self) -> None:
+        """Send what waits until the call is over or the socket is gone."""
+        try:
+            while True:
+                while self._waiting:
+                    message = self._waiting.popleft()
+                    if isinstance(message, bytes):
+                        await self._socket.send_bytes(message)
+                    else:
+                        await self._socket.send_str(message)
+                if self._over:
+                    break
+                self._wake.clear()
+                await self._wake.wait()
+            await asyncio.wait_for(self._socket.close(), CLOSE_WITHIN_S)
+        except (ConnectionError, TimeoutError):  # the reader sees the same and hangs up
+            pass
+
+    def _put(self, message: bytes | str) -> None:
+        if not self._over:
+            self._waiting.append(message)
+            self._wake.set()
+
+
+@asynccontextmanager
+async def serve(answer: Answer, host: str, port: int) -> AsyncIterator[str]:
+    """Accept callers at `host:port` (0 is any free port); yields the URL. Raises OSError when the port is taken."""
+
+    async def call(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE, compress=False)
+        await socket.prepare(request)
+        caller = Socket(socket)
+        writing = asyncio.create_task(caller.write())
+        try:
+            query = request.query
+            caller.line = await answer(query.get("agent", ""), query.get("session"), "websocket", caller)
+            caller.opened(caller.line.session)
+            await _listen(socket, caller.line)
+        except Refused as refused:
+            caller.end(str(refused))
+            await asyncio.wait([writing], timeout=2 * CLOSE_WITHIN_S)
+        finally:
+            if caller.line:
+                caller.line.hang_up("hangup")
+            writing.cancel()
+        return socket
+
+    application = web.Application()
+    application.router.add_get(PATH, call)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=CLOSE_WITHIN_S)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        await site.start()
+        bound = runner.addresses[0]
+        yield f"ws://{host}:{bound[1]}{PATH}"
+    finally:
+        await runner.cleanup()
+
+
+def call_url(url: str, agent: str, session: str) -> str:
+    """Where a caller connects for a line that was claimed."""
+    return f"{url}?{urlencode({'agent': agent, 'session': session})}"
+
+
+async def _listen(socket: web.WebSocketResponse, line: Line) -> None:
+    async for message in socket:
+        if message.type is WSMsgType.BINARY:
+            line.hear(message.data)
+        elif message.type is WSMsgType.TEXT:
+            if _type(message.data) == "hangup":
+                line.hang_up("hangup")
+                await socket.close(code=WSCloseCode.OK)
+
+
+def _type(text: str) -> str:
+    try:
+        said = msgspec.json.decode(text)
+    except msgspec.MsgspecError:
+        return ""
+    return str(said.get("type", "")) if isinstance(said, dict) else ""
