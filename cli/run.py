@@ -56,7 +56,7 @@ class _Process:
     def __init__(self, **options: Any) -> None:
         self._options = options
         self._stop = asyncio.Event()
-        self._drain_s: float = options["drain_s"]
+        self._workers: list[Any] = []
 
     async def run(self, stages: list[str]) -> None:
         from bus.connect import connect
@@ -85,10 +85,11 @@ class _Process:
             return
         from stages.worker import Worker
 
-        worker = Worker(bus, stage, self._options["capacity"])
+        worker = Worker(bus, stage, self._options["capacity"], self._options["drain_s"])
+        self._workers.append(worker)
         async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
             work = await (self._ingress if stage == "ingress" else self._claimed)(worker, stack)
-            running = tasks.create_task(worker.run(work, self._stop, self._drain_s))
+            running = tasks.create_task(worker.run(work, self._stop))
             tasks.create_task(_when_ready(worker.ready, lambda: self._say_ready(stage, worker.id, worker.url, ready)))
             await running
 
@@ -146,7 +147,8 @@ class _Process:
         from cli import processes
 
         await processes.parent_gone()
-        self._drain_s = 0.0
+        for worker in self._workers:
+            worker.drain_s = 0.0  # nobody is left to wait for
         self._stop.set()
 
 

@@ -53,10 +53,11 @@ class Work(Protocol):
 class Worker:
     """One stage in one process. `run` returns when it was told to stop and has drained."""
 
-    def __init__(self, bus: Bus, stage: str, capacity: int = CAPACITY) -> None:
+    def __init__(self, bus: Bus, stage: str, capacity: int = CAPACITY, drain_s: float = DRAIN_S) -> None:
         self.bus = bus
         self.stage = stage
         self.capacity = capacity
+        self.drain_s = drain_s
         self.id = subjects.new_id()
         self.sessions: dict[str, Session] = {}
         self.counters: Counter[str] = Counter()
@@ -73,7 +74,7 @@ class Worker:
 
     # --- the process ----------------------------------------------------------------------------------------------
 
-    async def run(self, work: Work, stop: asyncio.Event, drain_s: float = DRAIN_S) -> None:
+    async def run(self, work: Work, stop: asyncio.Event) -> None:
         """Take claims until `stop`, then leave the queue group, wait for own sessions, end those that are left."""
         self._work = work
         self._group = QueueGroup(self.bus, self.stage, self._on_claim)
@@ -88,14 +89,14 @@ class Worker:
                 await self.bus.flush()
                 self.ready.set()
                 await stop.wait()
-                await self._drain(drain_s)
+                await self._drain()
                 attending.cancel()
 
-    async def _drain(self, drain_s: float) -> None:
+    async def _drain(self) -> None:
         self.draining = True
         await self._group.leave()
-        deadline = time.monotonic() + drain_s
-        while self.sessions and time.monotonic() < deadline:
+        began = time.monotonic()
+        while self.sessions and time.monotonic() - began < self.drain_s:
             await asyncio.sleep(0.05)
         await asyncio.gather(*(self._work.end(session) for session in list(self.sessions)))
 

@@ -1,0 +1,105 @@
+"""`antiphon ps`: what runs, asked of the workers themselves over the bus."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def ps(
+    nats: Annotated[str | None, typer.Option(help="NATS URL [env ANTIPHON_NATS_URL, else DIR/run.json]")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder [env ANTIPHON_DATA, else ./data]")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Which workers run, and which sessions they own.
+
+    Example: antiphon ps --json | jq '.sessions[].owners'
+    """
+    from cli import processes
+    from cli.where import bus_settings
+
+    workers = processes.run(_ask(bus_settings(nats, data)))
+    if json:
+        import msgspec
+
+        typer.echo(msgspec.json.encode(report(workers)).decode())
+    else:
+        from rich.console import Console
+
+        console = Console()
+        for table in tables(workers):
+            console.print(table)
+
+
+async def _ask(settings: Any) -> list[Any]:
+    from bus.connect import connect
+
+    async with connect(settings, "antiphon ps") as bus:
+        return await workers_on(bus)
+
+
+async def workers_on(bus: Any) -> list[Any]:
+    """The WorkerStatus of every worker that answers within a second, in the order of the pipeline."""
+    import msgspec
+
+    from bus.services import everyone
+    from schemas import subjects
+    from schemas.control import WorkerStatus
+
+    found = []
+    for service in await everyone(bus):
+        if service.name in subjects.STAGES and service.endpoints:
+            found.append(msgspec.convert(service.endpoints[0]["data"], WorkerStatus))
+    return sorted(found, key=lambda worker: (subjects.STAGES.index(worker.stage), worker.id))
+
+
+def report(workers: list[Any]) -> dict[str, Any]:
+    """The contract of `ps --json`. A session is told by its coordinator, which knows every owner."""
+    return {
+        "workers": [
+            {
+                "id": worker.id,
+                "stage": worker.stage,
+                "pid": worker.pid,
+                "host": worker.host,
+                "sessions": len(worker.sessions),
+                "capacity": worker.capacity,
+                "state": worker.state,
+                "counters": worker.counters,
+            }
+            for worker in workers
+        ],
+        "sessions": [
+            {
+                "session": held.session,
+                "agent": held.agent,
+                "epoch": held.epoch,
+                "owners": {"ingress": worker.id, **held.owners},
+                "age_s": held.age_s,
+            }
+            for worker in workers
+            if worker.stage == "ingress"
+            for held in worker.sessions
+        ],
+    }
+
+
+def tables(workers: list[Any]) -> list[Any]:
+    """The same for a person."""
+    from rich.table import Table
+
+    running = Table("stage", "worker", "pid", "host", "sessions", "state", "dropped or refused", box=None, header_style="bold")
+    for worker in workers:
+        counted = ", ".join(f"{reason} {times}" for reason, times in sorted(Counter(worker.counters).items()))
+        load = f"{len(worker.sessions)} of {worker.capacity}"
+        style = {"ready": "green", "full": "yellow", "draining": "magenta"}[worker.state]
+        state = f"[{style}]{worker.state}[/]"
+        running.add_row(worker.stage, worker.id[:8], str(worker.pid), worker.host, load, state, counted)
+    calls = Table("session", "agent", "epoch", "age", "owned by", box=None, header_style="bold")
+    for session in report(workers)["sessions"]:
+        owners = " ".join(f"{stage}:{owner[:8]}" for stage, owner in session["owners"].items())
+        calls.add_row(
+            session["session"][:8], session["agent"], str(session["epoch"]), f"{session['age_s']:.0f} s", owners
+        )
+    return [running, calls] if calls.row_count else [running]

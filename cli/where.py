@@ -1,0 +1,59 @@
+"""Where things are: the data folder, NATS, the database, the weights. The environment is read here."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from cli.errors import Failed
+from schemas.settings import DEFAULT_NATS_URL, BusSettings
+
+RUN_FILE = "run.json"  # written by `up`: {"pid", "nats", "websocket", "data"}
+
+
+def data_folder(told: Path | None) -> Path:
+    """`--data`, else ANTIPHON_DATA, else ./data."""
+    return told or Path(os.environ.get("ANTIPHON_DATA") or "data")
+
+
+def running(folder: Path) -> dict[str, Any] | None:
+    """What `up` wrote into the folder, None if nothing runs there."""
+    try:
+        found = json.loads((folder / RUN_FILE).read_text())
+        os.kill(int(found["pid"]), 0)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return dict(found)
+
+
+def find_nats(nats: str | None, data: Path | None = None) -> str:
+    """`--nats`, else ANTIPHON_NATS_URL, else what runs in the data folder. Raises Failed that says what to do."""
+    if nats or os.environ.get("ANTIPHON_NATS_URL"):
+        return nats or os.environ["ANTIPHON_NATS_URL"]
+    folder = data_folder(data)
+    found = running(folder)
+    if found is None:
+        raise Failed(
+            f"nothing runs in {folder}: start `antiphon up`, or say where NATS is with --nats URL "
+            f"(for example {DEFAULT_NATS_URL}), ANTIPHON_NATS_URL or --data DIR"
+        )
+    return str(found["nats"])
+
+
+def bus_settings(nats: str | None, data: Path | None = None) -> BusSettings:
+    """The settings of the bus that this command talks to."""
+    return BusSettings.from_environment(os.environ, find_nats(nats, data))
+
+
+def database_url(told: str | None, folder: Path) -> str:
+    """`--database`, else ANTIPHON_DATABASE_URL, else SQLite in the data folder."""
+    return told or os.environ.get("ANTIPHON_DATABASE_URL") or f"sqlite+aiosqlite:///{folder.absolute() / 'antiphon.db'}"
+
+
+def weights_folder() -> Path:
+    """ANTIPHON_WEIGHTS, else the user's cache: clones share what was fetched once."""
+    told = os.environ.get("ANTIPHON_WEIGHTS")
+    if told:
+        return Path(told)
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "antiphon" / "weights"
