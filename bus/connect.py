@@ -7,6 +7,7 @@ bounded outbox, and one task per connection hands them to nats in order.
 
 import asyncio
 import logging
+import os
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -30,6 +31,7 @@ PING_EVERY_S = 1  # a frozen server is noticed after two
 OUTBOX = 20_000  # messages; two seconds of frames from 200 sessions
 PENDING_MESSAGES = 10_000  # per subscription; callbacks only enqueue, so this is a stall of seconds
 FACTS_BUFFER_BYTES = 2 * 1024 * 1024  # what the facts connection keeps while the server is away
+NO_BUFFER = -1
 
 Callback = Callable[[str, bytes, str], None]
 
@@ -97,6 +99,11 @@ class Bus:
     @property
     def connected(self) -> bool:
         return self._facts.client.is_connected
+
+    @property
+    def reconnects(self) -> int:
+        """How often facts and control came back after an outage: what was said to us meanwhile is lost."""
+        return self._facts.client.stats["reconnects"]
 
     @property
     def undelivered(self) -> int:
@@ -181,7 +188,7 @@ async def connect(settings: BusSettings, name: str = "antiphon") -> AsyncIterato
     """The bus at `settings.url`; raises Unreachable. Leaving it drains both connections."""
     facts = Connection(await _client(settings, name, FACTS_BUFFER_BYTES))
     try:
-        media = Connection(await _client(settings, f"{name} media", -1))
+        media = Connection(await _client(settings, f"{name} media", NO_BUFFER))
     except Unreachable:
         await facts.client.close()
         raise
@@ -208,6 +215,11 @@ async def _client(settings: BusSettings, name: str, buffer_bytes: int) -> Client
         else:
             refused.append(error)
 
+    async def forget() -> None:
+        # What a frozen server did not take is still queued here, and nats-py would send it after the reconnect.
+        client._pending.clear()
+        client._pending_data_size = 0
+
     client = Client()
     options: dict[str, Any] = {
         "servers": [url.strip() for url in settings.url.split(",")],
@@ -221,6 +233,8 @@ async def _client(settings: BusSettings, name: str, buffer_bytes: int) -> Client
         "drain_timeout": DRAIN_WITHIN_S,
         "pending_size": buffer_bytes,
     }
+    if buffer_bytes == NO_BUFFER:
+        options["disconnected_cb"] = forget
     if settings.credentials:
         options["user_credentials"] = str(settings.credentials)
     if settings.nkey:
@@ -235,7 +249,8 @@ async def _client(settings: BusSettings, name: str, buffer_bytes: int) -> Client
         return client
     except (TimeoutError, OSError, nats.errors.Error, ValueError) as error:
         await _quietly(client.close())
-        reason = str(refused[0] if refused else error) or "no answer"
+        first = refused[0] if refused else error
+        reason = os.strerror(first.errno) if isinstance(first, OSError) and first.errno else str(first) or "no answer"
         raise Unreachable(
             f"no NATS server at {shown} ({reason}): is `antiphon up` running? say where with --nats URL or ANTIPHON_NATS_URL"
         ) from None

@@ -1,0 +1,179 @@
+"""What the bus promises: order, answers or the lack of them at once, and no stale sound after an outage."""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from bus import server
+from bus.connect import Bus, connect
+from bus.errors import NoAnswer, NoResponders, Unreachable
+from schemas.settings import BusSettings
+
+PATIENCE_S = 10.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Ear:
+    """Hears messages, and lets a test wait for so many of them."""
+
+    def __init__(self) -> None:
+        self.heard: list[bytes] = []
+        self._came = asyncio.Event()
+
+    def __call__(self, _subject: str, data: bytes, _reply: str) -> None:
+        self.heard.append(data)
+        self._came.set()
+
+    async def until(self, last: bytes) -> list[bytes]:
+        """Everything heard up to and with `last`."""
+        async with asyncio.timeout(PATIENCE_S):
+            while last not in self.heard:
+                self._came.clear()
+                await self._came.wait()
+        return self.heard
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_what_one_says_is_heard_in_order(bus: Bus) -> None:
+    ear = Ear()
+    await bus.subscribe("story.*", ear)
+    said = [str(number).encode() for number in range(5_000)]
+    for word in said:
+        bus.publish("story.told", word)
+    assert await ear.until(said[-1]) == said
+
+
+async def test_frames_arrive_in_order_on_their_own_connection(bus: Bus) -> None:
+    ear = Ear()
+    await bus.subscribe_media("media.*", ear)
+    await bus.flush()
+    frames = [number.to_bytes(4, "little") * 320 for number in range(1_000)]
+    for frame in frames:
+        bus.publish_media("media.w1", frame)
+    assert await ear.until(frames[-1]) == frames
+    assert bus.undelivered == 0
+
+
+async def test_who_asks_nobody_knows_it_at_once(bus: Bus) -> None:
+    started = time.monotonic()
+    with pytest.raises(NoResponders, match="nobody answers on quiet"):
+        await bus.request("quiet", b"", 5.0)
+    assert time.monotonic() - started < 1.0  # of the five seconds it would have waited
+
+
+async def test_who_is_not_answered_learns_it_in_time(bus: Bus) -> None:
+    await bus.subscribe("mute", Ear())
+    with pytest.raises(NoAnswer, match="no answer on mute within 50 ms"):
+        await bus.request("mute", b"", 0.05)
+
+
+async def test_an_answer_comes_back_to_who_asked(bus: Bus) -> None:
+    await bus.subscribe("echo", lambda _subject, data, reply: bus.publish(reply, data[::-1]))
+    assert await bus.request("echo", b"abc", 1.0) == b"cba"
+
+
+async def test_what_was_said_before_a_question_is_heard_before_it(bus: Bus) -> None:
+    heard: list[bytes] = []
+
+    def note(_subject: str, data: bytes, reply: str) -> None:
+        heard.append(data)
+        if reply:
+            bus.publish(reply, b"")
+
+    await bus.subscribe("talk", note)
+    bus.publish("talk", b"first")
+    await bus.request("talk", b"second", 1.0)
+    assert heard == [b"first", b"second"]
+
+
+async def test_asking_everybody_brings_all_answers_soon_after_the_last(bus: Bus) -> None:
+    for name in (b"a", b"b", b"c"):
+        await bus.subscribe("who", lambda _subject, _data, reply, name=name: bus.publish(reply, name))
+    started = time.monotonic()
+    assert sorted(await bus.gather("who", b"", within_s=5.0, quiet_s=0.1)) == [b"a", b"b", b"c"]
+    assert time.monotonic() - started < 2.0  # of the five it may take
+    assert await bus.gather("nobody", b"", within_s=0.1, quiet_s=0.05) == []
+
+
+async def test_a_server_that_is_not_there_is_named_with_the_reason() -> None:
+    url = f"nats://someone:hush@127.0.0.1:{free_port()}"
+    with pytest.raises(Unreachable, match=r"no NATS server at nats://127\.0\.0\.1:\d+ \(Connection refused") as refused:
+        async with connect(BusSettings(url=url)):
+            pass
+    assert "hush" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+async def test_facts_said_during_an_outage_arrive_and_frames_do_not(tmp_path: Path) -> None:
+    port = free_port()
+    facts, frames = Ear(), Ear()
+    async with AsyncExitStack() as servers, AsyncExitStack() as ours:
+        url = await servers.enter_async_context(server.serve(tmp_path, port))
+        bus = await ours.enter_async_context(connect(BusSettings(url=url)))
+        await bus.subscribe("fact", facts)
+        await bus.subscribe_media("frame", frames)
+        bus.publish("fact", b"before")
+        await facts.until(b"before")
+        await servers.aclose()
+        await eventually(lambda: not bus.connected)
+        bus.publish("fact", b"meanwhile")
+        for _ in range(100):
+            bus.publish_media("frame", b"stale")
+        await eventually(lambda: bus.undelivered == 100)
+        await servers.enter_async_context(server.serve(tmp_path, port))
+        await facts.until(b"meanwhile")
+        bus.publish("fact", b"after")
+        assert await facts.until(b"after") == [b"before", b"meanwhile", b"after"]
+        assert b"stale" not in await heard_again(bus, frames)
+        assert bus.reconnects == 1
+
+
+async def test_frames_that_a_frozen_server_never_took_do_not_sound_later(tmp_path: Path) -> None:
+    port = free_port()
+    frames = Ear()
+    async with AsyncExitStack() as servers, AsyncExitStack() as ours:
+        url = await servers.enter_async_context(server.serve(tmp_path, port))
+        bus = await ours.enter_async_context(connect(BusSettings(url=url)))
+        await bus.subscribe_media("frame", frames)
+        await bus.flush()
+        os.kill(server_pid(tmp_path), signal.SIGSTOP)
+        for _ in range(4_000):  # more than the buffers of two sockets hold, so that it piles up on our side
+            bus.publish_media("frame", b"stale" + bytes(4_800))
+            await asyncio.sleep(0)
+        os.kill(server_pid(tmp_path), signal.SIGKILL)
+        await servers.aclose()
+        await eventually(lambda: not bus.connected)
+        await servers.enter_async_context(server.serve(tmp_path, port))
+        assert {frame[:5] for frame in await heard_again(bus, frames)} == {b"fresh"}
+
+
+def server_pid(data: Path) -> int:
+    """The server writes its ports into a file that bears its process id."""
+    [ports] = (data / "nats").glob("*.ports")
+    return int(ports.stem.rpartition("_")[2])
+
+
+async def heard_again(bus: Bus, frames: Ear) -> list[bytes]:
+    """What a listener has heard by the time that a frame gets through again."""
+    async with asyncio.timeout(PATIENCE_S):
+        while b"fresh" not in frames.heard:
+            bus.publish_media("frame", b"fresh")
+            await asyncio.sleep(0.01)
+    return frames.heard

@@ -1,0 +1,37 @@
+"""A real nats-server and a connected Bus, in a folder of the test's own.
+
+    async with running_bus(tmp_path) as bus: ...
+
+or, in a conftest.py, `from tests.kit.bus import bus, nats` makes fixtures of them.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from bus import server
+from bus.connect import Bus, connect
+from schemas.settings import BusSettings
+
+
+@asynccontextmanager
+async def running_bus(data: Path) -> AsyncIterator[Bus]:
+    """A server of its own under `data` and one connection to it; both gone on leaving."""
+    async with server.serve(data) as url, connect(BusSettings(url=url), "test") as bus:
+        yield bus
+
+
+@pytest.fixture
+async def nats(tmp_path: Path) -> AsyncIterator[str]:
+    """The URL of a running server."""
+    async with server.serve(tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+async def bus(nats: str) -> AsyncIterator[Bus]:
+    """A connection to the server of `nats`."""
+    async with connect(BusSettings(url=nats), "test") as connected:
+        yield connected
