@@ -116,20 +116,20 @@ class Call:
         frame = Frame(pcm, epoch, self._next(speaker, "media"), rate, at, turn, segment, flags)
         self.session.on_audio(media.encode(frame), speaker)
 
-    async def says(self, kind: type[F], **fields: Any) -> F:
-        """The first `kind` with these fields that it has said or will say; AssertionError if it does not."""
+    async def says(self, what: type[F], /, **fields: Any) -> F:
+        """The first `what` with these fields that it has said or will say; AssertionError if it does not."""
 
         def found() -> F | None:
             for fact in self.facts:
-                if isinstance(fact, kind) and all(getattr(fact, name) == value for name, value in fields.items()):
+                if isinstance(fact, what) and all(getattr(fact, name) == value for name, value in fields.items()):
                     return fact
             return None
 
-        return await self.until(found, f"{kind.__name__}({fields})")
+        return await self.until(found, f"{what.__name__}({fields})")
 
-    def said(self, kind: type[F]) -> list[F]:
-        """Every `kind` it said so far."""
-        return [fact for fact in self.facts if isinstance(fact, kind)]
+    def said(self, what: type[F]) -> list[F]:
+        """Every `what` it said so far."""
+        return [fact for fact in self.facts if isinstance(fact, what)]
 
     async def sends(self, flag: int, **fields: int) -> Frame:
         """The first frame with `flag` and these fields that it has sent or will send."""

@@ -1,0 +1,194 @@
+"""The voice of a call, with the scripted provider."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+import stages.tts.stage
+from schemas.events import (
+    Paused,
+    PlaybackStarted,
+    Resumed,
+    SegmentSynthesized,
+    SentenceReady,
+    SessionOpened,
+    TtsProviderFailed,
+    TurnCancelled,
+    TurnStarted,
+)
+from schemas.media import MAX_CHUNK_MS, Flag
+from stages.providers import ProviderError
+from stages.tts import tones
+from stages.tts.providers import scripted
+from stages.tts.stage import PIECE_WITHIN_S
+from tests.kit.clock import in_virtual_time
+from tests.kit.stage import Call, call
+
+
+def agent(**options: Any) -> dict[str, Any]:
+    return {"tts": {"provider": "scripted", "options": options}}
+
+
+def reply(tts: Call, *sentences: str, turn: int = 2) -> None:
+    tts.hear(TurnStarted(turn=turn, answers=turn - 2))
+    for segment, text in enumerate(sentences):
+        tts.hear(SentenceReady(turn=turn, segment=segment, text=text, last=segment == len(sentences) - 1))
+
+
+@in_virtual_time
+async def test_a_reply_is_spoken_sentence_by_sentence_and_its_end_is_marked() -> None:
+    async with call(stages.tts.stage, agent()) as tts:
+        reply(tts, "Hello.", "We open at nine.")
+        await tts.sends(Flag.LAST_OF_TURN, turn=2)
+    assert tones.texts(tts.audio()) == ["Hello.", "We open at nine."]
+    assert {sent.worker for sent in tts.sent} == {"egress-1"}
+    assert all(sent.frame.duration_ms <= MAX_CHUNK_MS for sent in tts.sent)
+    marks = [(sent.frame.segment, Flag(sent.frame.flags)) for sent in tts.sent if sent.frame.flags]
+    assert marks == [
+        (0, Flag.FIRST_OF_SEGMENT),
+        (0, Flag.LAST_OF_SEGMENT),
+        (1, Flag.FIRST_OF_SEGMENT),
+        (1, Flag.LAST_OF_SEGMENT | Flag.LAST_OF_TURN),
+    ]
+    assert [sent.frame.at for sent in tts.sent[1:]] == [s.frame.at + s.frame.samples for s in tts.sent[:-1]]
+
+
+@in_virtual_time
+async def test_it_says_how_long_a_segment_is_and_how_soon_it_began() -> None:
+    async with call(stages.tts.stage, agent(first_ms=200, duration_ms=1_230)) as tts:
+        reply(tts, "Whatever.")
+        said = await tts.says(SegmentSynthesized, turn=2, segment=0)
+        assert (said.duration_ms, said.first_audio_ms) == (1_230, 200)
+
+
+@in_virtual_time
+async def test_the_first_piece_does_not_wait_for_the_second() -> None:
+    async with call(stages.tts.stage, agent(first_ms=30, chunk_ms=20, every_ms=5_000)) as tts:
+        reply(tts, "Yes?")
+        await tts.sends(Flag.FIRST_OF_SEGMENT)
+        assert tts.sent[0].now_ms == pytest.approx(30, abs=1)
+
+
+@in_virtual_time
+async def test_a_reply_that_ends_with_nothing_more_to_say_ends_all_the_same() -> None:
+    async with call(stages.tts.stage, agent()) as tts:
+        reply(tts, "Goodbye.", "")
+        frame = await tts.sends(Flag.LAST_OF_TURN)
+        assert (frame.segment, frame.pcm) == (1, b"")
+    assert [said.segment for said in tts.said(SegmentSynthesized)] == [0]
+
+
+@in_virtual_time
+async def test_a_cancelled_turn_is_hushed_at_once_and_its_waiting_sentences_are_dropped() -> None:
+    async with call(stages.tts.stage, agent()) as tts:
+        reply(tts, "This takes quite a while to say.", "And so does this.")
+        await tts.sends(Flag.FIRST_OF_SEGMENT)
+        tts.hear(TurnCancelled(turn=2))
+        await tts.settle()
+        before = len(tts.sent)
+        reply(tts, "Sorry?", turn=3)
+        await tts.sends(Flag.LAST_OF_TURN, turn=3)
+    assert {sent.frame.turn for sent in tts.sent[before:]} == {3}
+    assert tones.decode(tts.audio(turn=3)) == "Sorry?"
+    assert [said.turn for said in tts.said(SegmentSynthesized)] == [3]
+
+
+@in_virtual_time
+async def test_a_new_turn_hushes_the_one_before_without_a_word() -> None:
+    async with call(stages.tts.stage, agent()) as tts:
+        reply(tts, "This takes quite a while to say.")
+        await tts.sends(Flag.FIRST_OF_SEGMENT)
+        reply(tts, "Sorry?", turn=3)
+        await tts.sends(Flag.LAST_OF_TURN, turn=3)
+    assert not any(sent.frame.flags & Flag.LAST_OF_TURN for sent in tts.sent if sent.frame.turn == 2)
+
+
+@in_virtual_time
+async def test_it_stays_five_seconds_ahead_of_the_caller_and_no_more() -> None:
+    async with call(stages.tts.stage, agent(every_ms=1, duration_ms=20_000)) as tts:
+        reply(tts, "A long story.")
+        await tts.wait_ms(8_000)
+        assert len(tts.audio()) == 5 * 48_000
+        tts.hear(PlaybackStarted(turn=2))
+        await tts.wait_ms(2_050)
+        assert 7 * 48_000 <= len(tts.audio()) <= 7.2 * 48_000
+        tts.hear(Paused(turn=2, segment=0, heard_ms=2_000, utterance=1))
+        await tts.wait_ms(30_000)
+        assert len(tts.audio()) <= 7.2 * 48_000
+        tts.hear(Resumed(turn=2, heard_ms=2_000, utterance=1))
+        await tts.wait_ms(12_000)
+        assert not tts.said(SegmentSynthesized)
+        await tts.sends(Flag.LAST_OF_TURN)
+        await tts.says(SegmentSynthesized, duration_ms=20_000)
+
+
+@in_virtual_time
+async def test_a_greeting_waits_until_it_is_known_where_egress_is() -> None:
+    async with call(stages.tts.stage, agent()) as tts:
+        owners = dict(tts.session.owners)
+        tts.session.owners.clear()
+        reply(tts, "Hello.", turn=1)
+        await tts.wait_ms(500)
+        assert not tts.sent
+        tts.hear(SessionOpened(owners=owners, coordinator="i", transport="websocket", started=0, config={}))
+        await tts.sends(Flag.LAST_OF_TURN, turn=1)
+
+
+@pytest.fixture
+def _failing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scripted voice breaks off after its first chunk when it reads `burp`, and falls silent at `hmm`."""
+    speak = scripted.ScriptedSynthesizer.synthesize
+
+    async def synthesize(self: scripted.ScriptedSynthesizer, text: str) -> AsyncIterator[bytes]:
+        async for chunk in speak(self, text):
+            if text == "hmm":
+                await asyncio.sleep(3_600)
+            yield chunk
+            if text == "burp":
+                raise ProviderError("server", "it broke off", retryable=True)
+
+    monkeypatch.setattr(scripted.ScriptedSynthesizer, "synthesize", synthesize)
+
+
+@pytest.mark.usefixtures("_failing")
+@in_virtual_time
+async def test_a_voice_that_breaks_off_ends_the_turn_and_the_next_one_is_spoken() -> None:
+    async with call(stages.tts.stage, agent()) as tts:
+        reply(tts, "burp", "Never heard.")
+        failed = await tts.says(TtsProviderFailed, turn=2, kind="server", provider="scripted", retryable=True)
+        assert failed.message == "it broke off"
+        await tts.sends(Flag.LAST_OF_TURN, turn=2)
+        reply(tts, "Better now.", turn=3)
+        await tts.sends(Flag.LAST_OF_TURN, turn=3)
+    assert [Flag(sent.frame.flags) for sent in tts.sent if sent.frame.turn == 2][1:] == [
+        Flag.LAST_OF_SEGMENT | Flag.LAST_OF_TURN
+    ]
+    assert tones.decode(tts.audio(turn=3)) == "Better now."
+
+
+@pytest.mark.usefixtures("_failing")
+@in_virtual_time
+async def test_a_voice_that_stays_silent_has_failed() -> None:
+    async with call(stages.tts.stage, agent()) as tts:
+        reply(tts, "hmm")
+        await tts.wait_ms(PIECE_WITHIN_S * 1000)
+        await tts.says(TtsProviderFailed, turn=2, kind="timeout")
+        await tts.sends(Flag.LAST_OF_TURN, turn=2)
+
+
+async def test_a_wrong_option_is_named() -> None:
+    with pytest.raises(ProviderError, match="option pitch"):
+        async with call(stages.tts.stage, agent(pitch=3)):
+            pass
+
+
+@in_virtual_time
+async def test_two_calls_of_one_worker_keep_their_words_apart() -> None:
+    async with call(stages.tts.stage, agent()) as one, call(stages.tts.stage, agent()) as other:
+        reply(one, "I am one.")
+        reply(other, "I am the other.")
+        await one.sends(Flag.LAST_OF_TURN)
+        await other.sends(Flag.LAST_OF_TURN)
+    assert (tones.decode(one.audio()), tones.decode(other.audio())) == ("I am one.", "I am the other.")
