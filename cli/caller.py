@@ -1,0 +1,199 @@
+"""A caller on a websocket: speaks at the pace of real time, hears through a playout clock. docs/websocket.md is its protocol."""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from cli.playout import Playout
+from cli.recording import Recording
+from schemas.audio import AGENT_HZ, CALLER_FRAME_BYTES, CALLER_HZ, FRAME_MS, SAMPLE_BYTES
+
+CONNECT_WITHIN_S = 5.0
+HELLO_WITHIN_S = 10.0  # ingress claims four stages and their providers before it greets the socket
+SEND_WITHIN_S = 5.0  # a frame that the network does not take for so long: the line is dead
+CLOSE_WITHIN_S = 2.0
+HEARTBEAT_S = 10.0  # a ping on a silent line; without an answer to it the line is dead
+MAX_MESSAGE_BYTES = 64 * 1024
+FRAME_S = FRAME_MS / 1000
+
+
+class CallFailed(Exception):
+    """The call did not come about or broke; one line that says why."""
+
+
+class Caller:
+    """One side of a call. Made by `dial`."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, session: str, recording: Recording | None) -> None:
+        self.session = session
+        self.over = asyncio.Event()  # the far side hung up, or the line is lost
+        self.problem = ""  # why, when it was no hang-up
+        self.sent = 0  # samples of the caller's line that went out
+        self._socket = socket
+        self._recording = recording
+        self._ear = Playout()
+        self._words: deque[memoryview] = deque()
+        self._began = asyncio.get_running_loop().time()
+
+    def say(self, pcm: bytes) -> None:
+        """PCM16 mono at 16 kHz to be spoken after all that was said before."""
+        self._words.append(memoryview(pcm))
+
+    @property
+    def saying(self) -> bool:
+        """Something given to `say` has not gone out yet."""
+        return bool(self._words)
+
+    @property
+    def hearing(self) -> bool:
+        """Audio of the agent waits to be heard."""
+        return self._ear.ahead > 0
+
+    async def hang_up(self) -> None:
+        """Say goodbye; harmless when the line is gone already."""
+        if not self.over.is_set():
+            try:
+                async with asyncio.timeout(SEND_WITHIN_S):
+                    await self._socket.send_json({"type": "hangup"})
+            except (ConnectionError, TimeoutError, aiohttp.ClientError):
+                pass
+            self._end("")
+
+    async def speak(self) -> None:
+        """Frame k goes out when its last sample has been spoken, k + 1 frames after the beginning: no drift."""
+        loop = asyncio.get_running_loop()
+        while not self.over.is_set():
+            frame = self._next_frame()
+            spoken = self._began + (self.sent * SAMPLE_BYTES // CALLER_FRAME_BYTES + 1) * FRAME_S
+            await asyncio.sleep(max(0.0, spoken - loop.time()))
+            if self.over.is_set():
+                return
+            try:
+                async with asyncio.timeout(SEND_WITHIN_S):
+                    await self._socket.send_bytes(frame)
+            except (ConnectionError, TimeoutError, aiohttp.ClientError):
+                self._end("the line was lost")
+                return
+            self.sent += len(frame) // SAMPLE_BYTES
+            self._record(frame)
+
+    async def hear(self) -> None:
+        """Take what comes until the line ends; the heartbeat of the socket is the deadline."""
+        async for message in self._socket:
+            if message.type is aiohttp.WSMsgType.BINARY:
+                self._ear.play(message.data, self._now())
+            elif message.type is aiohttp.WSMsgType.TEXT:
+                self._told(_parse(message.data))
+            else:
+                break
+        self._end("the line was lost")
+
+    def _told(self, message: dict[str, Any]) -> None:
+        match message.get("type"):
+            case "clear":
+                self._ear.clear(self._now())
+            case "hangup":
+                self._end("")
+            case "error":
+                self._end(str(message.get("message", "the far side gave no reason")))
+            case _:  # a later protocol may say more
+                pass
+
+    def _end(self, problem: str) -> None:
+        if not self.over.is_set():
+            self.problem = problem
+            self.over.set()
+
+    def _now(self) -> int:
+        """Samples of the agent's line since the caller's first sample."""
+        return int((asyncio.get_running_loop().time() - self._began) * AGENT_HZ)
+
+    def _next_frame(self) -> bytes:
+        frame = b""
+        while self._words and len(frame) < CALLER_FRAME_BYTES:
+            words = self._words.popleft()
+            missing = CALLER_FRAME_BYTES - len(frame)
+            frame += words[:missing]
+            if rest := words[missing:]:
+                self._words.appendleft(rest)
+        return frame.ljust(CALLER_FRAME_BYTES, b"\x00")
+
+    def _record(self, frame: bytes) -> None:
+        for heard in self._ear.take(self.sent * AGENT_HZ // CALLER_HZ):
+            if self._recording:
+                self._recording.heard(heard)
+        if self._recording:
+            self._recording.sent(frame)
+
+
+@asynccontextmanager
+async def dial(
+    url: str, agent: str, session: str | None = None, recording: Recording | None = None
+) -> AsyncIterator[Caller]:
+    """A call to `agent` that has begun; leaving it hangs up. url: `ws://host:port/v1/call`. Raises CallFailed."""
+    address = URL(url).update_query({"agent": agent, **({"session": session} if session else {})})
+    async with aiohttp.ClientSession() as http:
+        socket = await _connect(http, address)
+        try:
+            caller = Caller(socket, await _hello(socket), recording)
+            async with asyncio.TaskGroup() as tasks:
+                lines = [tasks.create_task(caller.speak()), tasks.create_task(caller.hear())]
+                try:
+                    yield caller
+                finally:
+                    await caller.hang_up()
+                    for line in lines:
+                        line.cancel()
+        finally:
+            try:
+                async with asyncio.timeout(CLOSE_WITHIN_S):
+                    await socket.close()
+            except TimeoutError:
+                pass
+
+
+async def _connect(http: aiohttp.ClientSession, address: URL) -> aiohttp.ClientWebSocketResponse:
+    where = address.with_query(None)
+    try:
+        async with asyncio.timeout(CONNECT_WITHIN_S):
+            return await http.ws_connect(address, heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES)
+    except aiohttp.WSServerHandshakeError as error:
+        raise CallFailed(f"{where} did not take the call: HTTP {error.status} {error.message}") from None
+    except TimeoutError:
+        raise CallFailed(f"{where} did not answer within {CONNECT_WITHIN_S:.0f} s: is `antiphon up` running?") from None
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise CallFailed(f"cannot call {where}: {error}") from None
+
+
+async def _hello(socket: aiohttp.ClientWebSocketResponse) -> str:
+    """The session that the far side names first."""
+    try:
+        async with asyncio.timeout(HELLO_WITHIN_S):
+            message = await socket.receive()
+    except TimeoutError:
+        raise CallFailed(
+            f"the call was not answered within {HELLO_WITHIN_S:.0f} s: antiphon ps shows who is running"
+        ) from None
+    if message.type is not aiohttp.WSMsgType.TEXT:
+        raise CallFailed("the call was not answered: the far side hung up")
+    said = _parse(message.data)
+    if said.get("type") == "error":
+        raise CallFailed(str(said.get("message", "the far side gave no reason")))
+    rates = (said.get("input_hz"), said.get("output_hz"))
+    if said.get("type") != "session" or rates != (CALLER_HZ, AGENT_HZ):
+        raise CallFailed("the far side does not speak this protocol: is the URL one of an Antiphon ingress?")
+    return str(said.get("session", ""))
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        message = json.loads(text)
+    except ValueError:
+        return {}
+    return message if isinstance(message, dict) else {}

@@ -1,0 +1,72 @@
+"""The two lines of a call on one clock, kept on disk while it lasts: an hour of both is 300 MB, too much for memory."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from cli.audiofile import resample, write_wav
+from schemas.audio import AGENT_HZ, CALLER_HZ, SAMPLE_BYTES
+
+if TYPE_CHECKING:
+    import numpy
+
+BLOCK_BYTES = 64_000  # two seconds of the caller's line: read and written at a time
+
+
+class Recording:
+    """What the caller said (16 kHz) and heard (24 kHz), sample 0 of both at the same moment."""
+
+    def __init__(self) -> None:
+        self._sent = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the recording, and goes with it
+        self._heard = tempfile.TemporaryFile()  # noqa: SIM115
+
+    def __enter__(self) -> "Recording":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._sent.close()
+        self._heard.close()
+
+    def sent(self, pcm: bytes) -> None:
+        """The next PCM16 that the caller has said."""
+        self._sent.write(pcm)
+
+    def heard(self, pcm: bytes) -> None:
+        """The next PCM16 that the caller has heard, silence included."""
+        self._heard.write(pcm)
+
+    @property
+    def seconds(self) -> float:
+        return self._sent.tell() / SAMPLE_BYTES / CALLER_HZ
+
+    def write_heard(self, path: Path) -> None:
+        """What the caller heard: mono WAV at 24 kHz. Raises BadAudio."""
+        write_wav(path, _blocks(self._heard), AGENT_HZ)
+
+    def write_stereo(self, path: Path) -> None:
+        """Caller left, agent right: WAV at 24 kHz. Raises BadAudio."""
+        write_wav(path, self._stereo(), AGENT_HZ, channels=2)
+
+    def lines(self, hz: int) -> "tuple[numpy.ndarray[Any, Any], numpy.ndarray[Any, Any]]":
+        """Caller and agent as int16 samples at a rate low enough to be looked at whole."""
+        import numpy
+
+        caller = b"".join(resample(_blocks(self._sent), CALLER_HZ, hz))
+        agent = b"".join(resample(_blocks(self._heard), AGENT_HZ, hz))
+        return numpy.frombuffer(caller, "<i2"), numpy.frombuffer(agent, "<i2")
+
+    def _stereo(self) -> Iterator[bytes]:
+        import numpy
+
+        self._heard.seek(0)
+        for left in resample(_blocks(self._sent), CALLER_HZ, AGENT_HZ):
+            right = self._heard.read(len(left)).ljust(len(left), b"\x00")
+            both = numpy.stack([numpy.frombuffer(left, "<i2"), numpy.frombuffer(right, "<i2")], axis=1)
+            yield both.tobytes()
+
+
+def _blocks(file: IO[bytes]) -> Iterator[bytes]:
+    file.seek(0)
+    while block := file.read(BLOCK_BYTES):
+        yield block
