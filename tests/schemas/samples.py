@@ -30,7 +30,13 @@ FRAMES = {
         flags=media.Flag.FIRST_OF_SEGMENT | media.Flag.LAST_OF_SEGMENT,
     ),
     "media.end_of_turn": media.Frame(
-        pcm=b"", epoch=1, seq=9, rate=24_000, turn=2, segment=3, flags=media.Flag.LAST_OF_SEGMENT | media.Flag.LAST_OF_TURN
+        pcm=b"",
+        epoch=1,
+        seq=9,
+        rate=24_000,
+        turn=2,
+        segment=3,
+        flags=media.Flag.LAST_OF_SEGMENT | media.Flag.LAST_OF_TURN,
     ),
 }
 

@@ -13,7 +13,11 @@ LOCK = (ROOT / "requirements" / "lock.txt").read_text(encoding="utf-8")
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 
-ENTRY = re.compile(r"^(?P<name>[a-z0-9-]+)==(?P<version>[^ ;]+)(?: ; [^\\]+)? \\\n(?P<hashes>(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.M)
+ENTRY = re.compile(
+    r"^(?P<name>[a-z0-9-]+)==(?P<version>[^ ;]+)(?: ; [^\\]+)? \\\n"  # the pin, perhaps with a platform
+    r"(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+",  # every file that may be installed for it
+    re.M,
+)
 PINS = {entry["name"]: entry["version"] for entry in ENTRY.finditer(LOCK)}
 
 
@@ -23,7 +27,9 @@ def test_every_line_is_a_pin_a_hash_or_a_remark() -> None:
 
 
 def test_it_names_no_place() -> None:
-    assert re.findall(r"https?://|file://|git\+|--index-url|--extra-index-url|--find-links|--trusted-host|@ ", LOCK) == []
+    assert (
+        re.findall(r"https?://|file://|git\+|--index-url|--extra-index-url|--find-links|--trusted-host|@ ", LOCK) == []
+    )
 
 
 def test_it_satisfies_what_the_project_asks_for() -> None:
