@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from cli.errors import WrongUse
 from schemas.audio import CALLER_HZ, SAMPLE_BYTES
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ BLOCK_S = 10  # read at a time, so that a long file in many channels never lies 
 MAX_HZ = 384_000  # studio converters end here; a header that says more is broken
 
 
-class BadAudio(Exception):
+class BadAudio(WrongUse):
     """A file that cannot be used as audio, in one line that says what to do."""
 
 

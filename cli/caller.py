@@ -1,4 +1,4 @@
-"""A caller on a websocket: speaks at the pace of real time, hears through a playout clock. docs/websocket.md is its protocol."""
+"""A caller on a websocket (docs/websocket.md): speaks at the pace of real time, hears through a playout clock."""
 
 import asyncio
 import json
@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from cli.errors import Failed
 from cli.playout import Playout
 from cli.recording import Recording
 from schemas.audio import AGENT_HZ, CALLER_FRAME_BYTES, CALLER_HZ, FRAME_MS, SAMPLE_BYTES
@@ -21,9 +22,10 @@ CLOSE_WITHIN_S = 2.0
 HEARTBEAT_S = 10.0  # a ping on a silent line; without an answer to it the line is dead
 MAX_MESSAGE_BYTES = 64 * 1024
 FRAME_S = FRAME_MS / 1000
+LOST = "the line was lost"
 
 
-class CallFailed(Exception):
+class CallFailed(Failed):
     """The call did not come about or broke; one line that says why."""
 
 
@@ -68,31 +70,30 @@ class Caller:
     async def speak(self) -> None:
         """Frame k goes out when its last sample has been spoken, k + 1 frames after the beginning: no drift."""
         loop = asyncio.get_running_loop()
-        while not self.over.is_set():
-            frame = self._next_frame()
-            spoken = self._began + (self.sent * SAMPLE_BYTES // CALLER_FRAME_BYTES + 1) * FRAME_S
-            await asyncio.sleep(max(0.0, spoken - loop.time()))
-            if self.over.is_set():
-                return
-            try:
+        try:
+            while not self.over.is_set():
+                frame = self._next_frame()
+                spoken = self._began + (self.sent * SAMPLE_BYTES // CALLER_FRAME_BYTES + 1) * FRAME_S
+                await asyncio.sleep(max(0.0, spoken - loop.time()))
                 async with asyncio.timeout(SEND_WITHIN_S):
                     await self._socket.send_bytes(frame)
-            except (ConnectionError, TimeoutError, aiohttp.ClientError):
-                self._end("the line was lost")
-                return
-            self.sent += len(frame) // SAMPLE_BYTES
-            self._record(frame)
+                self.sent += len(frame) // SAMPLE_BYTES
+                self._record(frame)
+        except (ConnectionError, TimeoutError, aiohttp.ClientError):
+            pass
+        finally:
+            self._end(LOST)
 
     async def hear(self) -> None:
         """Take what comes until the line ends; the heartbeat of the socket is the deadline."""
-        async for message in self._socket:
-            if message.type is aiohttp.WSMsgType.BINARY:
-                self._ear.play(message.data, self._now())
-            elif message.type is aiohttp.WSMsgType.TEXT:
-                self._told(_parse(message.data))
-            else:
-                break
-        self._end("the line was lost")
+        try:
+            async for message in self._socket:
+                if message.type is aiohttp.WSMsgType.BINARY:
+                    self._ear.play(message.data, self._now())
+                elif message.type is aiohttp.WSMsgType.TEXT:
+                    self._told(_parse(message.data))
+        finally:
+            self._end(LOST)
 
     def _told(self, message: dict[str, Any]) -> None:
         match message.get("type"):
@@ -142,20 +143,23 @@ async def dial(
         socket = await _connect(http, address)
         try:
             caller = Caller(socket, await _hello(socket), recording)
-            async with asyncio.TaskGroup() as tasks:
-                lines = [tasks.create_task(caller.speak()), tasks.create_task(caller.hear())]
-                try:
-                    yield caller
-                finally:
-                    await caller.hang_up()
-                    for line in lines:
-                        line.cancel()
-        finally:
+            halves = [asyncio.create_task(caller.speak()), asyncio.create_task(caller.hear())]
             try:
-                async with asyncio.timeout(CLOSE_WITHIN_S):
-                    await socket.close()
-            except TimeoutError:
-                pass
+                yield caller
+            finally:
+                await caller.hang_up()
+                await _close(socket)
+                await asyncio.gather(*halves)  # both end with the socket; a task group would wrap what the call raises
+        finally:
+            await _close(socket)
+
+
+async def _close(socket: aiohttp.ClientWebSocketResponse) -> None:
+    try:
+        async with asyncio.timeout(CLOSE_WITHIN_S):
+            await socket.close()
+    except TimeoutError:
+        pass
 
 
 async def _connect(http: aiohttp.ClientSession, address: URL) -> aiohttp.ClientWebSocketResponse:
@@ -177,9 +181,8 @@ async def _hello(socket: aiohttp.ClientWebSocketResponse) -> str:
         async with asyncio.timeout(HELLO_WITHIN_S):
             message = await socket.receive()
     except TimeoutError:
-        raise CallFailed(
-            f"the call was not answered within {HELLO_WITHIN_S:.0f} s: antiphon ps shows who is running"
-        ) from None
+        waited = f"{HELLO_WITHIN_S:.0f} s"
+        raise CallFailed(f"the call was not answered within {waited}: antiphon ps shows who is running") from None
     if message.type is not aiohttp.WSMsgType.TEXT:
         raise CallFailed("the call was not answered: the far side hung up")
     said = _parse(message.data)
