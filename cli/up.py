@@ -130,12 +130,16 @@ class Platform:
 
     @property
     def websocket(self) -> str:
+        """Where callers connect: the first ingress; `call` asks for a line instead."""
         return next(child.url for child in self.children if child.stage == "ingress")
 
 
 @asynccontextmanager
-async def platform(options: Options) -> AsyncIterator[Platform]:
-    """Everything, started in order and ready; stopped in the reverse order, NATS last. Raises Failed or BusError."""
+async def platform(options: Options, stop: asyncio.Event) -> AsyncIterator[Platform]:
+    """Everything, started in order and ready; stopped in the reverse order, NATS last. Raises Failed or BusError.
+
+    When `stop` is set while it starts, it is yielded as far as it has come.
+    """
     from bus.server import serve
     from cli.where import RUN_FILE
 
@@ -146,7 +150,7 @@ async def platform(options: Options) -> AsyncIterator[Platform]:
             children = _children(options, nats)
             kept = [keeping.create_task(child.keep()) for child in children]
             try:
-                await _all_ready(children)
+                await _all_ready(children, stop)
                 running = Platform(nats, children)
                 told = {"pid": os.getpid(), "nats": nats, "websocket": running.websocket, "data": str(data)}
                 _write(data / RUN_FILE, json_.dumps(told))
@@ -202,14 +206,18 @@ def _children(options: Options, nats: str) -> list[Child]:
     return children
 
 
-async def _all_ready(children: list[Child]) -> None:
-    try:
-        async with asyncio.timeout(READY_WITHIN_S):
-            for child in children:
-                await child.ready.wait()
-    except TimeoutError:
+async def _all_ready(children: list[Child], stop: asyncio.Event) -> None:
+    async def ready() -> None:
+        for child in children:
+            await child.ready.wait()
+
+    waits = [asyncio.create_task(ready()), asyncio.create_task(stop.wait())]
+    done, _ = await asyncio.wait(waits, timeout=READY_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    if not done:
         late = ", ".join(child.stage for child in children if not child.ready.is_set())
-        raise Failed(f"not ready within {READY_WITHIN_S:.0f} s: {late}: see the logs folder") from None
+        raise Failed(f"not ready within {READY_WITHIN_S:.0f} s: {late}: see the logs folder")
 
 
 @contextmanager
@@ -245,30 +253,11 @@ async def _stay(options: Options, json: bool) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    waiting = asyncio.create_task(stop.wait())
-    starting = asyncio.create_task(_run(options, json, stop))
-    await asyncio.wait([waiting, starting], return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
-    if not starting.done() and not options_ready(starting):
-        starting.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await starting
-
-
-def options_ready(task: asyncio.Task[None]) -> bool:
-    """Whether the platform is up: then `stop` ends it in order; before, it is cancelled."""
-    return task.get_name() == "up"
-
-
-async def _run(options: Options, json: bool, stop: asyncio.Event) -> None:
-    async with platform(options) as running:
-        task = asyncio.current_task()
-        assert task
-        task.set_name("up")
-        told = {
-            "event": "ready", "nats": running.nats, "websocket": running.websocket, "data": str(options.data),
-        }  # fmt: skip
+    async with platform(options, stop) as running:
+        if stop.is_set():
+            return
         if json:
+            told = {"event": "ready", "nats": running.nats, "websocket": running.websocket, "data": str(options.data)}
             typer.echo(json_.dumps(told))
             await stop.wait()
         else:

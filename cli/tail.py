@@ -1,0 +1,96 @@
+"""`antiphon tail`: calls as they happen, straight from the bus."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+WAITING = 10_000  # facts; a terminal slower than this loses the oldest and is told how many
+
+
+def tail(
+    session: Annotated[str | None, typer.Option(help="Only this session.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Only calls of this agent.")] = None,
+    nats: Annotated[str | None, typer.Option(help="NATS URL [env ANTIPHON_NATS_URL, else DIR/run.json]")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder [env ANTIPHON_DATA, else ./data]")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One fact a line, in the envelope of the bus.")] = False,
+) -> None:
+    """Follow calls live: who speaks, what is understood, what is answered. Ctrl-C ends it.
+
+    Example: antiphon tail --agent receptionist
+    """
+    from cli import processes
+    from cli.where import bus_settings
+
+    processes.run(_follow(bus_settings(nats, data), agent, session, _as_json() if json else _as_text()))
+
+
+async def _follow(settings: Any, agent: str | None, session: str | None, show: Callable[[Any], None]) -> None:
+    from bus.connect import connect
+    from schemas import events, subjects
+
+    facts: asyncio.Queue[Any] = asyncio.Queue(WAITING)
+    lost = 0
+
+    def heard(_subject: str, data: bytes, _reply: str) -> None:
+        nonlocal lost
+        try:
+            fact = events.decode(data)
+        except events.BadFact:
+            return
+        if facts.full():
+            facts.get_nowait()
+            lost += 1
+        facts.put_nowait(fact)
+
+    async with connect(settings, "antiphon tail") as bus:
+        await bus.subscribe(subjects.events(agent, session), heard)
+        await bus.subscribe(subjects.lives(agent, session), heard)
+        while True:
+            show(await facts.get())
+            if lost:
+                typer.echo(f"({lost} facts were dropped here: this terminal is too slow)", err=True)
+                lost = 0
+
+
+def _as_json() -> Callable[[Any], None]:
+    from schemas import events
+
+    return lambda fact: typer.echo(events.to_json(fact))
+
+
+def _as_text() -> Callable[[Any], None]:
+    from datetime import datetime
+
+    from rich.console import Console
+    from rich.markup import escape
+
+    from schemas import events
+
+    console = Console(highlight=False)
+    colours = {"ingress": "blue", "stt": "cyan", "llm": "green", "tts": "magenta", "egress": "yellow"}
+
+    def show(fact: Any) -> None:
+        at = datetime.fromtimestamp(fact.time / 1_000_000).strftime("%H:%M:%S.%f")[:-3]
+        stage = events.stage(fact)
+        console.print(
+            f"[dim]{at} {fact.session[:8]} {fact.agent}[/] [{colours.get(stage, 'white')}]{events.tag(fact):<24}[/]"
+            f" {escape(told(fact))}",
+            soft_wrap=True,
+        )
+
+    return show
+
+
+def told(fact: Any) -> str:
+    """A fact's own fields on one line; documents and envelopes are left out."""
+    hidden = {"session", "agent", "epoch", "seq", "time", "config", "cause", "now_ms", "words", "owners"}
+    parts = []
+    for field in fact.__struct_fields__:
+        value = getattr(fact, field)
+        if field in hidden or value in (0, "", None, ()) and field != "utterance":
+            continue
+        parts.append(f'"{value}"' if field in ("text", "heard") else f"{field} {value}")
+    return "  ".join(parts)
