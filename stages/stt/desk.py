@@ -1,0 +1,100 @@
+"""One recogniser for many callers: whose audio is read next. Owners take turns, and finals go before guesses."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Any
+
+from stages.providers import ProviderError
+
+
+@dataclass(eq=False)
+class Job:
+    """A stretch of one caller's speech that is to become text.
+
+    start, until: its samples on the caller's line. final: it will be waited for, so it is never dropped while wanted.
+    done: called on the event loop with the job, whose `text` is then set, or whose `failure` is.
+    """
+
+    owner: Any
+    pcm: bytes
+    start: int
+    until: int
+    final: bool
+    done: Callable[["Job"], None]
+    queued: float = 0.0
+    wanted: bool = True
+    text: str | None = None
+    failure: ProviderError | None = field(default=None, repr=False)
+
+
+class Queue:
+    """What waits: pure. Bounded by its owners: each has at most one guess, and the finals of its last utterances."""
+
+    def __init__(self) -> None:
+        self._finals: dict[Any, deque[Job]] = {}
+        self._guesses: dict[Any, Job] = {}
+
+    def put(self, job: Job) -> None:
+        """A guess replaces the owner's older one; a final makes it needless."""
+        self._guesses.pop(job.owner, None)
+        if job.final:
+            self._finals.setdefault(job.owner, deque()).append(job)
+        else:
+            self._guesses[job.owner] = job
+
+    def take(self) -> Job | None:
+        """The next job that is still wanted."""
+        while self._finals:
+            owner, waiting = next(iter(self._finals.items()))
+            job = waiting.popleft()
+            del self._finals[owner]
+            if waiting:
+                self._finals[owner] = waiting  # behind the others
+            if job.wanted:
+                return job
+        while self._guesses:
+            job = self._guesses.pop(next(iter(self._guesses)))
+            if job.wanted:
+                return job
+        return None
+
+    def forget(self, owner: Any) -> None:
+        self._finals.pop(owner, None)
+        self._guesses.pop(owner, None)
+
+
+class Desk:
+    """Runs `transcribe` in `thread`, one job at a time."""
+
+    def __init__(self, transcribe: Callable[[bytes], str], thread: Executor) -> None:
+        self._transcribe = transcribe
+        self._thread = thread
+        self._queue = Queue()
+        self._wake = asyncio.Event()
+
+    def put(self, job: Job) -> None:
+        self._queue.put(job)
+        self._wake.set()
+
+    def forget(self, owner: Any) -> None:
+        self._queue.forget(owner)
+
+    async def work(self) -> None:
+        """Until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            job = self._queue.take()
+            if job is None:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            try:
+                job.text = await loop.run_in_executor(self._thread, self._transcribe, job.pcm)
+            except ProviderError as error:
+                job.failure = error
+            job.pcm = b""
+            job.done(job)
+            del job  # an idle desk keeps nobody's words

@@ -1,0 +1,274 @@
+"""Hears one caller with a recogniser that only reads stretches of audio: voice activity cuts, the recogniser reads.
+
+An utterance is the speech between two silences. Its final text is begun already in the pause, before it is long enough
+to be an end; if the caller goes on, the work is thrown away, or kept as the text of a settled stretch where the stretch is
+long enough to be read alone. A monologue without pauses is settled at its quietest points. Interims are guesses of the
+open stretch, made as often as the recogniser keeps up with.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import numpy as np
+
+from schemas.audio import CALLER_HZ, samples_to_ms
+from schemas.events import SpeechEnded, SpeechStarted, TranscriptFinal, TranscriptInterim
+from stages.providers import Hear, ProviderError
+from stages.stt.desk import Desk, Job
+from stages.stt.silero import WINDOW_BYTES, Detector, Memory
+from stages.stt.tape import LONGEST_GAP, Tape
+from stages.stt.voice_activity import WINDOW, Offset, Onset, VoiceActivity
+from stages.stt.words import spoken
+
+PREFIX = CALLER_HZ * 500 // 1000  # audio before the onset that is read too, so that soft first sounds are whole
+PAUSE = 4 * WINDOW  # silence after which the final is begun: half of what ends an utterance
+LONG_STRETCH = 6 * CALLER_HZ  # read well alone, so a pause after it settles it
+LONGEST_STRETCH = 12 * CALLER_HZ  # more is slow to read, and a final may not wait for it
+SEEK = 6 * CALLER_HZ  # how far back a quiet point is looked for
+LULL = 3 * WINDOW  # a quiet point is the quietest 96 ms: the gap between two words
+INTERIM_EVERY = CALLER_HZ // 2
+INTERIM_BACK_OFF = 3  # an interim that takes a second is followed by 3 s without: finals and other callers come first
+FINISH_S = 0.9  # the stage waits for 1 s
+MOST_BEHIND = 20 * CALLER_HZ  # of a detector that will never catch up; a gap of the line makes half of it
+MOST_WAITING = 8  # utterances without their final; more is a recogniser that will never catch up
+
+Report = Callable[[float], None]
+
+
+class Utterance:
+    """One utterance on its way to text: settled stretches, then the open one from sample `begin`."""
+
+    def __init__(self, number: int, onset: int, begin: int) -> None:
+        self.number = number
+        self.onset = onset
+        self.begin = begin
+        self.settled: list[Job] = []
+        self.guess: Job | None = None  # the final of the open stretch, begun in a pause
+        self.interim: Job | None = None
+        self.interim_due = onset + INTERIM_EVERY
+        self.said = ""  # the last interim
+        self.until = onset
+        self.voiced = 0
+        self.ended_s: float | None = None  # loop time of its end
+
+    @property
+    def ready(self) -> bool:
+        return self.ended_s is not None and all(job.text is not None for job in self.settled)
+
+    def text(self, tail: str = "") -> str:
+        return " ".join([*(job.text for job in self.settled if job.text), tail]).strip()
+
+
+class Ear:
+    """The Recognizer of one caller. final_within_ms: asked at each end of speech. report: told how late a final was, in s."""
+
+    def __init__(
+        self, hear: Hear, detector: Detector, desk: Desk, final_within_ms: Callable[[], int], report: Report
+    ) -> None:
+        self.memory = Memory()
+        self._hear = hear
+        self._detector = detector
+        self._desk = desk
+        self._final_within_ms = final_within_ms
+        self._report = report
+        self._loop = asyncio.get_running_loop()
+        self._tape = Tape()
+        self._activity = VoiceActivity()
+        self._read: int | None = None  # the sample that the next window begins with
+        self._number = 0
+        self._open: Utterance | None = None
+        self._ended: list[Utterance] = []  # without their final, oldest first
+        self._spent = 0  # sample up to which utterances have taken the audio
+        self._moved = asyncio.Event()
+        self._failure: ProviderError | None = None
+        self._closed = False
+
+    # --- the stage's side ---------------------------------------------------------------------------------------------
+
+    def feed(self, pcm: bytes, at: int) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._read is None:
+            self._read = self._spent = at
+        elif at - self._tape.end > LONGEST_GAP and (offset := self._activity.stop(self._tape.end)):
+            self._end(offset)
+        self._tape.append(pcm, at)
+        if self._tape.end - max(self._read, self._tape.start) > MOST_BEHIND:
+            raise ProviderError("server", "the voice detector is 20 s behind: too many calls", retryable=True)
+        if self._tape.end - self._read >= WINDOW:
+            self._detector.ready(self)
+
+    async def finish(self) -> None:
+        try:
+            async with asyncio.timeout(FINISH_S):
+                while self._read is not None and self._tape.end - self._read >= WINDOW:
+                    await self._move()
+                if offset := self._activity.stop(self._tape.end):
+                    self._end(offset)
+                while self._ended and self._failure is None:
+                    await self._move()
+        except TimeoutError:
+            if offset := self._activity.stop(self._tape.end):
+                self._end(offset)
+        for utterance in self._ended:  # the recogniser was too slow: what it told so far must do
+            self._say_final(utterance, utterance.said)
+        self._ended.clear()
+
+    def fail(self, failure: ProviderError) -> None:
+        """The next `feed` raises `failure`."""
+        self._failure = self._failure or failure
+        self._moved.set()
+
+    def close(self) -> None:
+        """Say nothing any more and hold nothing."""
+        self._closed = True
+        self._detector.forget(self)
+        self._desk.forget(self)
+
+    async def _move(self) -> None:
+        self._moved.clear()
+        await self._moved.wait()
+
+    # --- the detector's side ------------------------------------------------------------------------------------------
+
+    def window(self) -> bytes | None:
+        assert self._read is not None
+        self._read = max(self._read, self._tape.start)
+        window = self._tape.cut(self._read, self._read + WINDOW)
+        return window if len(window) == WINDOW_BYTES else None
+
+    def heard(self, probability: float) -> None:
+        if self._closed:
+            return
+        assert self._read is not None
+        change = self._activity.step(probability, self._read)
+        self._read += WINDOW
+        match change:
+            case Onset():
+                self._begin(change)
+            case Offset():
+                self._end(change)
+        if self._open is not None:
+            self._follow(self._open, self._read)
+        else:
+            self._tape.forget(self._read - PREFIX - 2 * WINDOW)  # an onset is told two windows after it
+        if self._tape.end - self._read >= WINDOW:
+            self._detector.ready(self)
+        self._moved.set()
+
+    # --- an utterance's life ------------------------------------------------------------------------------------------
+
+    def _begin(self, onset: Onset) -> None:
+        begin = max(onset.at - PREFIX, self._spent)
+        self._open = Utterance(self._number, onset.at, begin)
+        self._number += 1
+        self._hear(SpeechStarted(utterance=self._open.number, at=onset.at))
+
+    def _follow(self, utterance: Utterance, now: int) -> None:
+        silence = self._activity.silence
+        if silence >= PAUSE:
+            if utterance.guess is None:
+                utterance.guess = self._read_stretch(utterance, now, final=True)
+                utterance.interim = None  # if it still waits, the guess has replaced it
+        elif silence == 0 and utterance.guess is not None:
+            self._go_on(utterance, utterance.guess)
+        elif now - utterance.begin >= LONGEST_STRETCH:
+            self._cut_at_lull(utterance, now)
+        elif now >= utterance.interim_due and utterance.interim is None:
+            utterance.interim = self._read_stretch(utterance, now, final=False)
+
+    def _go_on(self, utterance: Utterance, guess: Job) -> None:
+        utterance.guess = None
+        if guess.until - guess.start >= LONG_STRETCH:
+            self._settle(utterance, guess, guess.until - PAUSE // 2)
+        else:
+            guess.wanted = False
+
+    def _cut_at_lull(self, utterance: Utterance, now: int) -> None:
+        cut = now - SEEK + quietest(self._tape.cut(now - SEEK, now))
+        self._settle(utterance, self._read_stretch(utterance, cut, final=True), cut)
+
+    def _settle(self, utterance: Utterance, job: Job, begin: int) -> None:
+        utterance.settled.append(job)
+        utterance.begin = begin
+        self._tape.forget(begin)
+        if utterance.interim is not None:
+            utterance.interim.wanted = False
+            utterance.interim = None
+
+    def _end(self, offset: Offset) -> None:
+        utterance, self._open = self._open, None
+        assert utterance is not None
+        now = offset.at + offset.silence
+        last = utterance.guess or self._read_stretch(utterance, now, final=True)
+        if utterance.interim is not None:
+            utterance.interim.wanted = False
+        utterance.settled.append(last)
+        utterance.until, utterance.voiced, utterance.ended_s = last.until, offset.voiced, self._loop.time()
+        self._spent = last.until
+        self._ended.append(utterance)
+        self._hear(
+            SpeechEnded(
+                utterance=utterance.number,
+                at=offset.at,
+                silence_ms=samples_to_ms(offset.silence, CALLER_HZ),
+                final_within_ms=self._final_within_ms(),
+            )
+        )
+        if len(self._ended) > MOST_WAITING:
+            self.fail(ProviderError("server", "the recogniser cannot keep up: too many calls", retryable=True))
+        self._say_finals()
+
+    # --- the desk's side ----------------------------------------------------------------------------------------------
+
+    def _read_stretch(self, utterance: Utterance, until: int, *, final: bool) -> Job:
+        pcm = self._tape.cut(utterance.begin, until)
+        job = Job(self, pcm, utterance.begin, until, final, lambda job: self._told(utterance, job), self._loop.time())
+        self._desk.put(job)
+        return job
+
+    def _told(self, utterance: Utterance, job: Job) -> None:
+        if self._closed:
+            return
+        if job.failure is not None:
+            self.fail(job.failure)
+        elif utterance.ended_s is None and job.wanted:
+            self._say_interim(utterance, job)
+        if job is utterance.interim:
+            took = int((self._loop.time() - job.queued) * CALLER_HZ)
+            utterance.interim = None
+            utterance.interim_due = job.until + max(INTERIM_EVERY, INTERIM_BACK_OFF * took)
+        self._say_finals()
+        self._moved.set()
+
+    def _say_interim(self, utterance: Utterance, job: Job) -> None:
+        text = utterance.text("" if job in utterance.settled else job.text or "")
+        if text and text != utterance.said:
+            utterance.said = text
+            self._hear(
+                TranscriptInterim(utterance=utterance.number, text=text, start=utterance.onset, until=job.until)
+            )
+
+    def _say_finals(self) -> None:
+        while self._ended and self._ended[0].ready:
+            utterance = self._ended.pop(0)
+            assert utterance.ended_s is not None
+            self._report(self._loop.time() - utterance.ended_s)
+            self._say_final(utterance, utterance.text())
+
+    def _say_final(self, utterance: Utterance, text: str) -> None:
+        self._hear(
+            TranscriptFinal(
+                utterance=utterance.number,
+                text=spoken(text, utterance.voiced),
+                start=utterance.onset,
+                until=utterance.until,
+            )
+        )
+
+
+def quietest(pcm: bytes) -> int:
+    """The sample in the middle of the quietest LULL of at least one of PCM16."""
+    loudness = np.abs(np.frombuffer(pcm, "<i2").astype(np.int32))
+    sums = np.concatenate([[0], np.cumsum(loudness)])
+    return int(np.argmin(sums[LULL:] - sums[:-LULL])) + LULL // 2

@@ -1,0 +1,125 @@
+"""A recogniser that hears given texts: it listens only for loud and silent, so that it works through every transport."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.audio import CALLER_HZ, SAMPLE_BYTES, samples_to_ms
+from schemas.events import SpeechEnded, SpeechStarted, TranscriptFinal, TranscriptInterim
+from stages.providers import Hear, ProviderContext, parse_options
+
+LOUD = 328  # 1 % of full scale: above the dither of converters, below any speech
+
+Delay = Annotated[int, Field(ge=0, le=60_000)]
+
+
+class Options(BaseModel):
+    """texts: given in turn, again and again; "" is a wordless noise. Delays count from the audio that causes them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    texts: Annotated[list[str], Field(min_length=1)] = ["Hello."]
+    final_ms: Delay = 100
+    interim_ms: Delay | None = None
+    ends_turn: bool | None = True
+
+
+class Script:
+    """One caller: an utterance starts at the first loud sample and ends with the first silent frame after it."""
+
+    def __init__(self, options: Options, hear: Hear) -> None:
+        self._options = options
+        self._hear = hear
+        self._loop = asyncio.get_running_loop()
+        self._started: SpeechStarted | None = None  # of the open utterance
+        self._utterance = 0
+        self._last_loud = 0  # the sample after it
+        self._interim: asyncio.TimerHandle | None = None
+        self._finals: dict[int, tuple[asyncio.TimerHandle, TranscriptFinal]] = {}
+
+    def feed(self, pcm: bytes, at: int) -> None:
+        loud = np.flatnonzero(np.abs(np.frombuffer(pcm, "<i2").astype(np.int32)) > LOUD)
+        if loud.size:
+            self._last_loud = at + int(loud[-1]) + 1
+            if self._started is None:
+                self._start(at + int(loud[0]))
+        elif self._started is not None and pcm:
+            self._end(at + len(pcm) // SAMPLE_BYTES)
+
+    async def finish(self) -> None:
+        if self._started is not None:
+            self._end(self._last_loud)
+        for utterance, (timer, _) in list(self._finals.items()):
+            timer.cancel()
+            self._say_final(utterance)
+
+    def close(self) -> None:
+        """Say nothing any more."""
+        for timer in [self._interim, *(timer for timer, _ in self._finals.values())]:
+            if timer is not None:
+                timer.cancel()
+
+    def _start(self, at: int) -> None:
+        self._started = SpeechStarted(utterance=self._utterance, at=at)
+        self._hear(self._started)
+        if self._options.interim_ms is not None and self._text:
+            self._interim = self._loop.call_later(self._options.interim_ms / 1000, self._say_interim, self._started)
+
+    def _end(self, now: int) -> None:
+        assert self._started is not None
+        at, final_ms = self._last_loud, self._options.final_ms
+        silence_ms = samples_to_ms(now - at, CALLER_HZ)
+        self._hear(
+            SpeechEnded(utterance=self._utterance, at=at, silence_ms=silence_ms, final_within_ms=final_ms)
+        )
+        final = TranscriptFinal(
+            utterance=self._utterance,
+            text=self._text,
+            start=self._started.at,
+            until=at,
+            ends_turn=self._options.ends_turn,
+        )
+        timer = self._loop.call_later(final_ms / 1000, self._say_final, self._utterance)
+        self._finals[self._utterance] = timer, final
+        if self._interim is not None:
+            self._interim.cancel()
+        self._started = None
+        self._utterance += 1
+
+    def _say_interim(self, started: SpeechStarted) -> None:
+        self._hear(
+            TranscriptInterim(
+                utterance=started.utterance, text=self._text, start=started.at, until=self._last_loud
+            )
+        )
+
+    def _say_final(self, utterance: int) -> None:
+        _, final = self._finals.pop(utterance)
+        self._hear(final)
+
+    @property
+    def _text(self) -> str:
+        return self._options.texts[self._utterance % len(self._options.texts)]
+
+
+class Scripted:
+    """The provider: nothing is shared."""
+
+    capacity = None
+
+    @asynccontextmanager
+    async def open(self, options: dict[str, Any], hear: Hear) -> AsyncIterator[Script]:
+        script = Script(parse_options(Options, options), hear)
+        try:
+            yield script
+        finally:
+            script.close()
+
+
+@asynccontextmanager
+async def open_provider(context: ProviderContext) -> AsyncIterator[Scripted]:
+    yield Scripted()

@@ -1,0 +1,83 @@
+"""Caller audio -> speech_started, speech_ended, transcripts: the recogniser's words, numbered for the call."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from calls.state import CallState
+from schemas.audio import CALLER_HZ
+from schemas.events import (
+    Fact,
+    SpeechEnded,
+    SpeechStarted,
+    SttProviderFailed,
+    TranscriptFinal,
+    TranscriptInterim,
+)
+from schemas.media import Frame
+from stages.providers import ProviderError, Providers, Recognizer
+from stages.session import Session
+
+FINISH_WITHIN_S = 1.0  # half of what a stage has to flush in
+
+
+class Hearing:
+    """Hears one caller. first_utterance: where numbering goes on after a takeover."""
+
+    says = (SpeechStarted, SpeechEnded, TranscriptFinal, TranscriptInterim, SttProviderFailed)
+
+    def __init__(self, call: Session, first_utterance: int = 0) -> None:
+        self._call = call
+        self._first = first_utterance
+        self.recognizer: Recognizer | None = None  # none before it is open and after it has failed
+
+    def on_audio(self, frame: Frame) -> None:
+        if frame.rate != CALLER_HZ:
+            self._call.count("wrong_rate")
+        elif self.recognizer is not None:
+            try:
+                self.recognizer.feed(frame.pcm, frame.at)
+            except ProviderError as error:
+                self.recognizer = None
+                self._say_failed(error)
+                self._call.fail(error)
+
+    def hear(self, fact: Fact) -> None:
+        """What the recogniser heard, said with the number that it has in the call."""
+        assert isinstance(fact, SpeechStarted | SpeechEnded | TranscriptFinal | TranscriptInterim)
+        self._call.say(msgspec.structs.replace(fact, utterance=fact.utterance + self._first))
+
+    def _say_failed(self, error: ProviderError) -> None:
+        name = self._call.agent.stt.provider
+        self._call.say(
+            SttProviderFailed(provider=name, kind=error.kind, message=str(error), retryable=error.retryable)
+        )
+
+
+STAGE = Hearing
+
+
+@asynccontextmanager
+async def open_worker(providers: Providers) -> AsyncIterator[Providers]:
+    yield providers
+
+
+@asynccontextmanager
+async def open_session(call: Session, shared: Providers) -> AsyncIterator[Hearing]:
+    """Raises ProviderMissing or ProviderError if the recogniser does not open, ProviderError if it fails later."""
+    provider: Any = await shared.get(call.agent.stt.provider)
+    hearing = Hearing(call, _utterances_before(call.snapshot))
+    async with provider.open(call.agent.stt.options, hearing.hear) as recognizer:
+        hearing.recognizer = recognizer
+        yield hearing
+        async with asyncio.timeout(FINISH_WITHIN_S):
+            await recognizer.finish()
+
+
+def _utterances_before(snapshot: bytes) -> int:
+    if not snapshot:
+        return 0
+    return max(msgspec.msgpack.decode(snapshot, type=CallState).utterances, default=-1) + 1

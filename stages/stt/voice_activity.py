@@ -1,0 +1,71 @@
+"""Speech or silence from the probabilities of a voice detector: pure, counted in samples of the caller's line.
+
+A window is speech from ON upwards, and once there is speech, from OFF upwards: a voice that wavers between the two neither
+starts nor ends anything. Speech is told when it has lasted MIN_SPEECH, so that a click starts nothing, and silence when
+it has lasted SILENCE, so that the gap before a `t` ends nothing.
+"""
+
+from typing import NamedTuple
+
+from schemas.audio import CALLER_HZ
+
+WINDOW = 512  # 32 ms: the only window that Silero takes at 16 kHz
+ON = 0.5
+OFF = 0.35
+MIN_SPEECH = CALLER_HZ * 50 // 1000
+SILENCE = CALLER_HZ * 250 // 1000
+
+
+class Onset(NamedTuple):
+    """Speech began. at: first sample of its first window."""
+
+    at: int
+
+
+class Offset(NamedTuple):
+    """Speech ended. at: the sample after its last window. silence: samples of silence since. voiced: samples of speech."""
+
+    at: int
+    silence: int
+    voiced: int
+
+
+class VoiceActivity:
+    """Folds one probability a window into onsets and offsets, which alternate, an onset first."""
+
+    def __init__(self) -> None:
+        self.speaking = False
+        self.silence = 0  # samples since the last window of speech; 0 within speech
+        self._onset: int | None = None  # of speech, or of what may become speech
+        self._last = 0  # the sample after the last window of speech
+        self._voiced = 0
+
+    def step(self, probability: float, at: int) -> Onset | Offset | None:
+        """The window that begins at sample `at` (never less than before) is speech with this probability."""
+        end = at + WINDOW
+        if probability >= (ON if self._onset is None else OFF):
+            return self._voice(at, end)
+        self.silence = end - self._last
+        if not self.speaking:
+            self._onset = None
+        elif self.silence >= SILENCE:
+            self.speaking, self._onset = False, None
+            return Offset(self._last, self.silence, self._voiced)
+        return None
+
+    def stop(self, now: int) -> Offset | None:
+        """The caller is gone at sample `now`: speech that was open ends."""
+        if not self.speaking:
+            return None
+        self.speaking, self._onset = False, None
+        return Offset(self._last, max(0, now - self._last), self._voiced)
+
+    def _voice(self, at: int, end: int) -> Onset | None:
+        if self._onset is None or (not self.speaking and at != self._last):  # what was before a jump is no speech
+            self._onset, self._voiced = at, 0
+        self._last, self.silence = end, 0
+        self._voiced += WINDOW
+        if self.speaking or end - self._onset < MIN_SPEECH:
+            return None
+        self.speaking = True
+        return Onset(self._onset)
