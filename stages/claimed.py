@@ -109,19 +109,16 @@ class ClaimedStage:
     def _on_control(self, subject: str, data: bytes, reply: str) -> None:
         holding = self._holdings.get(subject.split(".")[2])
         verb = subjects.last_token(subject)
-        if holding is None or verb not in ("start", "close"):
-            return
-        try:
-            if verb == "close":
-                msgspec.msgpack.decode(data, type=control.Close)
-                self._worker.tasks.create_task(self._close(holding, reply))
+        if verb == "close":
+            self._worker.tasks.create_task(self._close(holding, reply))
+        elif verb == "start" and holding is not None:
+            try:
+                start = msgspec.msgpack.decode(data, type=control.Start)
+            except msgspec.MsgspecError:
+                self._worker.counters["bad_control"] += 1
                 return
-            start = msgspec.msgpack.decode(data, type=control.Start)
-        except msgspec.MsgspecError:
-            self._worker.counters["bad_control"] += 1
-            return
-        if start.epoch == holding.session.epoch and holding.life is None:
-            holding.life = self._worker.tasks.create_task(self._live(holding, start, reply))
+            if start.epoch == holding.session.epoch and holding.life is None:
+                holding.life = self._worker.tasks.create_task(self._live(holding, start, reply))
 
     async def _live(self, holding: Holding, start: control.Start, reply: str) -> None:
         session = holding.session
@@ -153,17 +150,22 @@ class ClaimedStage:
         finally:
             await self._forget(holding)
 
-    async def _close(self, holding: Holding, reply: str = "") -> None:
-        holding.session.close()
-        if holding.life is not None:
-            done, _ = await asyncio.wait([holding.life], timeout=FLUSH_WITHIN_S)
-            if not done:
-                holding.life.cancel()
-                self._worker.counters["closed_by_force"] += 1
-                await asyncio.wait([holding.life], timeout=FLUSH_WITHIN_S)
-        await self._forget(holding)
+    async def _close(self, holding: Holding | None, reply: str = "") -> None:
+        """Flush and forget; what is forgotten already is closed."""
+        if holding is not None:
+            holding.session.close()
+            if holding.life is not None:
+                await self._finish(holding.life)
+            await self._forget(holding)
         if reply:
             self._worker.bus.publish(reply, msgspec.msgpack.encode(control.Closed(self._worker.id)))
+
+    async def _finish(self, life: asyncio.Task[None]) -> None:
+        done, _ = await asyncio.wait([life], timeout=FLUSH_WITHIN_S)
+        if not done:
+            life.cancel()
+            self._worker.counters["closed_by_force"] += 1
+            await asyncio.wait([life], timeout=FLUSH_WITHIN_S)
 
     async def end(self, session: str) -> None:
         if session in self._holdings:

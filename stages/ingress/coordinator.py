@@ -73,7 +73,7 @@ class Coordinator:
         at = self._at
         self._at += len(pcm) // SAMPLE_BYTES
         self._ring.append(pcm, at)
-        if subjects.STT in self._owners:
+        if subjects.STT in self._owners and not self._reason:
             self._call.send(self._owners[subjects.STT].worker, pcm, CALLER_HZ, at=at)
 
     def hang_up(self, reason: str = "hangup", detail: str = "") -> None:
