@@ -1,0 +1,56 @@
+"""Judging words alone: is this a backchannel, and does it sound finished? English, by rule."""
+
+import re
+
+# What listeners say to show that they follow; it asks nobody to stop speaking.
+BACKCHANNELS = frozenset(
+    "mm|mhm|mm hm|mm hmm|hm|hmm|uh huh|ah|aha|oh|yeah|yes|yep|yup|ok|okay|right|all right|alright|sure|cool|great|nice"
+    "|good|fine|i see|got it|of course|exactly|absolutely|oh okay|oh i see|that's right|makes sense".split("|")
+)
+LONGEST = max(len(phrase.split()) for phrase in BACKCHANNELS)
+
+# Words that no sentence ends on: a full stop after one is the recogniser's habit, not the speaker's.
+NEVER_LAST = frozenset(
+    "a|an|the|my|your|our|their|his|its|and|or|but|nor|because|if|when|while|although|than|um|uh|er|erm|like"
+    "|i'm|i'd|i'll|we're|we'd|you're|it's|there's|every|very".split("|")
+)
+# Words that a sentence may end on ("what is it for?") but seldom does when nothing marks its end.
+SELDOM_LAST = frozenset(
+    "to|of|for|in|on|at|by|with|from|about|into|between|is|are|was|were|be|am|do|does|did|have|has|had|can|could|will"
+    "|would|should|may|might|must|that|which|who|what|where|how|so|then|i|we|they|he|she|not|also|maybe".split("|")
+)
+
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_OPEN_END = re.compile(r"(?:[,;:…]|\.\.\.|\s[-–—]|[–—])\s*$")
+_STOP = re.compile(r"[.!?]['\")\]”’]*\s*$")
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words alone, in lower case, without punctuation; hyphens part words."""
+    return tuple(word.lower().replace("’", "'") for word in _WORD.findall(text))
+
+
+def is_backchannel(text: str, *, whole: bool = True) -> bool:
+    """Whether `text` holds nothing but backchannels. whole=False: more may come, so the start of one will do."""
+    rest = words(text)
+    if not rest or "?" in text:
+        return False
+    while rest:
+        size = next((n for n in range(min(LONGEST, len(rest)), 0, -1) if " ".join(rest[:n]) in BACKCHANNELS), 0)
+        if not size:
+            return not whole and any(f"{phrase} ".startswith(" ".join(rest)) for phrase in BACKCHANNELS)
+        rest = rest[size:]
+    return True
+
+
+def sounds_unfinished(text: str) -> bool:
+    """Whether the speaker seems to have more to say: a trailing comma, "and", "my", "to" ..."""
+    spoken = words(text)
+    if not spoken:
+        return False
+    if _OPEN_END.search(text):
+        return True
+    last = spoken[-1]
+    if _STOP.search(text):
+        return last in NEVER_LAST and "?" not in text[-3:]
+    return last in NEVER_LAST or last in SELDOM_LAST

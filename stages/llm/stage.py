@@ -1,0 +1,201 @@
+"""The conversation of one call: feeds the turn machine, and does what it decides."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+from calls.history import History
+from schemas import events
+from schemas.events import (
+    Cause,
+    Fact,
+    LlmProviderFailed,
+    Paused,
+    PlaybackEnded,
+    PlaybackStarted,
+    ReplyResumed,
+    Resumed,
+    SegmentSynthesized,
+    SentenceReady,
+    SessionOpened,
+    SpeechEnded,
+    SpeechStarted,
+    TranscriptFinal,
+    TranscriptInterim,
+    TurnCancelled,
+    TurnEnded,
+    TurnStarted,
+)
+from stages.llm import turns
+from stages.llm.facts import choose
+from stages.llm.prompt import conversation
+from stages.llm.reply import Piece, recite, segments
+from stages.llm.utterances import Heard
+from stages.providers import LanguageModel, LanguageModelProvider, ProviderError, Providers, ReplyRequest
+from stages.session import Session, hears
+
+
+class Conversation:
+    """Decides whose turn it is and what the agent says in it; knows what the caller has heard."""
+
+    says = (TurnStarted, SentenceReady, ReplyResumed, TurnCancelled, TurnEnded, LlmProviderFailed)
+
+    def __init__(self, call: Session, model: LanguageModel) -> None:
+        self._call = call
+        self._model = model
+        self._history = History()
+        self._state: turns.State = turns.opening(call.agent.turns, greeting=bool(call.agent.greeting.strip()))
+        self._alarm: asyncio.TimerHandle | None = None
+        self._unended: dict[int, asyncio.Task[None]] = {}  # turn -> its reply, until the turn is history
+
+    # --- what it hears ------------------------------------------------------------------------------------------
+
+    @hears(SessionOpened, SpeechStarted, SpeechEnded, TranscriptInterim, TranscriptFinal)
+    def follow(self, fact: SessionOpened | Heard) -> None:
+        """The caller."""
+        self._step(fact, _cause(fact))
+
+    @hears(PlaybackStarted, Resumed)
+    def play(self, fact: PlaybackStarted | Resumed) -> None:
+        """The agent is being heard, unless the hold that was lifted had come before its first sound."""
+        if isinstance(fact, PlaybackStarted) or fact.heard_ms > 0:
+            self._history.play(fact.turn, self._call.now_ms())
+        self._step(fact, _cause(fact))
+
+    @hears(Paused)
+    def pause(self, paused: Paused) -> None:
+        """The agent fell silent; what the caller's sound means, the machine learns from stt."""
+        self._history.stop(paused.turn, paused.heard_ms)
+
+    @hears(PlaybackEnded)
+    def end(self, ended: PlaybackEnded) -> None:
+        """The agent has been heard."""
+        self._history.stop(ended.turn, ended.heard_ms)
+        self._step(ended, _cause(ended))
+
+    @hears(SegmentSynthesized)
+    def measure(self, spoken: SegmentSynthesized) -> None:
+        """How long a segment sounds: what a position in the turn means."""
+        self._history.measure(spoken.turn, spoken.segment, spoken.duration_ms, spoken.words)
+
+    def finish(self) -> None:
+        """The call is over: every turn that has not ended ends with what was heard of it."""
+        now_ms = self._call.now_ms()
+        for turn in sorted(self._unended):
+            self._end(turn, None, now_ms, interrupted=True)
+
+    # --- what it decides ----------------------------------------------------------------------------------------
+
+    def _step(self, event: turns.Event, cause: Cause | None) -> None:
+        now_ms = self._call.now_ms()
+        self._state, actions = turns.step(self._state, event, now_ms)
+        for action in actions:
+            self._perform(action, cause, now_ms)
+        self._set_alarm(now_ms)
+
+    def _set_alarm(self, now_ms: int) -> None:
+        if self._alarm:
+            self._alarm.cancel()
+        due_ms = self._state.deadline_ms
+        self._alarm = None if due_ms is None else self._call.later(max(0, due_ms - now_ms), self._ring)
+
+    def _ring(self) -> None:
+        self._step(turns.Deadline(), None)  # a decision without a cause is one that time made
+
+    def _perform(self, action: turns.Action, cause: Cause | None, now_ms: int) -> None:
+        match action:
+            case turns.StartTurn(turn, answers, text):
+                self._start(turn, answers, text, cause, now_ms)
+            case turns.Cancel(turn, carried):
+                self._unended[turn].cancel()
+                self._history.interrupt(turn, carried=carried)
+                self._call.say(TurnCancelled(turn=turn, cause=cause, now_ms=now_ms))
+            case turns.Resume(utterance):
+                self._call.say(ReplyResumed(utterance=utterance, cause=cause, now_ms=now_ms))
+            case turns.EndTurn(turn, _, interrupted):
+                self._end(turn, cause, now_ms, interrupted=interrupted)
+
+    def _start(self, turn: int, answers: int, text: str, cause: Cause | None, now_ms: int) -> None:
+        stream = recite(self._call.agent.greeting) if turn == turns.GREETING else self._model.reply(self._ask(text))
+        self._history.start(turn, text)
+        self._call.say(TurnStarted(turn=turn, answers=answers, text=text, cause=cause, now_ms=now_ms))
+        self._unended[turn] = self._call.spawn(self._speak(turn, stream, cause))
+
+    def _end(self, turn: int, cause: Cause | None, now_ms: int, *, interrupted: bool) -> None:
+        if interrupted:
+            self._history.interrupt(turn)
+        self._unended.pop(turn).cancel()
+        heard = self._history.heard(turn, now_ms)
+        self._call.say(TurnEnded(turn=turn, heard=heard, interrupted=interrupted, cause=cause, now_ms=now_ms))
+
+    # --- what it says -------------------------------------------------------------------------------------------
+
+    def _ask(self, text: str) -> ReplyRequest:
+        history = conversation(self._history.turns.values(), self._call.now_ms())
+        agent = self._call.agent
+        return ReplyRequest(self._call.id, agent.prompt, text, history, choose(agent.facts, text, history))
+
+    async def _speak(self, turn: int, stream: AsyncIterator[str], cause: Cause | None) -> None:
+        """Says the reply segment by segment, until it ends or the task is cancelled."""
+        clock = asyncio.get_running_loop()
+        began_s = clock.time()
+        segment = 0
+        async with aclosing(segments(stream)) as pieces:
+            async for piece in pieces:
+                if piece.failure:
+                    self._fail(turn, piece.failure)
+                    continue
+                token_ms = _first_token_ms(piece, began_s) if segment == 0 and turn != turns.GREETING else None
+                self._history.say(turn, segment, piece.text)
+                self._call.say(
+                    SentenceReady(
+                        turn=turn,
+                        segment=segment,
+                        text=piece.text,
+                        last=piece.last,
+                        first_token_ms=token_ms,
+                        cause=cause,
+                        now_ms=self._call.now_ms(),
+                    )
+                )
+                segment += 1
+
+    def _fail(self, turn: int, error: ProviderError) -> None:
+        self._call.say(
+            LlmProviderFailed(
+                turn=turn,
+                provider=self._call.agent.llm.provider,
+                kind=error.kind,
+                message=str(error),
+                retryable=error.retryable,
+            )
+        )
+
+
+STAGE = Conversation
+
+
+@asynccontextmanager
+async def open_worker(providers: Providers) -> AsyncIterator[Providers]:
+    """What the calls of a worker share: the language models."""
+    yield providers
+
+
+@asynccontextmanager
+async def open_session(call: Session, providers: Providers) -> AsyncIterator[Conversation]:
+    """The conversation of `call`. Raises ProviderMissing or ProviderError if its model cannot be had."""
+    provider: LanguageModelProvider = await providers.get(call.agent.llm.provider)
+    async with provider.open(call.agent.llm.options) as model:
+        conversation = Conversation(call, model)
+        try:
+            yield conversation
+        finally:
+            conversation.finish()
+
+
+def _cause(fact: Fact) -> Cause:
+    return Cause(events.stage(fact), fact.epoch, fact.seq)
+
+
+def _first_token_ms(piece: Piece, began_s: float) -> int | None:
+    return None if piece.first_token_s is None else round((piece.first_token_s - began_s) * 1000)

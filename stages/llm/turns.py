@@ -1,0 +1,478 @@
+"""The conversation as a table: who has the floor, what the caller's sounds mean, when the agent answers.
+
+`step(state, event, now_ms)` is all there is. It knows no clock but `now_ms`: a state that waits has a `deadline_ms`, at
+which the shell steps it with `Deadline()`. Every pair of a state and an event stands either in TRANSITIONS or in
+IGNORED, and `diagram()` draws the table.
+
+    Opening    the call is being set up; what the caller says meanwhile is kept
+    Listening  nobody speaks and nothing is owed
+    Hearing    the caller speaks
+    Pausing    the caller fell silent; the words or the pause are not complete yet
+    Thinking   the agent's turn, of which nothing has been heard yet
+    Speaking   the agent is heard
+    Held       the caller made a sound in the agent's turn, so egress is silent until we decide what it was
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, NamedTuple
+
+from schemas.agent import Turns
+from schemas.events import (
+    Fact,
+    PlaybackEnded,
+    PlaybackStarted,
+    Resumed,
+    SessionOpened,
+    SpeechEnded,
+    SpeechStarted,
+    TranscriptFinal,
+    TranscriptInterim,
+    tag,
+)
+from stages.llm.endpoint import sounds_unfinished, words
+from stages.llm.utterances import Heard, Said, Utterance, close, finalize, follow, merge, text_of
+
+GREETING = 1  # the turn of the greeting; answers count from the next
+NO_UTTERANCE = -1
+HANGOVER_MS = 250  # voice activity tells of silence this late: speech that looks open may have ended that long ago
+MAX_MISSING = 8  # utterances whose late final is still welcome
+
+
+class Deadline:
+    """The state's `deadline_ms` has come."""
+
+
+Event = SessionOpened | Heard | PlaybackStarted | PlaybackEnded | Resumed | Deadline
+EVENTS: tuple[type[Event], ...] = (
+    SessionOpened,
+    SpeechStarted,
+    SpeechEnded,
+    TranscriptInterim,
+    TranscriptFinal,
+    PlaybackStarted,
+    PlaybackEnded,
+    Resumed,
+    Deadline,
+)
+
+
+# --- what the machine asks for --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StartTurn:
+    """Take the floor and answer `text`; `answers` is the last utterance that this settles."""
+
+    turn: int
+    answers: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """No more of `turn`. carried: nothing of it was heard, so the next turn answers its text again."""
+
+    turn: int
+    carried: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Utterances up to `utterance` were no turn: holds for them lift."""
+
+    utterance: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndTurn:
+    """The caller has heard of `turn` all that it will hear."""
+
+    turn: int
+    heard_ms: int
+    interrupted: bool
+
+
+Action = StartTurn | Cancel | Resume | EndTurn
+Actions = tuple[Action, ...]
+
+
+# --- states ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What outlives a state.
+
+    turn: the last number given. settled: utterances up to this one were answered or dismissed.
+    missing: those settled before their final came; should it bring new words, they are heard after all.
+    ending: turns that were cancelled and whose playback has not ended yet.
+    """
+
+    rules: Turns = field(default_factory=Turns)
+    turn: int = GREETING
+    settled: int = NO_UTTERANCE
+    missing: Said = ()
+    ending: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The agent's turn and what it answers."""
+
+    number: int
+    answered: Said = ()
+
+
+@dataclass(frozen=True)
+class State:
+    memory: Memory
+
+    @property
+    def deadline_ms(self) -> int | None:
+        """When the state wants to be stepped with `Deadline()`, None if it waits for nothing."""
+        return None
+
+
+@dataclass(frozen=True)
+class Opening(State):
+    greeting: bool
+    said: Said = ()
+
+
+@dataclass(frozen=True)
+class Listening(State):
+    said: ClassVar[Said] = ()
+
+
+@dataclass(frozen=True)
+class Hearing(State):
+    said: Said
+
+
+@dataclass(frozen=True)
+class Pausing(State):
+    said: Said
+
+    @property
+    def deadline_ms(self) -> int:
+        """When it is the agent's turn: the finals are in or overdue, and the pause since the last speech is long."""
+        ends = [(utterance, utterance.end) for utterance in self.said if utterance.end]
+        finals_due = max((end.at_ms + end.final_within_ms for utterance, end in ends if not utterance.final), default=0)
+        return max(finals_due, max(end.last_speech_ms for _, end in ends) + _delay_ms(self.said, self.memory.rules))
+
+
+@dataclass(frozen=True)
+class Thinking(State):
+    turn: Turn
+    said: ClassVar[Said] = ()
+
+
+@dataclass(frozen=True)
+class Speaking(State):
+    turn: Turn
+    said: ClassVar[Said] = ()
+
+
+@dataclass(frozen=True)
+class Held(State):
+    turn: Turn
+    said: Said
+    audible: bool  # something of the turn has been heard
+
+    @property
+    def deadline_ms(self) -> int:
+        """Until when the sound may still turn out to be nothing; then the words, or their absence, decide."""
+        rules = self.memory.rules
+        last = self.said[-1]
+        if not last.end:
+            patience = rules.decide_within_ms if last.backchannel else rules.interrupt_after_ms + HANGOVER_MS
+            return last.started_ms + patience
+        waits = (
+            end.at_ms + min(max(rules.resume_after_ms, end.final_within_ms), rules.decide_within_ms)
+            for utterance in self.said
+            if (end := utterance.end) and not utterance.final
+        )
+        return max(waits, default=last.end.at_ms)
+
+
+STATES: tuple[type[State], ...] = (Opening, Listening, Hearing, Pausing, Thinking, Speaking, Held)
+Floor = Listening | Hearing | Pausing  # the caller's
+Answering = Thinking | Speaking  # the agent's
+Step = tuple[State, Actions]
+
+
+def opening(rules: Turns, *, greeting: bool) -> Opening:
+    """Where every call begins."""
+    return Opening(Memory(rules), greeting)
+
+
+def step(state: State, event: Event, now_ms: int) -> Step:
+    """The state after `event`, and what is to be done. A pair that is not in the table changes nothing."""
+    row = TRANSITIONS.get((type(state), type(event)))
+    return row.do(state, event, now_ms) if row else (state, ())
+
+
+# --- opening --------------------------------------------------------------------------------------------------------
+
+
+def collect(state: Opening, heard: Heard, now_ms: int) -> Step:
+    """Nobody can answer yet; nothing is lost."""
+    memory, said = _take_in(state.memory, state.said, heard, now_ms)
+    return Opening(memory, state.greeting, said), ()
+
+
+def open_floor(state: Opening, _: SessionOpened, now_ms: int) -> Step:
+    """Greet, unless the caller has already said something; a mere noise holds the greeting like any other turn."""
+    if not state.greeting or text_of(state.said):
+        return _go_on(state.memory, state.said, now_ms)
+    turn = Turn(GREETING)
+    greet = StartTurn(turn.number, NO_UTTERANCE, "")
+    if not state.said:
+        return Thinking(state.memory, turn), (greet,)
+    held, actions = decide(Held(state.memory, turn, state.said, audible=False), Deadline(), now_ms)
+    return held, (greet, *actions)
+
+
+# --- the caller has the floor ---------------------------------------------------------------------------------------
+
+
+def listen(state: Floor, heard: Heard, now_ms: int) -> Step:
+    """Follow what the caller says until it is the agent's turn."""
+    memory, said = _take_in(state.memory, state.said, heard, now_ms)
+    return _go_on(memory, said, now_ms)
+
+
+def wait_for_end_of_turn(state: Pausing, _: Deadline, now_ms: int) -> Step:
+    """Answer when the pause is long enough; dismiss what turned out to hold no words."""
+    text = text_of(state.said)
+    overdue = now_ms >= state.deadline_ms
+    if not text and (overdue or all(utterance.final for utterance in state.said)):
+        memory = _settle(state.memory, state.said)
+        return Listening(memory), (Resume(memory.settled),)
+    if not overdue:
+        return state, ()
+    memory = replace(_settle(state.memory, state.said), turn=state.memory.turn + 1)
+    return Thinking(memory, Turn(memory.turn, state.said)), (StartTurn(memory.turn, memory.settled, text),)
+
+
+# --- the agent has the floor ----------------------------------------------------------------------------------------
+
+
+def become_audible(state: Thinking, started: PlaybackStarted, now_ms: int) -> Step:
+    """The first sound of the turn is out: from here on its text counts as answered."""
+    return (Speaking(state.memory, state.turn) if started.turn == state.turn.number else state), ()
+
+
+def hold(state: Answering, heard: Heard, now_ms: int) -> Step:
+    """A new sound of the caller, or late words of an old one."""
+    memory, said = _take_in(state.memory, state.said, heard, now_ms)
+    if not said:
+        return replace(state, memory=memory), ()
+    return decide(Held(memory, state.turn, said, audible=isinstance(state, Speaking)), Deadline(), now_ms)
+
+
+def end_turn(state: Answering, ended: PlaybackEnded, now_ms: int) -> Step:
+    """The caller has heard the turn out."""
+    if ended.turn != state.turn.number:
+        return file_away(state, ended, now_ms)
+    return Listening(state.memory), (_ended(ended),)
+
+
+# --- held: was it a turn, or nothing? -------------------------------------------------------------------------------
+
+
+def weigh(state: Held, heard: Heard, now_ms: int) -> Step:
+    """More of the sound has become known."""
+    memory, said = _take_in(state.memory, state.said, heard, now_ms)
+    return decide(replace(state, memory=memory, said=said), Deadline(), now_ms)
+
+
+def decide(state: Held, _: Deadline, now_ms: int) -> Step:
+    """Cancel for words and for speech that is no cough; resume for a backchannel and for wordless noise."""
+    if any(_interrupts(utterance, state.memory.rules) for utterance in state.said):
+        return _cancel(state, now_ms)
+    if now_ms < state.deadline_ms:
+        return state, ()
+    if not state.said[-1].end:
+        return _cancel(state, now_ms)
+    resumed = _back(state)
+    return resumed, (Resume(resumed.memory.settled),)
+
+
+def mark_audible(state: Held, started: PlaybackStarted, now_ms: int) -> Step:
+    """The first sound had already gone out when the hold came."""
+    return replace(state, audible=state.audible or started.turn == state.turn.number), ()
+
+
+def accept_resumption(state: Held, resumed: Resumed, now_ms: int) -> Step:
+    """Egress waited for us in vain and went on by itself; late words can still stop it."""
+    timed_out = resumed.reason == "timeout" and resumed.utterance >= state.said[-1].number
+    return (_back(state) if timed_out else state), ()
+
+
+def end_held_turn(state: Held, ended: PlaybackEnded, now_ms: int) -> Step:
+    """The turn was over before the decision: whatever the caller is saying is now said to a listener."""
+    if ended.turn != state.turn.number:
+        return file_away(state, ended, now_ms)
+    after, actions = _go_on(state.memory, state.said, now_ms)
+    return after, (_ended(ended), *actions)
+
+
+def file_away(state: State, ended: PlaybackEnded, now_ms: int) -> Step:
+    """A turn that was cancelled before has fallen silent."""
+    memory = state.memory
+    if ended.turn not in memory.ending:
+        return state, ()
+    ending = tuple(turn for turn in memory.ending if turn != ended.turn)
+    return replace(state, memory=replace(memory, ending=ending)), (_ended(ended),)
+
+
+# --- the table ------------------------------------------------------------------------------------------------------
+
+
+class Row(NamedTuple):
+    """do: what happens. to: every state that it can lead to, beside the one that it starts from."""
+
+    do: Callable[[Any, Any, int], Step]
+    to: tuple[type[State], ...]
+
+
+TRANSITIONS: dict[tuple[type[State], type[Event]], Row] = {
+    (Opening, SessionOpened): Row(open_floor, (Listening, Hearing, Pausing, Thinking, Held)),
+    (Opening, SpeechStarted): Row(collect, ()),
+    (Opening, SpeechEnded): Row(collect, ()),
+    (Opening, TranscriptInterim): Row(collect, ()),
+    (Opening, TranscriptFinal): Row(collect, ()),
+    #
+    (Listening, SpeechStarted): Row(listen, (Hearing,)),
+    (Listening, TranscriptFinal): Row(listen, (Pausing, Thinking)),
+    (Listening, PlaybackEnded): Row(file_away, ()),
+    #
+    (Hearing, SpeechStarted): Row(listen, ()),
+    (Hearing, SpeechEnded): Row(listen, (Pausing, Thinking, Listening)),
+    (Hearing, TranscriptInterim): Row(listen, ()),
+    (Hearing, TranscriptFinal): Row(listen, (Pausing, Thinking, Listening)),
+    (Hearing, PlaybackEnded): Row(file_away, ()),
+    #
+    (Pausing, SpeechStarted): Row(listen, (Hearing,)),
+    (Pausing, TranscriptInterim): Row(listen, (Thinking, Listening)),
+    (Pausing, TranscriptFinal): Row(listen, (Thinking, Listening)),
+    (Pausing, Deadline): Row(wait_for_end_of_turn, (Thinking, Listening)),
+    (Pausing, PlaybackEnded): Row(file_away, ()),
+    #
+    (Thinking, PlaybackStarted): Row(become_audible, (Speaking,)),
+    (Thinking, SpeechStarted): Row(hold, (Held,)),
+    (Thinking, TranscriptFinal): Row(hold, (Pausing,)),
+    (Thinking, PlaybackEnded): Row(end_turn, (Listening,)),
+    #
+    (Speaking, SpeechStarted): Row(hold, (Held,)),
+    (Speaking, TranscriptFinal): Row(hold, (Pausing, Thinking)),
+    (Speaking, PlaybackEnded): Row(end_turn, (Listening,)),
+    #
+    (Held, SpeechStarted): Row(weigh, (Hearing,)),
+    (Held, SpeechEnded): Row(weigh, (Pausing, Thinking, Speaking)),
+    (Held, TranscriptInterim): Row(weigh, (Hearing, Pausing, Thinking, Speaking)),
+    (Held, TranscriptFinal): Row(weigh, (Hearing, Pausing, Thinking, Speaking)),
+    (Held, Deadline): Row(decide, (Hearing, Thinking, Speaking)),
+    (Held, PlaybackStarted): Row(mark_audible, ()),
+    (Held, Resumed): Row(accept_resumption, (Thinking, Speaking)),
+    (Held, PlaybackEnded): Row(end_held_turn, (Listening, Hearing, Pausing, Thinking)),
+}
+
+IGNORED: frozenset[tuple[type[State], type[Event]]] = frozenset(
+    {
+        # A call opens once.
+        *((state, SessionOpened) for state in STATES if state is not Opening),
+        # Who waits for nothing was woken by a deadline that has passed into another state.
+        *((state, Deadline) for state in STATES if state not in (Pausing, Held)),
+        # Only a hold can be lifted, by egress or by anyone.
+        *((state, Resumed) for state in STATES if state is not Held),
+        # The sound of a turn that is cancelled or has not begun.
+        *((state, PlaybackStarted) for state in (Opening, Listening, Hearing, Pausing, Speaking)),
+        (Opening, PlaybackEnded),
+        # Without an open utterance there is nothing that could end or go on; its words come with the final.
+        *((state, SpeechEnded) for state in (Listening, Pausing, Thinking, Speaking)),
+        *((state, TranscriptInterim) for state in (Listening, Thinking, Speaking)),
+    }
+)
+
+
+def diagram() -> str:
+    """The table as a Mermaid state diagram; an event that leaves the state as it is draws no arrow."""
+    arrows: dict[tuple[str, str], list[str]] = {}
+    for (state, event), row in TRANSITIONS.items():
+        name = tag(event).partition(".")[2] if issubclass(event, Fact) else event.__name__.lower()
+        for target in row.to:
+            arrows.setdefault((state.__name__, target.__name__), []).append(name)
+    lines = [f"    {here} --> {there}: {', '.join(names)}" for (here, there), names in arrows.items()]
+    return "\n".join(["stateDiagram-v2", f"    [*] --> {Opening.__name__}", *lines]) + "\n"
+
+
+# --- what the transitions are made of -------------------------------------------------------------------------------
+
+
+def _take_in(memory: Memory, said: Said, heard: Heard, now_ms: int) -> tuple[Memory, Said]:
+    """What is unanswered after `heard`. A final that was given up counts if it says anything new."""
+    late = next((utterance for utterance in memory.missing if utterance.number == heard.utterance), None)
+    if not isinstance(heard, TranscriptFinal) or not late:
+        return memory, follow(said, heard, now_ms, memory.settled)
+    memory = replace(memory, missing=tuple(utterance for utterance in memory.missing if utterance is not late))
+    if any(utterance.number == late.number for utterance in said):
+        return memory, follow(said, heard, now_ms, memory.settled)
+    if words(late.text) == words(heard.text):
+        return memory, said
+    return memory, merge((finalize(late, heard, now_ms),), said)
+
+
+def _go_on(memory: Memory, said: Said, now_ms: int) -> Step:
+    """The caller has the floor: is it speaking, pausing, or done?"""
+    if not said:
+        return Listening(memory), ()
+    if not said[-1].end:
+        return Hearing(memory, said), ()
+    return wait_for_end_of_turn(Pausing(memory, said), Deadline(), now_ms)
+
+
+def _settle(memory: Memory, said: Said) -> Memory:
+    """`said` is answered or dismissed; finals that have not come are remembered as missing."""
+    missing = merge(memory.missing, tuple(utterance for utterance in said if not utterance.final))[-MAX_MISSING:]
+    return replace(memory, settled=max(memory.settled, said[-1].number), missing=missing)
+
+
+def _cancel(state: Held, now_ms: int) -> Step:
+    """The caller takes the floor; what the turn was to answer comes back if nothing of it was heard."""
+    carried = () if state.audible else state.turn.answered
+    memory = replace(state.memory, ending=(*state.memory.ending, state.turn.number))
+    after, actions = _go_on(memory, merge(carried, state.said), now_ms)
+    return after, (Cancel(state.turn.number, carried=bool(carried)), *actions)
+
+
+def _back(state: Held) -> Answering:
+    """The agent's turn goes on where it was."""
+    memory = _settle(state.memory, close(state.said, state.said[-1].started_ms))
+    return Speaking(memory, state.turn) if state.audible else Thinking(memory, state.turn)
+
+
+def _interrupts(utterance: Utterance, rules: Turns) -> bool:
+    if utterance.has_words:
+        return not utterance.backchannel
+    return utterance.end is not None and utterance.end.lasted_ms >= rules.interrupt_after_ms
+
+
+def _delay_ms(said: Said, rules: Turns) -> int:
+    """How long after the last speech the turn is taken to be over."""
+    spoken = tuple(utterance for utterance in said if utterance.has_words)
+    if not spoken:
+        return rules.min_delay_ms
+    match spoken[-1].ends_turn:
+        case True:
+            return 0
+        case False:
+            return rules.max_delay_ms
+        case None:
+            return rules.max_delay_ms if sounds_unfinished(text_of(spoken)) else rules.min_delay_ms
+
+
+def _ended(ended: PlaybackEnded) -> EndTurn:
+    return EndTurn(ended.turn, ended.heard_ms, ended.interrupted)

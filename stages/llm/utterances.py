@@ -1,0 +1,95 @@
+"""What the caller has said and nobody has answered yet, folded from what the recogniser says.
+
+Only the last utterance can be open: a caller has one voice, so a new utterance ends the one before it, and so does a
+final transcript.
+"""
+
+from dataclasses import dataclass, replace
+
+from schemas.audio import CALLER_HZ, samples_to_ms
+from schemas.events import SpeechEnded, SpeechStarted, TranscriptFinal, TranscriptInterim
+from stages.llm.endpoint import is_backchannel, words
+
+MAX_TEXT = 2_000  # characters of one turn that reach the model; who talks longer is understood by the end of it
+
+Heard = SpeechStarted | SpeechEnded | TranscriptInterim | TranscriptFinal
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The caller fell silent. at_ms: when that was told; last_speech_ms: when it happened, on the same clock."""
+
+    at_ms: int
+    last_speech_ms: int
+    lasted_ms: int = 0
+    final_within_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One stretch of speech. start: sample of its onset. text: so far, until `final`. end: None while it goes on."""
+
+    number: int
+    started_ms: int
+    start: int
+    text: str = ""
+    end: End | None = None
+    final: bool = False
+    ends_turn: bool | None = None
+
+    @property
+    def has_words(self) -> bool:
+        return bool(words(self.text))
+
+    @property
+    def backchannel(self) -> bool:
+        """Known to be one, as far as it has been heard."""
+        return is_backchannel(self.text, whole=self.final)
+
+
+Said = tuple[Utterance, ...]
+
+
+def follow(said: Said, heard: Heard, now_ms: int, settled: int) -> Said:
+    """`said` after `heard`; what belongs to utterances up to `settled` and not in `said` is old news."""
+    number = heard.utterance
+    known = next((utterance for utterance in said if utterance.number == number), None)
+    newest = max(settled, said[-1].number if said else settled)
+    match heard:
+        case SpeechStarted() if number > newest:
+            return (*close(said, now_ms), Utterance(number, now_ms, heard.at))
+        case SpeechEnded() if known and not known.end:
+            return merge(said, (replace(known, end=_end(known, heard, now_ms)),))
+        case TranscriptInterim() if known and not known.final:
+            return merge(said, (replace(known, text=heard.text),))
+        case TranscriptFinal() if known and not known.final:
+            return merge(said, (finalize(known, heard, now_ms),))
+        case TranscriptFinal() if not known and number > newest:  # its beginning was never heard of
+            return (*close(said, now_ms), finalize(Utterance(number, now_ms, heard.start), heard, now_ms))
+    return said
+
+
+def finalize(utterance: Utterance, heard: TranscriptFinal, now_ms: int) -> Utterance:
+    """The utterance with the words that stay."""
+    end = utterance.end or End(now_ms, now_ms)
+    return replace(utterance, text=heard.text, end=end, final=True, ends_turn=heard.ends_turn)
+
+
+def merge(older: Said, newer: Said) -> Said:
+    """Both, in order of number; of two with one number the newer."""
+    return tuple(sorted({u.number: u for u in (*older, *newer)}.values(), key=lambda utterance: utterance.number))
+
+
+def close(said: Said, now_ms: int) -> Said:
+    """`said` with nothing open."""
+    return tuple(u if u.end else replace(u, end=End(now_ms, now_ms, now_ms - u.started_ms)) for u in said)
+
+
+def text_of(said: Said) -> str:
+    """What was said as one text, its last MAX_TEXT characters."""
+    return " ".join(u.text.strip() for u in said if u.has_words)[-MAX_TEXT:].strip()
+
+
+def _end(utterance: Utterance, ended: SpeechEnded, now_ms: int) -> End:
+    lasted_ms = samples_to_ms(max(0, ended.at - utterance.start), CALLER_HZ)
+    return End(now_ms, now_ms - max(0, ended.silence_ms), lasted_ms, max(0, ended.final_within_ms))
