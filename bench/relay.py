@@ -1,0 +1,19 @@
+"""One hop of the bare echo: what comes on one subject goes out on another, until standard input closes."""
+
+import sys
+
+from bus.connect import connect
+from cli import processes
+from schemas.settings import BusSettings
+
+
+async def relay(url: str, source: str, target: str) -> None:
+    async with connect(BusSettings(url=url), "relay") as bus:
+        await bus.subscribe(source, lambda _subject, data, _reply: bus.publish(target, data))
+        await bus.flush()
+        print("ready", flush=True)
+        await processes.parent_gone()
+
+
+if __name__ == "__main__":
+    processes.run(relay(*sys.argv[1:4]))
