@@ -110,9 +110,11 @@ class CallState(msgspec.Struct, frozen=True):
 
     @property
     def busy(self) -> bool:
-        """Something is pending: speech, its transcript, its answer, a greeting, or a turn that is not yet history."""
+        """Something is pending: the opening, speech, its transcript, its answer, a greeting, a turn not yet history."""
         if self.closed is not None:
             return False
+        if not self.started:
+            return True
         started = [turn for turn in self.turns.values() if turn.started]
         if self.greets and not started:
             return True

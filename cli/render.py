@@ -1,0 +1,109 @@
+"""A call on the terminal as it happens: transcript, agent state and latencies, for `call` and `demo`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from calls import latency
+from calls.state import CallState, fold
+from schemas import events
+from schemas.events import Fact
+
+MS_PER_CELL = 25  # of a latency bar: 1.5 s, a slow turn, is 60 characters
+MAX_CELLS = 80
+REFRESH_HZ = 8
+INTERIM_CHARACTERS = 100  # of what is being said, its end: the status stays on one line
+
+COLOURS = {
+    latency.TRANSCRIPT: "cyan",
+    latency.FIRST_WORD: "magenta",
+    latency.FIRST_AUDIO: "yellow",
+    latency.HEARD: "green",
+}
+STATES = {"listening": ("○", "cyan"), "thinking": ("◐", "magenta"), "speaking": ("●", "green")}
+
+
+class CallView:
+    """One call: `show` prints what stays, `status` is the line that changes."""
+
+    def __init__(self, console: Console) -> None:
+        self.state = CallState()
+        self._console = console
+        self._interim = ""
+
+    def show(self, fact: Fact) -> None:
+        """A fact of this call, of the event or the live plane."""
+        self.state = fold(self.state, fact)
+        match fact:
+            case events.SessionOpened():
+                self._print(Text(f"session {fact.session}, agent {fact.agent}, {fact.transport}", "dim"))
+            case events.TranscriptInterim():
+                self._interim = fact.text
+            case events.TranscriptFinal():
+                self._interim = ""
+                if fact.text:
+                    self._print(_said("caller", fact.text, "bold cyan"))
+            case events.TurnEnded():
+                self._turn(fact)
+            case events.ProviderFailed():
+                stage = events.stage(fact)
+                self._print(Text(f"{stage} provider {fact.provider} failed ({fact.kind}): {fact.message}", "red"))
+            case events.Broken():
+                self._print(Text(f"{events.stage(fact)} gave up ({fact.reason}): {fact.detail}", "red"))
+            case events.SessionClosed():
+                self._print(Text(f"closed: {fact.reason} {fact.detail}".rstrip(), "dim"))
+            case _:
+                pass
+
+    def status(self) -> Text:
+        """What the agent does now, and the words that are not final yet."""
+        mark, colour = STATES[self.state.agent_state]
+        line = Text(f"{mark} {self.state.agent_state:<9} ", colour)
+        speaking = self.state.turns.get(self.state.speaking)
+        words = self._interim or (speaking.reply if speaking else "")
+        if len(words) > INTERIM_CHARACTERS:
+            words = f"…{words[-INTERIM_CHARACTERS:]}"
+        return line.append(words, "dim italic")
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """Keep the status at the bottom of a terminal; nothing where the output is a file."""
+        if not self._console.is_terminal:
+            yield
+            return
+        with Live(get_renderable=self.status, console=self._console, refresh_per_second=REFRESH_HZ, transient=True):
+            yield
+
+    def _turn(self, ended: events.TurnEnded) -> None:
+        line = _said("agent", ended.heard or "(nothing was heard)", "bold green")
+        if ended.interrupted:
+            line.append("  ✂ interrupted", "yellow")
+        self._print(line)
+        falls = latency.waterfall(self.state, ended.turn)
+        if falls and falls.total_ms is not None:
+            self._print(waterfall_line(falls))
+
+    def _print(self, line: Text) -> None:
+        self._console.print(line, soft_wrap=True)
+
+
+def waterfall_line(falls: latency.Waterfall) -> Text:
+    """The steps of a turn as a bar in proportion, and in figures."""
+    line = Text("        ")
+    cells = 0
+    for step in falls.steps:
+        length = min(round(step.length / MS_PER_CELL), MAX_CELLS - cells)
+        cells += length
+        line.append("━" * length, COLOURS[step.name])
+    line.append(f" {falls.total_ms} ms", "bold")
+    line.append(f" after {falls.marks[0].name}: ", "dim")
+    for index, step in enumerate(falls.steps):
+        line.append(f"{', ' if index else ''}{step.name} ", "dim").append(f"{step.length}", COLOURS[step.name])
+    return line
+
+
+def _said(who: str, text: str, style: str) -> Text:
+    return Text(f"{who:>6}  ", style).append(text, "default")
