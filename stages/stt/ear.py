@@ -20,11 +20,11 @@ from stages.stt.tape import LONGEST_GAP, Tape
 from stages.stt.voice_activity import WINDOW, Offset, Onset, VoiceActivity
 from stages.stt.words import spoken
 
-PREFIX = CALLER_HZ * 500 // 1000  # audio before the onset that is read too, so that soft first sounds are whole
+PREFIX = CALLER_HZ * 300 // 1000  # audio before the onset that is read too: of 100 to 500 ms, the fewest wrong words
 PAUSE = 4 * WINDOW  # silence after which the final is begun: half of what ends an utterance
-LONG_STRETCH = 6 * CALLER_HZ  # read well alone, so a pause after it settles it
-LONGEST_STRETCH = 12 * CALLER_HZ  # more is slow to read, and a final may not wait for it
-SEEK = 6 * CALLER_HZ  # how far back a quiet point is looked for
+LONG_STRETCH = 5 * CALLER_HZ  # read well alone, so a pause after it settles it
+LONGEST_STRETCH = 8 * CALLER_HZ  # takes a third of a second to read, and a final may have to wait for one
+SEEK = 4 * CALLER_HZ  # how far back a quiet point is looked for
 LULL = 3 * WINDOW  # a quiet point is the quietest 96 ms: the gap between two words
 INTERIM_EVERY = CALLER_HZ // 2
 INTERIM_BACK_OFF = 3  # an interim that takes a second is followed by 3 s without: finals and other callers come first
@@ -242,7 +242,7 @@ class Ear:
         self._moved.set()
 
     def _say_interim(self, utterance: Utterance, job: Job) -> None:
-        text = utterance.text("" if job in utterance.settled else job.text or "")
+        text = spoken(utterance.text("" if job in utterance.settled else job.text or ""), self._activity.voiced)
         if text and text != utterance.said:
             utterance.said = text
             self._hear(

@@ -36,9 +36,9 @@ class VoiceActivity:
     def __init__(self) -> None:
         self.speaking = False
         self.silence = 0  # samples since the last window of speech; 0 within speech
+        self.voiced = 0  # samples of speech since the last onset
         self._onset: int | None = None  # of speech, or of what may become speech
         self._last = 0  # the sample after the last window of speech
-        self._voiced = 0
 
     def step(self, probability: float, at: int) -> Onset | Offset | None:
         """The window that begins at sample `at` (never less than before) is speech with this probability."""
@@ -50,7 +50,7 @@ class VoiceActivity:
             self._onset = None
         elif self.silence >= SILENCE:
             self.speaking, self._onset = False, None
-            return Offset(self._last, self.silence, self._voiced)
+            return Offset(self._last, self.silence, self.voiced)
         return None
 
     def stop(self, now: int) -> Offset | None:
@@ -58,13 +58,13 @@ class VoiceActivity:
         if not self.speaking:
             return None
         self.speaking, self._onset = False, None
-        return Offset(self._last, max(0, now - self._last), self._voiced)
+        return Offset(self._last, max(0, now - self._last), self.voiced)
 
     def _voice(self, at: int, end: int) -> Onset | None:
         if self._onset is None or (not self.speaking and at != self._last):  # what was before a jump is no speech
-            self._onset, self._voiced = at, 0
+            self._onset, self.voiced = at, 0
         self._last, self.silence = end, 0
-        self._voiced += WINDOW
+        self.voiced += WINDOW
         if self.speaking or end - self._onset < MIN_SPEECH:
             return None
         self.speaking = True

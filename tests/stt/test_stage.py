@@ -1,0 +1,49 @@
+"""The stage between a recogniser and the call."""
+
+import msgspec
+import pytest
+
+import stages.stt.stage
+from calls.state import CallState, Utterance
+from schemas.events import SpeechStarted, SttProviderFailed
+from stages.providers import ProviderError, ProviderContext, Providers
+from stages.session import Session
+from stages.stt.stage import Hearing, open_session
+from tests.kit.stage import EPOCH, Outbox, call
+
+LOUD = (3_000).to_bytes(2, "little") * 320
+SCRIPTED = {"stt": {"provider": "scripted"}}
+
+
+class Deaf:
+    """A recogniser whose vendor has gone away."""
+
+    def feed(self, pcm: bytes, at: int) -> None:
+        raise ProviderError("connection", "the line to the vendor broke", retryable=True)
+
+    async def finish(self) -> None:
+        raise AssertionError("a recogniser that failed is not asked to finish")
+
+
+async def test_a_recogniser_that_fails_is_told_once_and_ends_the_session() -> None:
+    with pytest.raises(ProviderError, match="broke"):
+        async with call(stages.stt.stage, SCRIPTED) as caller:
+            caller.stage.recognizer = Deaf()
+            caller.hear_audio(LOUD, at=0)
+            caller.hear_audio(LOUD, at=320)
+    failures = caller.said(SttProviderFailed)
+    assert [(fact.provider, fact.kind, fact.retryable) for fact in failures] == [("scripted", "connection", True)]
+
+
+async def test_a_new_owner_goes_on_counting_utterances() -> None:
+    outbox = Outbox()
+    session = Session("stt", "s1", "agent1", EPOCH, outbox)
+    session.agent = session.agent.model_validate({"id": "agent1", **SCRIPTED})
+    session.snapshot = msgspec.msgpack.encode(CallState(utterances={0: Utterance(), 4: Utterance()}))
+    async with Providers("stt", ProviderContext()) as providers, open_session(session, providers) as hearing:
+        assert isinstance(hearing, Hearing)
+        assert hearing.recognizer is not None
+        hearing.recognizer.feed(LOUD, 0)
+    started = outbox.facts[0]
+    assert isinstance(started, SpeechStarted)
+    assert started.utterance == 5
