@@ -70,9 +70,8 @@ class Session:
         self.agent = AgentDocument(id=agent)  # replaced by the real one at `start`
         self.owners: dict[str, events.Owner] = {}
         self.coordinator = ""
-        self.transport = ""
-        self.snapshot = b""  # msgpack of calls.state.CallState at the time of the claim
         self.transport = ""  # how the caller is reached, from the claim
+        self.snapshot = b""  # msgpack of calls.state.CallState at the time of the claim
         self.gate = Gate()
         self.counters: dict[str, int] = {}
         self.opened_at = time.monotonic()

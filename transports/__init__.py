@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from transports.line import Call, Line
+from transports.line import Call, CallerLine
 from transports.null import Silence
 
 
@@ -25,7 +25,7 @@ class Speaking(Protocol):
 async def speaking(transport: str, call: Call) -> AsyncIterator[Speaking]:
     """The speaking half of `transport` for one call; raises ValueError if there is none of that name."""
     if transport == "websocket":
-        yield Line(call)
+        yield CallerLine(call)
     elif transport == "null":
         yield Silence()
     else:

@@ -16,7 +16,7 @@ class Call(Protocol):
     ) -> None: ...
 
 
-class Line:
+class CallerLine:
     """Sends to the coordinator of a call. A clear is an empty chunk marked as a discontinuity, of no turn."""
 
     def __init__(self, call: Call) -> None:

@@ -185,7 +185,7 @@ class Worker:
 
     def __init__(self, module: ModuleType, shared: Any) -> None:
         self._module = module
-        self._shared = shared
+        self.shared = shared
 
     @asynccontextmanager
     async def call(
@@ -200,7 +200,7 @@ class Worker:
         live.owners = {stage: Owner(f"{stage}-1", EPOCH) for stage in subjects.STAGES}
         live.transport = transport
         call = Call(live, outbox)
-        async with self._module.open_session(live, self._shared) as stage:
+        async with self._module.open_session(live, self.shared) as stage:
             call.stage = stage
             call.task = asyncio.create_task(live.live(stage))
             try:
