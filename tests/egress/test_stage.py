@@ -165,6 +165,7 @@ async def test_calls_share_one_ticker_that_stops_with_the_last_sound() -> None:
         for egress, text in ((one, "I am one."), (other, "I am the other.")):
             egress.hear(TurnStarted(turn=2, answers=0))
             speak(egress, text)
+        await one.settle()
         assert not running.shared.idle
         await one.says(PlaybackEnded)
         await other.says(PlaybackEnded)
