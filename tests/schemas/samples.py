@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from schemas import control, events, generate, media
+from schemas import config, control, events, generate, media
 
 FOLDER = Path(__file__).parent / "golden"
 
@@ -42,11 +42,18 @@ FRAMES = {
 
 SPOKEN = ("text", "heard", "message", "detail")  # free text: the sample holds a letter beyond ASCII
 
-CONTROLS: tuple[type[msgspec.Struct], ...] = tuple(
-    message
-    for _, message in inspect.getmembers(control, inspect.isclass)
-    if issubclass(message, msgspec.Struct) and message.__module__ == control.__name__
-)
+
+def messages(module: types.ModuleType) -> dict[str, type[msgspec.Struct]]:
+    """Name -> every message that `module` defines."""
+    return {
+        f"{module.__name__.removeprefix('schemas.')}.{name}": message
+        for name, message in inspect.getmembers(module, inspect.isclass)
+        if issubclass(message, msgspec.Struct) and message.__module__ == module.__name__
+    }
+
+
+CONTROLS = messages(control)  # msgpack on the wire
+REQUESTS = messages(config)  # JSON on the wire
 
 
 def sample(struct: type[msgspec.Struct]) -> Any:
@@ -60,15 +67,11 @@ def facts() -> dict[str, events.Fact]:
     return {events.tag(fact): sample(fact) for fact in events.FACTS}
 
 
-def controls() -> dict[str, msgspec.Struct]:
-    """Name -> a sample of that control message."""
-    return {f"control.{message.__name__}": sample(message) for message in CONTROLS}
-
-
 def files() -> dict[str, str]:
     """File name -> text, for everything that is said."""
     said: dict[str, tuple[Any, bytes]] = {tag: (fact, events.encode(fact)) for tag, fact in facts().items()}
-    said |= {name: (message, msgspec.msgpack.encode(message)) for name, message in controls().items()}
+    said |= {name: (sample(message), msgspec.msgpack.encode(sample(message))) for name, message in CONTROLS.items()}
+    said |= {name: (sample(message), msgspec.json.encode(sample(message))) for name, message in REQUESTS.items()}
     said |= {name: (frame, media.encode(frame)) for name, frame in FRAMES.items()}
     return {f"{name}.json": _text(value, data) for name, (value, data) in said.items()}
 

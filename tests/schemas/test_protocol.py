@@ -8,7 +8,7 @@ import jsonschema
 import msgspec
 import pytest
 
-from schemas import control, events, generate, media
+from schemas import events, generate, media
 from tests.schemas import samples
 
 AGAIN = "the protocol has changed: if that is meant, run `make schemas` and commit what it writes"
@@ -57,8 +57,13 @@ def test_a_golden_frame_is_still_understood(name: str) -> None:
     assert media.decode(data) == samples.FRAMES[name]
 
 
-@pytest.mark.parametrize("name", samples.controls())
+@pytest.mark.parametrize("name", samples.CONTROLS)
 def test_a_golden_control_message_is_still_understood(name: str) -> None:
     _, data = golden(name)
-    message = getattr(control, name.removeprefix("control."))
-    assert msgspec.msgpack.decode(data, type=message) == samples.controls()[name]
+    assert msgspec.msgpack.decode(data, type=samples.CONTROLS[name]) == samples.sample(samples.CONTROLS[name])
+
+
+@pytest.mark.parametrize("name", samples.REQUESTS)
+def test_a_golden_request_to_the_config_service_is_still_understood(name: str) -> None:
+    _, data = golden(name)
+    assert msgspec.json.decode(data, type=samples.REQUESTS[name]) == samples.sample(samples.REQUESTS[name])

@@ -21,7 +21,9 @@ SHELLS = (
     "stages.*.stage",  # waits for facts
     "stages.*.providers*",  # wait for vendors
     "stages.ingress.*",  # coordinates: it has a clock and asks over the bus
+    "stages.llm.reply",  # reads a model's stream, with a deadline
     "stages.stt.desk",  # hands the one recogniser of a worker to its callers
+    "stages.stt.ear",  # waits for a recogniser
     "stages.stt.silero",  # gathers windows of many callers into one run of the model
 )
 
