@@ -355,7 +355,7 @@ TRANSITIONS: dict[tuple[type[State], type[Event]], Row] = {
     (Hearing, TranscriptFinal): Row(listen, (Pausing, Thinking, Listening)),
     (Hearing, PlaybackEnded): Row(file_away, ()),
     #
-    (Pausing, SpeechStarted): Row(listen, (Hearing,)),
+    (Pausing, SpeechStarted): Row(listen, (Hearing, Thinking, Listening)),
     (Pausing, TranscriptInterim): Row(listen, (Thinking, Listening)),
     (Pausing, TranscriptFinal): Row(listen, (Thinking, Listening)),
     (Pausing, Deadline): Row(wait_for_end_of_turn, (Thinking, Listening)),
@@ -370,10 +370,10 @@ TRANSITIONS: dict[tuple[type[State], type[Event]], Row] = {
     (Speaking, TranscriptFinal): Row(hold, (Pausing, Thinking)),
     (Speaking, PlaybackEnded): Row(end_turn, (Listening,)),
     #
-    (Held, SpeechStarted): Row(weigh, (Hearing,)),
-    (Held, SpeechEnded): Row(weigh, (Pausing, Thinking, Speaking)),
+    (Held, SpeechStarted): Row(weigh, (Hearing, Thinking, Speaking)),
+    (Held, SpeechEnded): Row(weigh, (Hearing, Pausing, Thinking, Listening, Speaking)),
     (Held, TranscriptInterim): Row(weigh, (Hearing, Pausing, Thinking, Speaking)),
-    (Held, TranscriptFinal): Row(weigh, (Hearing, Pausing, Thinking, Speaking)),
+    (Held, TranscriptFinal): Row(weigh, (Hearing, Pausing, Thinking, Listening, Speaking)),
     (Held, Deadline): Row(decide, (Hearing, Thinking, Speaking)),
     (Held, PlaybackStarted): Row(mark_audible, ()),
     (Held, Resumed): Row(accept_resumption, (Thinking, Speaking)),
@@ -418,11 +418,9 @@ def _take_in(memory: Memory, said: Said, heard: Heard, now_ms: int) -> tuple[Mem
     if not isinstance(heard, TranscriptFinal) or not late:
         return memory, follow(said, heard, now_ms, memory.settled)
     memory = replace(memory, missing=tuple(utterance for utterance in memory.missing if utterance is not late))
-    if any(utterance.number == late.number for utterance in said):
-        return memory, follow(said, heard, now_ms, memory.settled)
     if words(late.text) == words(heard.text):
         return memory, said
-    return memory, merge((finalize(late, heard, now_ms),), said)
+    return memory, merge(said, (finalize(late, heard, now_ms),))
 
 
 def _go_on(memory: Memory, said: Said, now_ms: int) -> Step:
@@ -457,7 +455,7 @@ def _back(state: Held) -> Answering:
 def _interrupts(utterance: Utterance, rules: Turns) -> bool:
     if utterance.has_words:
         return not utterance.backchannel
-    return utterance.end is not None and utterance.end.lasted_ms >= rules.interrupt_after_ms
+    return not utterance.final and utterance.end is not None and utterance.end.lasted_ms >= rules.interrupt_after_ms
 
 
 def _delay_ms(said: Said, rules: Turns) -> int:
