@@ -1,4 +1,4 @@
-"""What holds of the turn machine whatever happens: in a hostile world, and in one where stt and egress keep their word."""
+"""What holds of the turn machine whatever happens: in a hostile world, and in one where others keep their word."""
 
 import random
 from dataclasses import dataclass, field
