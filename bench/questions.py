@@ -2,9 +2,9 @@
 
 The words differ from the `asks` of the receptionist's fact sheet. Some cannot be answered from it, some follow up on
 what was asked before, some are what a recogniser makes of a bad line. TUNED were written before the matching was tuned
-and served to tune it; HELD_OUT were written afterwards, and nothing was changed for them.
+and served to tune it; SEEN came after that, then served too; for HELD_OUT nothing was changed.
 
-    python -m bench.questions [--answers matched|both|model] [--held-out] [--json]
+    python -m bench.questions [--answers matched|both|model] [--set tuned|seen|held-out] [--json]
 """
 
 import argparse
@@ -69,7 +69,7 @@ TUNED = (
     Question("Could you tell me the results of my blood test?", HANDS_OVER),
 )
 
-HELD_OUT = (
+SEEN = (
     Question("Is Dr. Patel working today?", rf"dentists are|{HANDS_OVER}"),
     Question("until when can I come by tonight", r"\b6 pm"),
     Question("what would it cost to have my teeth made whiter", r"\b250\b", near=r"dollars"),
@@ -78,9 +78,35 @@ HELD_OUT = (
     Question("I cracked a molar last night and it's killing me.", r"same day|555 0142"),
     Question("do you have a lift, I can't do stares", r"no steps"),
     Question("Can you give me a loan?", HANDS_OVER),
-    Question("Could I speak with somebody who actually works there?", r"connect you"),
+    Question("Could I speak with somebody who actually works there?", r"^of course.*connect you"),
     Question("Okay, that's everything, thank you.", r"goodbye|bye"),
+    Question("yes hi I was wondering if you could squeeze me in this week", r"next free appointment", near=r"same day"),
+    Question("How late can I still get there on a Friday?", r"\b6 pm"),
+    Question("Do you bill my insurance directly?", r"insurance plans"),
+    Question("what do I owe for a feeling", r"\b120\b", near=r"dollars"),
+    Question("And for a whitening?", r"\b250\b", near=r"dollars", after="what do I owe for a feeling"),
+    Question("My wisdom tooth is really hurting.", r"same day", near=r"555 0142|all the time you need"),
+    Question("I've got two little ones, are they welcome?", r"children"),
+    Question("Do you sell electric toothbrushes?", HANDS_OVER),
+    Question("What's the capital of France?", HANDS_OVER),
+    Question("Sorry, I got to go, talk to you later.", r"goodbye|bye", near=r"say it again|connect you"),
 )
+
+
+HELD_OUT = (
+    Question("Which days of the week can people come by?", r"monday to friday"),
+    Question("I need to push my visit to next week.", r"24 hours", near=r"website"),
+    Question("Is the doctor a man or a woman?", r"lopez"),
+    Question("What do you take, Visa or Mastercard?", r"card"),
+    Question("do I need to park on the street", r"free parking", near=r"24 mill street"),
+    Question("And what about on a bus?", r"number 12", after="do I need to park on the street"),
+    Question("my daughter fell and her front tooth came out", r"same day", near=r"children"),
+    Question("What's your cancel elation policy?", r"24 hours"),
+    Question("Do you have any job openings?", HANDS_OVER),
+    Question("Can you order me a taxi?", HANDS_OVER),
+)
+
+SETS = {"tuned": TUNED, "seen": SEEN, "held-out": HELD_OUT}
 
 
 @dataclass(frozen=True)
@@ -131,10 +157,10 @@ async def run(questions: tuple[Question, ...], answers: str, weights: Path) -> l
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--answers", choices=["both", "matched", "model"], default="matched")
-    parser.add_argument("--held-out", action="store_true", help="the questions that nothing was tuned for")
+    parser.add_argument("--set", choices=SETS, default="tuned", dest="questions")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    outcomes = asyncio.run(run(HELD_OUT if options.held_out else TUNED, options.answers, weights_folder()))
+    outcomes = asyncio.run(run(SETS[options.questions], options.answers, weights_folder()))
     verdicts = [outcome.verdict for outcome in outcomes]
     first = sorted(outcome.first_ms for outcome in outcomes)
     p50, p95 = statistics.median(first), first[min(len(first) - 1, round(0.95 * (len(first) - 1)))]

@@ -1,9 +1,9 @@
 """Which facts an utterance asks for: a lexical match over the fact sheet, pure, the same for every provider.
 
-A fact is found by its `asks`, the words in which people ask for it. Synonyms stand there and nowhere else: whoever writes
-a fact sheet can see why a fact was found. Common words weigh little and rare ones much (inverse document frequency over
-the sheet itself), endings are dropped, and a long word that was misheard counts as the word of the sheet that it is
-nearly spelled like.
+A fact is found by its `asks`, the words in which people ask for it. Synonyms stand there and nowhere else: whoever
+writes a fact sheet can see why a fact was found. Common words weigh little and rare ones much (inverse document
+frequency over the sheet itself), endings are dropped, and a long word that was misheard counts as the word of the sheet
+that it is nearly spelled like.
 """
 
 import math
@@ -21,7 +21,7 @@ MATCHED = 0.55  # from here on the fact itself is the answer
 RELATED = 0.30  # below, the sheet knows nothing of it
 CHOSEN = 4  # facts handed to a model: small models lose the thread with more
 
-VAGUE = 0.25  # weight of a question word: it stands in too many questions to tell one from another
+VAGUE = 0.25  # weight of a question word or a `not`: they stand in too many questions to tell one from another
 STRANGE = 0.5  # weight of a word that the sheet does not know, against 1 for its rarest: most are chatter
 NEARLY = 0.8  # spelled this alike, two long words are one misheard; `patience` and `patients` are 0.88 alike
 LONG = 5  # letters; shorter words are alike by chance
@@ -30,13 +30,17 @@ ASKED, SAID = 1.0, 0.5  # a word found in how people ask, and one found only in 
 
 # Words that say nothing of what is asked. Question words stay: `where` and `how much` are half of what is asked.
 _EMPTY = frozenset(
-    "a an and the of to in on at for from by with as or so but if than then that this these those there here it its is are "
-    "was were be been am do does did done have has had having will would could should can may might must shall i me my we "
-    "us our you your yours he him his she her they them their not no yes please just really very well um uh er oh ok okay "
-    "hi hello hey thanks thank get got go going come any some anything something about like want need know tell say let "
-    "exactly actually maybe quite kind sort guys folks there's lot bit also too anyway right now s t m re ve ll d up out".split()
+    (
+        "a an and the of to in on at for from by with as or so but if than then that this these those there here it "
+        "its is are was were be been am do does did done have has had having will would could should can may might "
+        "must shall i me my we us our you your yours he him his she her they them their no yes please just really "
+        "very well um uh er oh ok okay hi hello hey thanks thank get got go going come any some anything something "
+        "about like want need know tell say let exactly actually maybe quite kind sort guys folks lot bit also too "
+        "anyway right now s t m re ve ll d up out give gave look find show keep try put thing way sure still ever "
+        "someone somebody anyone anybody"
+    ).split()
 )
-_QUESTION = frozenset("who what when wher why how which whos".split())
+_QUESTION = frozenset("who what when wher why how which whos not".split())
 _FOLLOWS = re.compile(r"^\W*(and|what about|how about|or)\b|\b(that|it|those|there|then)\b", re.IGNORECASE)
 _FOLLOW_UP_WORDS = 3  # a question of fewer telling words may lean on the one before
 
@@ -129,8 +133,8 @@ def _score(
 
 
 def _covered(way: Sequence[str], said: set[str], weights: Mapping[str, float]) -> float:
-    """The share of the weight of `way` that was said. `where are you` is no part of `where is my dog`: nothing else may be said."""
-    if _QUESTION.issuperset(way) and not _QUESTION.issuperset(said):
+    """The share of the weight of `way` that was said; question words alone count only if nothing else was said."""
+    if _QUESTION.issuperset(way) and not _QUESTION.issuperset(said):  # `where are you` is no part of `where is my dog`
         return 0.0
     total = sum(weights[word] for word in set(way))
     return sum(weights[word] for word in set(way) & said) / total if total else 0.0

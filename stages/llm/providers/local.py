@@ -1,0 +1,193 @@
+"""SmolLM2-135M on this machine's processor, on a short lead: no key, no network. English only.
+
+The model is far too small to be believed. Where the agent has a fact sheet, the fact that matches is the answer, word
+for word, and what no fact answers is handed to a person: bench/questions.py measures that whatever the model is allowed
+to say about facts makes the answers worse. It speaks freely only for an agent without facts.
+"""
+
+import asyncio
+import secrets
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator
+from concurrent.futures import Executor
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import xllamacpp
+from pydantic import BaseModel, ConfigDict, Field
+
+from stages.engine import engine_thread
+from stages.llm.courtesy import courtesy
+from stages.llm.facts import MATCHED, RELATED
+from stages.providers import Message, ProviderContext, ProviderError, ReplyRequest, parse_options
+from stages.weights import SMOLLM2, locate
+
+CAPACITY = 8  # calls a worker; one reply is written at a time and the others wait their turn
+CONTEXT_TOKENS = 2_048
+THREADS = 1  # the other core belongs to the voice and to pacing
+REMEMBERED = 4  # messages of the call that the model reads; each costs 0.2 s before the first word
+READ = 2  # facts that the model reads, for the same reason
+
+UNKNOWN = "I'm sorry, I don't have that here, but I can connect you with a colleague."
+STILL_UNKNOWN = "I'm afraid I don't have that either. Shall I connect you with a colleague?"
+
+_EXAMPLES = (
+    ("Do you sell umbrellas?", ("Dogs stay for 10 dollars a night.", "We have 40 rooms."), UNKNOWN),
+    ("Until when can I swim?", ("We have 40 rooms.", "The pool closes at 9 pm."), "The pool closes at 9 pm."),
+    (
+        "Can I bring my puppy?",
+        ("Dogs stay for 10 dollars a night.", "Breakfast is from 7 to 10."),
+        "Dogs stay for 10 dollars a night.",
+    ),
+)
+
+
+class Options(BaseModel):
+    """answers: `matched`, facts alone; `both`, the model picks among near matches; `model`, it answers all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    answers: Literal["matched", "both", "model"] = "matched"
+    max_tokens: int = Field(default=60, ge=1, le=500)
+
+
+class Engine:
+    """The model. Its requests are served one after another, in the thread that it was made in."""
+
+    def __init__(self, path: Path, thread: Executor) -> None:
+        self._thread = thread
+        parameters = xllamacpp.CommonParams()
+        parameters.model.path = str(path)
+        parameters.n_ctx = CONTEXT_TOKENS
+        parameters.n_parallel = 1
+        parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = THREADS
+        parameters.verbosity = -1  # it would write what callers say to stderr
+        parameters.api_keys = [secrets.token_hex()]  # it also listens on the loopback interface: for nobody
+        self._server = xllamacpp.Server(parameters)
+
+    async def stream(self, request: dict[str, Any]) -> AsyncGenerator[str, None]:
+        """Pieces of the answer. Closed early, the model stops before its next token."""
+        loop = asyncio.get_running_loop()
+        pieces: asyncio.Queue[str | None] = asyncio.Queue()
+        stopped = threading.Event()
+
+        def hear(said: Any) -> bool:
+            for chunk in said if isinstance(said, list) else [said]:
+                if "error" in chunk:
+                    failures.append(str(chunk["error"].get("type", "error")))
+                for choice in chunk.get("choices", ()):
+                    if piece := choice["delta"].get("content"):
+                        loop.call_soon_threadsafe(pieces.put_nowait, piece)
+            return stopped.is_set()  # true ends the request
+
+        def work() -> None:
+            try:
+                if not stopped.is_set():
+                    answer = self._server.handle_chat_completions({**request, "stream": True}, hear)
+                    if isinstance(answer, dict) and "error" in answer:
+                        failures.append(str(answer["error"].get("type", "error")))
+            finally:
+                loop.call_soon_threadsafe(pieces.put_nowait, None)
+
+        failures: list[str] = []
+        working = loop.run_in_executor(self._thread, work)
+        try:
+            while (piece := await pieces.get()) is not None:
+                yield piece
+            await working
+        finally:
+            stopped.set()
+        if failures:
+            raise ProviderError("bad_request", f"the local model refused: {failures[0]}")
+
+
+class Receptionist:
+    """The language model of one call."""
+
+    def __init__(self, engine: Engine, options: Options) -> None:
+        self._engine = engine
+        self._options = options
+
+    async def reply(self, request: ReplyRequest) -> AsyncIterator[str]:
+        """A courtesy, a fact, the model's words, or the offer of a person: the first that fits."""
+        known = self._known(request)
+        if known is not None:
+            for piece in known.split(" "):
+                yield piece + " "
+            return
+        async with aclosing(self._engine.stream(self._prompt(request))) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    def _known(self, request: ReplyRequest) -> str | None:
+        """What can be said without the model, None if it is needed."""
+        if self._options.answers == "model":
+            return None
+        polite = courtesy(request.utterance, request.history)
+        if polite is not None or not request.facts:
+            return polite
+        score, fact = request.facts[0]
+        if score >= MATCHED:
+            return fact.text
+        if score >= RELATED and self._options.answers == "both":
+            return None
+        said = [message.content for message in request.history if message.role == "assistant"]
+        return STILL_UNKNOWN if said and said[-1] == UNKNOWN else UNKNOWN
+
+    def _prompt(self, request: ReplyRequest) -> dict[str, Any]:
+        limits: dict[str, Any] = {"temperature": 0, "max_tokens": self._options.max_tokens}
+        if not request.facts:
+            recent = [_message(message) for message in request.history[-REMEMBERED:]]
+            messages = [_system(request.prompt), *recent, _user(request.utterance)]
+            return {**limits, "messages": messages}
+        notes = tuple(fact.text for _, fact in request.facts[:READ])
+        messages = [_system("Answer the caller from the notes.")]
+        for asked, given, answer in _EXAMPLES:
+            messages += [_user(_noted(asked, given)), _message(Message("assistant", answer))]
+        messages.append(_user(_noted(request.utterance, notes)))
+        if self._options.answers == "both":  # word for word, so that it cannot make anything up
+            limits["grammar"] = "root ::= " + " | ".join(_literal(text) for text in (*notes, UNKNOWN))
+            limits["max_tokens"] = -1
+        return {**limits, "messages": messages}
+
+
+class Local:
+    """The provider: one model for all calls of the worker."""
+
+    capacity = CAPACITY
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @asynccontextmanager
+    async def open(self, options: dict[str, Any]) -> AsyncIterator[Receptionist]:
+        yield Receptionist(self._engine, parse_options(Options, options))
+
+
+@asynccontextmanager
+async def open_provider(context: ProviderContext) -> AsyncIterator[Local]:
+    with engine_thread("language-model") as thread:
+        path = await asyncio.to_thread(locate, SMOLLM2, context.weights)
+        yield Local(await asyncio.get_running_loop().run_in_executor(thread, Engine, path, thread))
+
+
+def _noted(asked: str, notes: tuple[str, ...]) -> str:
+    return "Notes:\n" + "\n".join(f"- {note}" for note in notes) + f"\n\nCaller: {asked}"
+
+
+def _system(content: str) -> dict[str, str]:
+    return {"role": "system", "content": content}
+
+
+def _user(content: str) -> dict[str, str]:
+    return {"role": "user", "content": content}
+
+
+def _message(message: Message) -> dict[str, str]:
+    return {"role": message.role, "content": message.content}
+
+
+def _literal(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
