@@ -225,10 +225,12 @@ def _utterance(state: CallState, number: int, **fields: Any) -> CallState:
 def _turn(state: CallState, number: int, **fields: Any) -> CallState:
     turn = msgspec.structs.replace(state.turns.get(number, Turn()), **fields)
     turns = _newest(_put(state.turns, number, turn), KEEP)
-    spoken = _newest(turns, KEEP_SPOKEN)
-    for old, unspoken in turns.items():
-        if unspoken.segments and old not in spoken:
-            turns[old] = msgspec.structs.replace(unspoken, segments={})
+    if number not in state.turns or turn.segments:  # otherwise no turn has become too old for its sentences
+        spoken = _newest(turns, KEEP_SPOKEN)
+        turns = {
+            old: kept if old in spoken or not kept.segments else msgspec.structs.replace(kept, segments={})
+            for old, kept in turns.items()
+        }
     return msgspec.structs.replace(state, turns=turns)
 
 
@@ -252,5 +254,7 @@ def _put(table: dict[K, V], key: K, value: V) -> dict[K, V]:
 
 def _newest(table: dict[int, V], keep: int) -> dict[int, V]:
     """The entries less than `keep` numbers behind the newest: by number, not count, so that order does not matter."""
-    oldest = max(table) - keep
-    return table if min(table) > oldest else {number: entry for number, entry in table.items() if number > oldest}
+    oldest = next(reversed(table)) - keep  # tables are in the order of their keys
+    return (
+        table if next(iter(table)) > oldest else {number: entry for number, entry in table.items() if number > oldest}
+    )

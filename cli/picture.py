@@ -32,7 +32,7 @@ LOOK_HZ = 2_000  # of the waveform that is looked at; it is drawn as the peak of
 CHARACTER_PX = 6.1  # of a caption, on average
 CAPTION_PX, CAPTION_LINES = 300, 3  # at most
 NARROWEST_PX = 84  # a caption with less room is left out
-STEP_PX = 26  # a step of a waterfall that is narrower has no figure of its own
+STEP_PX = 20  # a step of a waterfall that is narrower has no figure of its own
 
 INK, FAINT, PAPER, RULE = "#1f2933", "#7b8794", "#ffffff", "#e4e7eb"
 CALLER, CALLER_SPAN = "#0b7a75", "#e3f4f2"
