@@ -11,7 +11,7 @@ import os
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,8 +19,9 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as NatsSubscription
+from nats.micro.request import ERROR_CODE_HEADER, ERROR_HEADER
 
-from bus.errors import NoAnswer, NoResponders, Unreachable
+from bus.errors import NoAnswer, NoResponders, ServiceError, Unreachable
 from schemas.settings import BusSettings
 
 CONNECT_WITHIN_S = 3.0
@@ -127,16 +128,21 @@ class Bus:
         return await self._subscribe(self._media.client, subject, callback, "")
 
     async def request(self, subject: str, data: bytes, timeout_s: float) -> bytes:
-        """Ask and wait; raises NoResponders at once where nobody serves the subject, NoAnswer after `timeout_s`."""
+        """Ask and wait; raises NoResponders at once where nobody serves the subject, NoAnswer after `timeout_s`.
+
+        Raises ServiceError when a service answers with an error of the NATS micro convention.
+        """
         await self._facts.hand_over()
         try:
             answer = await self._facts.client.request(subject, data, timeout=timeout_s)
         except nats.errors.NoRespondersError:
             raise NoResponders(f"nobody answers on {subject}") from None
-        except (nats.errors.TimeoutError, asyncio.TimeoutError):
+        except (nats.errors.TimeoutError, TimeoutError):
             raise NoAnswer(f"no answer on {subject} within {timeout_s * 1000:.0f} ms") from None
         except nats.errors.Error as error:
             raise Unreachable(f"cannot ask on {subject}: {error}") from None
+        if answer.headers and ERROR_CODE_HEADER in answer.headers:
+            raise ServiceError(answer.headers[ERROR_CODE_HEADER], answer.headers.get(ERROR_HEADER, ""))
         return answer.data
 
     async def gather(self, subject: str, data: bytes, within_s: float, quiet_s: float) -> list[bytes]:
@@ -252,7 +258,8 @@ async def _client(settings: BusSettings, name: str, buffer_bytes: int) -> Client
         first = refused[0] if refused else error
         reason = os.strerror(first.errno) if isinstance(first, OSError) and first.errno else str(first) or "no answer"
         raise Unreachable(
-            f"no NATS server at {shown} ({reason}): is `antiphon up` running? say where with --nats URL or ANTIPHON_NATS_URL"
+            f"no NATS server at {shown} ({reason}): is `antiphon up` running? "
+            "say where with --nats URL or ANTIPHON_NATS_URL"
         ) from None
 
 
@@ -271,7 +278,5 @@ def _without_password(url: str) -> str:
 
 async def _quietly(closing: Any) -> None:
     """Await a farewell that may fail because the other side is gone already."""
-    try:
+    with suppress(nats.errors.Error, TimeoutError, OSError):
         await asyncio.wait_for(closing, DRAIN_WITHIN_S + 1)
-    except (nats.errors.Error, TimeoutError, OSError):
-        pass

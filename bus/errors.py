@@ -15,3 +15,11 @@ class NoResponders(BusError):
 
 class NoAnswer(BusError):
     """Somebody serves that subject but did not answer in time."""
+
+
+class ServiceError(BusError):
+    """What a service refuses with: a code in the manner of HTTP and one line for a person."""
+
+    def __init__(self, code: str, description: str) -> None:
+        super().__init__(description)
+        self.code = code

@@ -1,7 +1,7 @@
 """What is remembered of every call: stream CALLS captures the facts that ride on core NATS.
 
-A fact is published once, with `Nats-Msg-Id` and a reply inbox, so that the stream drops repeats and acknowledges what it
-has kept. Calls never wait for it: while JetStream has no leader the facts still reach the stages.
+A fact is published once, with `Nats-Msg-Id` and a reply inbox, so that the stream drops repeats and acknowledges what
+it has kept. Calls never wait for it: while JetStream has no leader the facts still reach the stages.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ async def ensure(bus: Bus) -> None:
                 except (nats.errors.Error, JetStreamError):
                     await asyncio.sleep(0.1)
     except TimeoutError:
-        raise Unreachable(f"JetStream did not answer within {READY_WITHIN_S:.0f} s: is it enabled on the server?") from None
+        raise Unreachable(f"no answer of JetStream within {READY_WITHIN_S:.0f} s: does the server have it?") from None
 
 
 class Journal:

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import os
 import shutil
+import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from bus.errors import Unreachable
@@ -15,7 +17,12 @@ STOP_WITHIN_S = 3.0
 MAX_PAYLOAD = 1024 * 1024  # an agent document with all its facts; a frame is below 10 KB
 
 # When this process dies, however it dies, its end of the pipe closes, `cat` ends, and the server goes too.
-_KEEPER = 'exec 3<&0; "$0" "$@" </dev/null & server=$!; { cat <&3 >/dev/null; kill $server; } 2>/dev/null & wait $server'
+_KEEPER = """
+exec 3<&0
+"$0" "$@" 3<&- </dev/null & server=$!
+{ cat <&3 >/dev/null; kill $server; } 2>/dev/null &
+wait $server
+"""
 
 
 def binary() -> str:
@@ -34,6 +41,8 @@ async def serve(data: Path, port: int | None = None, host: str = "127.0.0.1") ->
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob("*.ports"):
         stale.unlink()
+    log = folder / "nats.log"
+    log.unlink(missing_ok=True)  # what an earlier server complained of is not why this one does not start
     config = folder / "nats.conf"
     settings = {
         "host": host,
@@ -42,7 +51,7 @@ async def serve(data: Path, port: int | None = None, host: str = "127.0.0.1") ->
         "max_payload": MAX_PAYLOAD,
         "ports_file_dir": str(folder),
         "jetstream": {"store_dir": str(folder / "jetstream")},
-        "log_file": str(folder / "nats.log"),
+        "log_file": str(log),
     }
     config.write_text(json.dumps(settings, indent=2))  # JSON is a subset of the server's own format
     process = await asyncio.create_subprocess_exec(
@@ -58,21 +67,29 @@ async def serve(data: Path, port: int | None = None, host: str = "127.0.0.1") ->
         try:
             await asyncio.wait_for(process.wait(), STOP_WITHIN_S)
         except TimeoutError:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # the shell alone would leave the server behind
             await process.wait()
 
 
 async def _ready(process: asyncio.subprocess.Process, folder: Path) -> str:
-    try:
+    with suppress(TimeoutError):
         async with asyncio.timeout(READY_WITHIN_S):
             while process.returncode is None:
-                for ports in folder.glob("*.ports"):
-                    urls = json.loads(ports.read_text() or "{}").get("nats")
-                    if urls:
-                        return str(urls[0])
+                url = _told(folder)
+                if url:
+                    return url
                 await asyncio.sleep(0.01)
-    except (TimeoutError, json.JSONDecodeError):
-        pass
-    said = (folder / "nats.log").read_text() if (folder / "nats.log").exists() else ""
-    last = next((line for line in reversed(said.splitlines()) if "[ERR]" in line or "[FTL]" in line), "no reason given")
-    raise Unreachable(f"nats-server did not start: {last.strip()} (log: {folder / 'nats.log'})")
+    log = folder / "nats.log"
+    said = log.read_text().splitlines() if log.exists() else []
+    why = next((line for line in reversed(said) if "[ERR]" in line or "[FTL]" in line), "no reason given")
+    raise Unreachable(f"nats-server did not start: {why.strip()} (log: {log})")
+
+
+def _told(folder: Path) -> str | None:
+    """The URL in the file that the server writes once it listens; None while that is not there, or half written."""
+    for ports in folder.glob("*.ports"):
+        with suppress(json.JSONDecodeError):
+            urls = json.loads(ports.read_text()).get("nats")
+            if urls:
+                return str(urls[0])
+    return None

@@ -7,23 +7,17 @@ from typing import Any
 import msgspec
 from nats import micro
 from nats.micro.request import Request
+from nats.micro.request import ServiceError as MicroError
 from nats.micro.service import EndpointConfig, Service
 
 from bus.connect import Bus
+from bus.errors import ServiceError
 
 VERSION = "0.1.0"
 GATHER_WITHIN_S = 1.0
 GATHER_QUIET_S = 0.15
 
 Handler = Callable[[bytes], Awaitable[bytes]]
-
-
-class ServiceError(Exception):
-    """What a handler refuses with: a code in the manner of HTTP and one line for a person."""
-
-    def __init__(self, code: str, description: str) -> None:
-        super().__init__(description)
-        self.code = code
 
 
 class Stats(msgspec.Struct):
@@ -73,6 +67,6 @@ def _answering(handler: Handler) -> Callable[[Request], Awaitable[None]]:
         try:
             await request.respond(await handler(request.data))
         except ServiceError as refused:
-            await request.respond_error(refused.code, str(refused))
+            raise MicroError(refused.code, " ".join(str(refused).split())) from None  # counted as an error
 
     return answer

@@ -1,0 +1,1 @@
+"""Agents: the database is the truth, JetStream KV the shared cache, client.py the only door."""

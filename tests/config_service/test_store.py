@@ -1,0 +1,109 @@
+"""The truth, told on SQLite and on PostgreSQL alike."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from config_service.documents import BadDocument
+from config_service.store import DRIVERS, StoreAway, open_store
+from schemas.agent import AgentDocument
+from schemas.config import StoredAgent
+
+
+def agent(name: str, **more: object) -> AgentDocument:
+    return AgentDocument.model_validate({"id": name, **more})
+
+
+async def test_what_is_set_comes_back_and_survives_a_restart(database_url: str) -> None:
+    desk = {"id": "desk", "prompt": "Grüß Gott 👋", "facts": [{"text": "open till six", "asks": ["hours"]}]}
+    async with open_store(database_url) as store:
+        assert await store.get("desk") is None
+        assert await store.set([AgentDocument.model_validate(desk)]) == {"desk": 1}
+    async with open_store(database_url) as store:
+        assert await store.get("desk") == StoredAgent(desk, 1)
+
+
+async def test_every_set_is_a_new_revision_even_when_many_come_at_once(database_url: str) -> None:
+    async with open_store(database_url) as one, open_store(database_url) as other:
+        both = [store.set([agent("desk", prompt=str(n))]) for n in range(10) for store in (one, other)]
+        revisions = sorted(said["desk"] for said in await asyncio.gather(*both))
+        assert revisions == list(range(1, 21))
+        stored = await one.get("desk")
+    assert stored
+    assert stored.revision == 20
+
+
+async def test_of_many_either_all_are_stored_or_none(database_url: str) -> None:
+    async with open_store(database_url) as store:
+        unstorable = agent("b", llm={"options": {"voices": {"a set", "is no JSON"}}})
+        with pytest.raises(StoreAway):
+            await store.set([agent("a"), unstorable])
+        assert await store.ids() == []
+
+
+async def test_two_instances_may_start_at_once(database_url: str) -> None:
+    async def start() -> list[str]:
+        async with open_store(database_url) as store:
+            return await store.ids()
+
+    assert await asyncio.gather(*(start() for _ in range(5))) == [[]] * 5
+
+
+async def test_pages_follow_each_other(database_url: str) -> None:
+    async with open_store(database_url) as store:
+        await store.set([agent(name) for name in ("c", "a", "b")])
+        first = await store.page("", 2)
+        rest = await store.page(first[-1].id, 2)
+    assert [line.id for line in first + rest] == ["a", "b", "c"]
+    assert {line.revision for line in first} == {1}
+
+
+async def test_a_stored_document_that_is_not_valid_any_more_is_told_by_id_and_field(database_url: str) -> None:
+    async with open_store(database_url) as store:
+        await store.set([agent("good"), agent("old")])
+        url = make_url(database_url)
+        engine = create_async_engine(url.set(drivername=DRIVERS[url.drivername]))
+        async with engine.begin() as database:
+            spoil = """UPDATE agents SET document = '{"id": "old", "mood": "grim"}' WHERE id = 'old'"""
+            await database.execute(text(spoil))
+        await engine.dispose()
+        with pytest.raises(BadDocument, match="agent old is stored but not valid: mood: Extra inputs"):
+            await store.get("old")
+        good, old = await store.page()
+        assert good.problem == ""
+        assert "mood" in old.problem
+
+
+async def test_sqlite_lets_readers_go_on_while_somebody_writes(tmp_path: Path) -> None:
+    file = tmp_path / "antiphon.db"
+    async with open_store(f"sqlite:///{file}") as store:
+        await store.set([agent("desk")])
+        writer = sqlite3.connect(file, isolation_level=None)
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("DELETE FROM agents")
+        stored = await store.get("desk")
+        writer.close()
+    assert stored
+    assert stored.revision == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("sqlite:////proc/nothing/here.db", "unable to open database file"),
+        ("postgresql://me:hush@127.0.0.1:1/none", "refused|Connect call failed"),
+        ("mysql://host/name", "'mysql' is not known"),
+        ("no url", "not one"),
+    ],
+)
+async def test_a_database_that_is_not_there_is_told_in_one_line(url: str, told: str) -> None:
+    with pytest.raises(StoreAway, match=told) as away:
+        async with open_store(url):
+            pass
+    assert "hush" not in str(away.value)
+    assert "\n" not in str(away.value)
