@@ -30,12 +30,16 @@ class Claimed(msgspec.Struct, frozen=True):
 
 
 class Pattern(msgspec.Struct, frozen=True):
-    """What the caller of the null transport says: `turns` times `speech_ms` of sound, one each `every_ms`."""
+    """What the caller of the null transport says: `turns` times `speech_ms` of sound, one each `every_ms`.
+
+    start_ms, linger_ms: of silence before the first and after the last, so that its answer is heard to the end.
+    """
 
     speech_ms: int = 500
     every_ms: int = 1_100
     turns: int = 1
     start_ms: int = 500
+    linger_ms: int = 3_000
 
 
 class ClaimLine(msgspec.Struct, frozen=True):

@@ -9,7 +9,6 @@ from schemas.audio import CALLER_FRAME_BYTES, FRAME_MS
 from schemas.control import Pattern
 from transports.door import Answer, Refused
 
-LINGER_MS = 3_000  # silence after the last turn, so that its answer is heard to the end
 SILENT_FRAME = bytes(CALLER_FRAME_BYTES)
 SPEECH_FRAME = b"\x00\x20\x00\xe0" * (CALLER_FRAME_BYTES // 4)  # a square wave of 8 kHz, a quarter of full scale
 
@@ -47,7 +46,7 @@ def frames(pattern: Pattern) -> Iterator[bytes]:
     return chain(
         repeat(SILENT_FRAME, pattern.start_ms // FRAME_MS),
         chain.from_iterable(repeat(turn, pattern.turns)),
-        repeat(SILENT_FRAME, LINGER_MS // FRAME_MS),
+        repeat(SILENT_FRAME, pattern.linger_ms // FRAME_MS),
     )
 
 

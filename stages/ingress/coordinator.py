@@ -6,6 +6,7 @@ snapshot that a new owner would start from, and closes in order. `Line` for the 
 
 import asyncio
 import time
+from collections.abc import Iterator
 
 import msgspec
 import structlog
@@ -97,7 +98,8 @@ class Coordinator:
             await self._open()
             if not self._reason:
                 await self._call.live(self)
-        except CannotClaim as failure:
+        except* CannotClaim as failures:
+            failure = next(_leaves(failures))
             self.hang_up(failure.reason, str(failure))
         finally:
             await self._close()
@@ -225,3 +227,11 @@ class Coordinator:
     def _provider(self, stage: str) -> str:
         choice = getattr(self._document, stage, None)
         return choice.provider if choice else ""
+
+
+def _leaves(group: BaseExceptionGroup[CannotClaim]) -> Iterator[CannotClaim]:
+    for error in group.exceptions:
+        if isinstance(error, CannotClaim):
+            yield error
+        else:
+            yield from _leaves(error)
