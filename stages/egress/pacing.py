@@ -15,11 +15,11 @@ is to be done now, in order: pieces to play, CLEAR, and facts to say.
 """
 
 from collections import deque
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
-from schemas.audio import AGENT_FRAME_BYTES, AGENT_HZ, FRAME_MS, SAMPLE_BYTES, samples_to_ms
+from schemas.audio import FRAME_MS
 from schemas.events import Fact, Paused, PlaybackEnded, PlaybackStarted, Resumed
-from schemas.media import Flag
+from stages.egress.reply import Piece, Reply
 
 LEAD_MS = 100  # ahead of the play clock: enough to bridge a busy event loop, little enough to be cleared
 DECIDE_WITHIN_MS = 3_000  # after the caller fell silent; longer, and a lost decision would mute the agent
@@ -30,62 +30,7 @@ CLEAR: Final = "clear"
 _MIDDLE_MS = FRAME_MS / 2
 _MAX_WAITING = MAX_WAITING_MS // FRAME_MS
 
-
-class Piece(NamedTuple):
-    """20 ms of the agent's line. samples: how many of them are speech, the rest pads the end of a segment."""
-
-    pcm: bytes
-    turn: int
-    segment: int
-    flags: int
-    samples: int
-
-
 Action = Piece | Fact | Literal["clear"]
-
-
-class Reply:
-    """One turn: what of it waits to be played, and how much of it was heard."""
-
-    def __init__(self, turn: int) -> None:
-        self.turn = turn
-        self.waiting: deque[Piece] = deque()
-        self.segment = 0  # the one heard last
-        self.heard = 0  # samples
-        self.sounded = False
-        self.complete = False  # no more audio will come
-        self._tail = bytearray()
-        self._tail_segment = 0
-        self._flags = 0
-
-    @property
-    def heard_ms(self) -> int:
-        return samples_to_ms(self.heard, AGENT_HZ)
-
-    def add(self, pcm: bytes, segment: int, flags: int) -> None:
-        """Cut a chunk into pieces; the last piece of a segment is padded with silence."""
-        if segment != self._tail_segment:
-            self._pad()
-            self._tail_segment = segment
-        self._flags |= flags & Flag.FIRST_OF_SEGMENT
-        self._tail += pcm
-        whole = len(self._tail) - len(self._tail) % AGENT_FRAME_BYTES
-        for start in range(0, whole, AGENT_FRAME_BYTES):
-            self._wait(bytes(self._tail[start : start + AGENT_FRAME_BYTES]), AGENT_FRAME_BYTES)
-        del self._tail[:whole]
-        if flags & (Flag.LAST_OF_SEGMENT | Flag.LAST_OF_TURN):
-            self._pad()
-        if flags & Flag.LAST_OF_TURN:
-            self.complete = True
-
-    def _pad(self) -> None:
-        if self._tail:
-            self._wait(bytes(self._tail).ljust(AGENT_FRAME_BYTES, b"\0"), len(self._tail))
-            self._tail.clear()
-
-    def _wait(self, pcm: bytes, spoken: int) -> None:
-        self.waiting.append(Piece(pcm, self.turn, self._tail_segment, self._flags, spoken // SAMPLE_BYTES))
-        self._flags = 0
 
 
 class Pacing:

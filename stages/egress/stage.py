@@ -18,7 +18,8 @@ from schemas.events import (
     TurnStarted,
 )
 from schemas.media import Frame
-from stages.egress.pacing import Action, Pacing, Piece
+from stages.egress.pacing import Action, Pacing
+from stages.egress.reply import Piece
 from stages.providers import Providers
 from stages.session import Session, hears
 from transports import Speaking, speaking

@@ -10,7 +10,8 @@ import numpy as np
 from schemas.audio import AGENT_HZ, FRAME_MS, SAMPLE_BYTES
 from schemas.events import Fact
 from schemas.media import Flag
-from stages.egress.pacing import Action, Pacing, Piece
+from stages.egress.pacing import Action, Pacing
+from stages.egress.reply import Piece
 
 TRANSIT_MS = 3.0
 

@@ -1,0 +1,61 @@
+"""The audio of one turn, cut into the frames of the caller's line as it comes."""
+
+from collections import deque
+from typing import NamedTuple
+
+from schemas.audio import AGENT_FRAME_BYTES, AGENT_HZ, SAMPLE_BYTES, samples_to_ms
+from schemas.media import Flag
+
+
+class Piece(NamedTuple):
+    """20 ms of the agent's line. samples: how many of them are speech, the rest pads the end of a segment."""
+
+    pcm: bytes
+    turn: int
+    segment: int
+    flags: int
+    samples: int
+
+
+class Reply:
+    """One turn: what of it waits to be played, and how much of it was heard."""
+
+    def __init__(self, turn: int) -> None:
+        self.turn = turn
+        self.waiting: deque[Piece] = deque()
+        self.segment = 0  # the one heard last
+        self.heard = 0  # samples
+        self.sounded = False
+        self.complete = False  # no more audio will come
+        self._tail = bytearray()
+        self._tail_segment = 0
+        self._flags = 0
+
+    @property
+    def heard_ms(self) -> int:
+        return samples_to_ms(self.heard, AGENT_HZ)
+
+    def add(self, pcm: bytes, segment: int, flags: int) -> None:
+        """Cut a chunk into pieces; the last piece of a segment is padded with silence."""
+        if segment != self._tail_segment:
+            self._pad()
+            self._tail_segment = segment
+        self._flags |= flags & Flag.FIRST_OF_SEGMENT
+        self._tail += pcm
+        whole = len(self._tail) - len(self._tail) % AGENT_FRAME_BYTES
+        for start in range(0, whole, AGENT_FRAME_BYTES):
+            self._wait(bytes(self._tail[start : start + AGENT_FRAME_BYTES]), AGENT_FRAME_BYTES)
+        del self._tail[:whole]
+        if flags & (Flag.LAST_OF_SEGMENT | Flag.LAST_OF_TURN):
+            self._pad()
+        if flags & Flag.LAST_OF_TURN:
+            self.complete = True
+
+    def _pad(self) -> None:
+        if self._tail:
+            self._wait(bytes(self._tail).ljust(AGENT_FRAME_BYTES, b"\0"), len(self._tail))
+            self._tail.clear()
+
+    def _wait(self, pcm: bytes, spoken: int) -> None:
+        self.waiting.append(Piece(pcm, self.turn, self._tail_segment, self._flags, spoken // SAMPLE_BYTES))
+        self._flags = 0
