@@ -26,7 +26,7 @@ from schemas.events import (
     TurnEnded,
     TurnStarted,
 )
-from stages.llm import turns
+from stages.llm import states, turns
 from stages.llm.facts import choose
 from stages.llm.prompt import conversation
 from stages.llm.reply import Piece, recite, segments
@@ -44,7 +44,7 @@ class Conversation:
         self._call = call
         self._model = model
         self._history = History()
-        self._state: turns.State = turns.opening(call.agent.turns, greeting=bool(call.agent.greeting.strip()))
+        self._state: states.State = turns.opening(call.agent.turns, greeting=bool(call.agent.greeting.strip()))
         self._alarm: asyncio.TimerHandle | None = None
         self._unended: dict[int, asyncio.Task[None]] = {}  # turn -> its reply, until the turn is history
 
@@ -86,7 +86,7 @@ class Conversation:
 
     # --- what it decides ----------------------------------------------------------------------------------------
 
-    def _step(self, event: turns.Event, cause: Cause | None) -> None:
+    def _step(self, event: states.Event, cause: Cause | None) -> None:
         now_ms = self._call.now_ms()
         self._state, actions = turns.step(self._state, event, now_ms)
         for action in actions:
@@ -100,23 +100,23 @@ class Conversation:
         self._alarm = None if due_ms is None else self._call.later(max(0, due_ms - now_ms), self._ring)
 
     def _ring(self) -> None:
-        self._step(turns.Deadline(), None)  # a decision without a cause is one that time made
+        self._step(states.Deadline(), None)  # a decision without a cause is one that time made
 
-    def _perform(self, action: turns.Action, cause: Cause | None, now_ms: int) -> None:
+    def _perform(self, action: states.Action, cause: Cause | None, now_ms: int) -> None:
         match action:
-            case turns.StartTurn(turn, answers, text):
+            case states.StartTurn(turn, answers, text):
                 self._start(turn, answers, text, cause, now_ms)
-            case turns.Cancel(turn, carried):
+            case states.Cancel(turn, carried):
                 self._unended[turn].cancel()
                 self._history.interrupt(turn, carried=carried)
                 self._call.say(TurnCancelled(turn=turn, cause=cause, now_ms=now_ms))
-            case turns.Resume(utterance):
+            case states.Resume(utterance):
                 self._call.say(ReplyResumed(utterance=utterance, cause=cause, now_ms=now_ms))
-            case turns.EndTurn(turn, _, interrupted):
+            case states.EndTurn(turn, _, interrupted):
                 self._end(turn, cause, now_ms, interrupted=interrupted)
 
     def _start(self, turn: int, answers: int, text: str, cause: Cause | None, now_ms: int) -> None:
-        stream = recite(self._call.agent.greeting) if turn == turns.GREETING else self._model.reply(self._ask(text))
+        stream = recite(self._call.agent.greeting) if turn == states.GREETING else self._model.reply(self._ask(text))
         self._history.start(turn, text)
         self._call.say(TurnStarted(turn=turn, answers=answers, text=text, cause=cause, now_ms=now_ms))
         self._unended[turn] = self._call.spawn(self._speak(turn, stream, cause))
@@ -145,7 +145,7 @@ class Conversation:
                 if piece.failure:
                     self._fail(turn, piece.failure)
                     continue
-                token_ms = _first_token_ms(piece, began_s) if segment == 0 and turn != turns.GREETING else None
+                token_ms = _first_token_ms(piece, began_s) if segment == 0 and turn != states.GREETING else None
                 self._history.say(turn, segment, piece.text)
                 self._call.say(
                     SentenceReady(

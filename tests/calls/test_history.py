@@ -75,7 +75,7 @@ def test_word_times_are_believed() -> None:
 
 
 def test_a_segment_of_unknown_length_is_taken_to_be_read_at_an_ordinary_pace() -> None:
-    assert heard_text([Segment("We open at nine.")], 700) == "We open"
+    assert heard_text([Segment("We open at nine.")], 600) == "We open"
 
 
 def test_a_segment_that_made_no_sound_was_not_heard() -> None:

@@ -16,12 +16,10 @@ from schemas.events import (
     TranscriptFinal,
     TranscriptInterim,
 )
-from stages.llm.turns import (
+from stages.llm.states import (
     EVENTS,
     HANGOVER_MS,
-    IGNORED,
     STATES,
-    TRANSITIONS,
     Action,
     Cancel,
     Deadline,
@@ -36,10 +34,8 @@ from stages.llm.turns import (
     StartTurn,
     State,
     Thinking,
-    diagram,
-    opening,
-    step,
 )
+from stages.llm.turns import IGNORED, TRANSITIONS, diagram, opening, step
 
 FINAL_WITHIN_MS = 300
 OPENED = SessionOpened(owners={}, coordinator="c", transport="null", started=0, config={})

@@ -19,9 +19,8 @@ from schemas.events import (
     TranscriptFinal,
     TranscriptInterim,
 )
-from stages.llm.turns import (
+from stages.llm.states import (
     HANGOVER_MS,
-    TRANSITIONS,
     Action,
     Cancel,
     Deadline,
@@ -35,9 +34,8 @@ from stages.llm.turns import (
     StartTurn,
     State,
     Thinking,
-    opening,
-    step,
 )
+from stages.llm.turns import TRANSITIONS, opening, step
 
 OPENED = SessionOpened(owners={}, coordinator="c", transport="null", started=0, config={})
 MAX_FINAL_MS = 3_000
@@ -207,24 +205,19 @@ def test_the_table_says_where_each_event_may_lead_no_more_and_no_less() -> None:
 def _any_event(dice: random.Random, state: State) -> Event:
     utterance, text = dice.randint(0, 3), dice.choice(["", "yeah", "no wait", "When do you open?"])
     turn = state.turn.number if isinstance(state, Thinking | Speaking | Held) else dice.randint(1, 4)
-    ended = {
-        "at": dice.choice([0, 20_000]),
-        "silence_ms": dice.choice([0, 1_000]),
-        "final_within_ms": dice.choice([0, 400]),
-    }
-    return dice.choice(
-        [
-            OPENED,
-            SpeechStarted(utterance=utterance, at=0),
-            SpeechEnded(utterance=utterance, **ended),
-            TranscriptInterim(utterance=utterance, text=text, start=0, until=0),
-            TranscriptFinal(utterance=utterance, text=text, start=0, until=0, ends_turn=dice.choice([None, True])),
-            PlaybackStarted(turn=turn),
-            PlaybackEnded(turn=turn, heard_ms=1),
-            Resumed(turn=turn, heard_ms=1, utterance=utterance, reason="timeout"),
-            Deadline(),
-        ]
-    )
+    at, silence_ms, final_within_ms = dice.choice([0, 20_000]), dice.choice([0, 1_000]), dice.choice([0, 400])
+    events: list[Event] = [
+        OPENED,
+        SpeechStarted(utterance=utterance, at=0),
+        SpeechEnded(utterance=utterance, at=at, silence_ms=silence_ms, final_within_ms=final_within_ms),
+        TranscriptInterim(utterance=utterance, text=text, start=0, until=0),
+        TranscriptFinal(utterance=utterance, text=text, start=0, until=0, ends_turn=dice.choice([None, True])),
+        PlaybackStarted(turn=turn),
+        PlaybackEnded(turn=turn, heard_ms=1),
+        Resumed(turn=turn, heard_ms=1, utterance=utterance, reason="timeout"),
+        Deadline(),
+    ]
+    return dice.choice(events)
 
 
 # --- a faithful world: nothing the caller said may be lost ------------------------------------------------------------

@@ -3,8 +3,9 @@
 A key goes only where it belongs: with a `base_url` of its own an agent sends none unless it names one with `key_env`.
 """
 
+import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated, Any
 
@@ -23,6 +24,8 @@ NO_KEY = "none"  # the SDK wants one; servers that need none ignore it
 CONNECT_S = 3.0  # a handshake across an ocean takes 0.5 s
 RETRIES = 1  # hides a kept-alive connection that the server had closed; more of them would be heard as silence
 
+# What the SDK lets through while it streams: its own errors, the connection's, and a server's broken JSON or UTF-8.
+_FAILURES = (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, json.JSONDecodeError, UnicodeDecodeError)
 _CODE = re.compile(r"[a-z0-9_.-]{1,64}")
 
 
@@ -52,17 +55,17 @@ class Chat:
         self._options = options
         self._limit = limit
 
-    async def reply(self, request: ReplyRequest) -> AsyncIterator[str]:
+    async def reply(self, request: ReplyRequest) -> AsyncGenerator[str, None]:
         """Pieces of text as the server streams them. Raises ProviderError."""
         try:
             async with await self._ask(request) as stream:
                 finished = False
                 async for chunk in stream:
-                    for choice in chunk.choices:  # none in the last chunk, which counts tokens
+                    for choice in chunk.choices or ():  # none in a chunk that only counts tokens
                         finished = finished or choice.finish_reason is not None
                         if choice.delta.content:
                             yield choice.delta.content
-        except (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, ValueError) as error:
+        except _FAILURES as error:
             raise _told(error) from None  # the original may hold the key or the caller's words
         if not finished:
             raise ProviderError("connection", "the stream ended before the reply did", retryable=True)

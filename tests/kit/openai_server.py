@@ -1,0 +1,116 @@
+"""A server that speaks OpenAI's chat completions over real HTTP: streams, refuses, hangs and breaks off as told.
+
+async with openai_server() as server:
+    server.plan = Stream("We ", "open.")
+    ...                                     # any client, at server.url
+    assert server.asked[0]["model"] == "gpt-5.4-mini"
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A reply in pieces. ends: `stop`, or how it breaks off: `hang`, `cut` (connection), `eof`, `error`, `garbage`."""
+
+    pieces: tuple[str, ...]
+    ends: str = "stop"
+    every_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An answer that is no stream. message: what the server says of it, which may quote key and caller."""
+
+    status: int
+    code: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Hang:
+    """No answer at all."""
+
+
+class Server:
+    """plan: what it does with the next requests. asked, keys: what they held. left: clients that went in mid-stream."""
+
+    def __init__(self) -> None:
+        self.plan: Stream | Refusal | Hang = Stream(("Hello.",))
+        self.asked: list[dict[str, Any]] = []
+        self.keys: list[str] = []
+        self.left = asyncio.Event()
+        self.connections: set[Any] = set()
+        self.url = ""
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(await request.json())
+        self.keys.append(request.headers.get("Authorization", ""))
+        self.connections.add(request.transport)
+        try:
+            if isinstance(self.plan, Stream):
+                return await self._stream(request, self.plan)
+            if isinstance(self.plan, Refusal):
+                error = {"message": self.plan.message, "type": "x", "param": None, "code": self.plan.code}
+                return web.json_response({"error": error}, status=self.plan.status)
+            await asyncio.Event().wait()
+        except (asyncio.CancelledError, ConnectionError):
+            self.left.set()
+            raise
+        raise AssertionError("unreachable")
+
+    async def _stream(self, request: web.Request, plan: Stream) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(_event({"delta": {"role": "assistant", "content": ""}}))
+        for piece in plan.pieces:
+            await response.write(_event({"delta": {"content": piece}}))
+            await asyncio.sleep(plan.every_s)
+        match plan.ends:
+            case "hang":
+                await asyncio.Event().wait()
+            case "cut":
+                assert request.transport is not None
+                request.transport.abort()
+            case "error":
+                await response.write(b'data: {"error": {"message": "CANARY overloaded", "code": "overloaded"}}\n\n')
+            case "garbage":
+                await response.write(b'data: {"choices": [{"del\n\n')
+            case "stop":
+                await response.write(_event({"delta": {}, "finish_reason": "stop"}))
+                await response.write(
+                    _event(None, usage={"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5})
+                )
+                await response.write(b"data: [DONE]\n\n")
+        return response
+
+
+@asynccontextmanager
+async def openai_server() -> AsyncIterator[Server]:
+    """A server on a free port of this machine; `url` is what `base_url` wants."""
+    server = Server()
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", server.answer)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    server.url = f"http://127.0.0.1:{port}/v1"
+    try:
+        yield server
+    finally:
+        await runner.cleanup()
+
+
+def _event(choice: dict[str, Any] | None, **fields: Any) -> bytes:
+    choices = [{"index": 0, "finish_reason": None, **choice}] if choice else []
+    chunk = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": choices, **fields}
+    return f"data: {json.dumps(chunk)}\n\n".encode()
