@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -35,7 +35,7 @@ class Script:
         self._options = options
         self._given = 0
 
-    async def reply(self, request: ReplyRequest) -> AsyncIterator[str]:
+    async def reply(self, request: ReplyRequest) -> AsyncGenerator[str, None]:
         """The next reply, word by word with the space that follows."""
         reply = self._options.replies[self._given % len(self._options.replies)]
         self._given += 1
