@@ -121,7 +121,7 @@ class History:
     def interrupt(self, number: int, *, carried: bool = False) -> None:
         """The caller took the floor."""
         if turn := self.turns.get(number):
-            self.turns[number] = replace(turn, interrupted=True, carried=carried)
+            self.turns[number] = replace(turn, interrupted=True, carried=carried or turn.carried)
 
     def heard(self, number: int, now_ms: int) -> str:
         """What has been heard of the turn by now."""

@@ -45,7 +45,7 @@ class Conversation:
         self._model = model
         self._history = History()
         self._state: states.State = turns.opening(call.agent.turns, greeting=bool(call.agent.greeting.strip()))
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_ms: int | None = None  # when the last alarm that was set will ring
         self._unended: dict[int, asyncio.Task[None]] = {}  # turn -> its reply, until the turn is history
 
     # --- what it hears ------------------------------------------------------------------------------------------
@@ -91,15 +91,13 @@ class Conversation:
         self._state, actions = turns.step(self._state, event, now_ms)
         for action in actions:
             self._perform(action, cause, now_ms)
-        self._set_alarm(now_ms)
-
-    def _set_alarm(self, now_ms: int) -> None:
-        if self._alarm:
-            self._alarm.cancel()
         due_ms = self._state.deadline_ms
-        self._alarm = None if due_ms is None else self._call.later(max(0, due_ms - now_ms), self._ring)
+        if due_ms is not None and due_ms != self._alarm_ms:  # an alarm that is no longer needed rings and does no harm
+            self._alarm_ms = due_ms
+            self._call.later(max(0, due_ms - now_ms), self._ring)
 
     def _ring(self) -> None:
+        self._alarm_ms = None
         self._step(states.Deadline(), None)  # a decision without a cause is one that time made
 
     def _perform(self, action: states.Action, cause: Cause | None, now_ms: int) -> None:

@@ -310,6 +310,26 @@ def test_the_rest_of_a_reply_without_a_stop_is_the_last_segment(monkeypatch: pyt
     story()
 
 
+def test_a_question_that_was_asked_again_stands_in_the_history_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        model = Model("At nine.")
+        async with talk_to(model, monkeypatch) as one:
+            await one.asks("When do you open?")
+            await one.call.says(TurnStarted, turn=2)
+            await one.asks("On Sunday, I mean.")
+            one.call.hear(PlaybackEnded(turn=2, heard_ms=0, interrupted=True))
+            await one.is_heard_out(3)
+            await one.asks("Thank you so much.")
+            await one.call.says(TurnStarted, turn=4)
+        assert [entry.content for entry in model.requests[-1].history] == [
+            "When do you open? On Sunday, I mean.",
+            "At nine.",
+        ]
+
+    story()
+
+
 def test_a_model_that_never_stops_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     @in_virtual_time
     async def story() -> None:
@@ -338,3 +358,19 @@ def test_a_cancelled_turn_closes_the_model_at_once(monkeypatch: pytest.MonkeyPat
             assert one.call.said(LlmProviderFailed) == []
 
     story()
+
+
+@in_virtual_time
+async def test_a_long_call_leaves_no_alarms_behind() -> None:
+    async with talk() as one:
+        one.starts()
+        await one.call.wait_ms(100)
+        for _ in range(100):
+            one.call.hear(TranscriptInterim(utterance=0, text="so", start=0, until=0))
+            one.stops("so", ends_turn=False)
+            await one.call.wait_ms(200)
+            one.starts()
+            await one.call.wait_ms(200)
+        await one.call.wait_ms(10_000)
+        assert one.call.said(TurnStarted) == []
+        assert len(one.call.session._timers) == 0
