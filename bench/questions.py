@@ -4,7 +4,8 @@ The words differ from the `asks` of the receptionist's fact sheet. Some cannot b
 what was asked before, some are what a recogniser makes of a bad line. TUNED were written before the matching was tuned
 and served to tune it; SEEN came after that, then served too; for HELD_OUT nothing was changed.
 
-    python -m bench.questions [--answers matched|both|model] [--set tuned|seen|held-out] [--json]
+    python -m bench.questions [--answers matched|both|model]
+                              [--set tuned|seen|held-out|elsewhere] [--json]
 """
 
 import argparse
@@ -106,7 +107,29 @@ HELD_OUT = (
     Question("Can you order me a taxi?", HANDS_OVER),
 )
 
-SETS = {"tuned": TUNED, "seen": SEEN, "held-out": HELD_OUT}
+ELSEWHERE = tuple(  # what only sounds as if the sheet knew: any fact would be absurd
+    Question(asked, HANDS_OVER)
+    for asked in (
+        "Do you also treat cats?",
+        "Do you sell coffee?",
+        "Can I pay with bitcoin?",
+        "Do you have a swimming pool?",
+        "How much is a haircut?",
+        "Is my brother there today?",
+        "Who is the president?",
+        "How long is the river Nile?",
+        "Do you take dogs?",
+        "Where can I buy a car?",
+        "Can you see the moon?",
+        "I want to book a flight to Paris.",
+        "What's your favourite colour?",
+        "How old are you?",
+        "When is the next train to Boston?",
+        "Is the library open on Monday?",
+    )
+)
+
+SETS = {"tuned": TUNED, "seen": SEEN, "held-out": HELD_OUT, "elsewhere": ELSEWHERE}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,10 @@ NOT_CAUGHT = "I'm sorry, I didn't catch that. Could you say it again?"
 CONNECTS = "All right, I'll connect you with a colleague."
 
 # The first that was said decides the answer. Together they must make up all of what was said.
-_GOODBYE = r"good ?bye|bye|(see|talk to) you( soon| later| then)?|i('ve| have)? (got|have) to (go|run)|have a (nice|good|great) (one|day|evening|weekend)"
+_GOODBYE = (
+    r"good ?bye?|bye|(see|talk to) you( soon| later| then)?|i('ve| have)? (got|have) to (go|run)|"
+    r"have a (nice|good|great) (one|day|evening|weekend)"
+)
 _NO_MORE = (
     r"(that'?s|that is|that was|that will be|that'?ll be) (all|it|everything)|nothing else|i'?m (good|fine|all set)"
 )
@@ -27,15 +30,16 @@ _HOW_ARE_YOU = r"how are you( doing)?( today)?|how'?s it going|nice to (meet|tal
 _HELLO = r"hello|hi|hey|good (morning|afternoon|evening|day)|is (anyone|anybody|somebody) there|can you hear me"
 _YES = r"yes( please)?|yeah|yep|sure|okay|ok|all right|alright|go ahead|please do|fine|i would( like that)?"
 _NO = r"no|nope|not really"
+_PRAISE = (
+    r"you'?ve been (very |so )?(helpful|kind)|that'?s (very |really )?(great|helpful|kind|nice|perfect|wonderful)|"
+    r"great|perfect|lovely|wonderful|excellent|brilliant|awesome|good|got it|i see|right"
+)
 _FILLER = (
     r"there|again|please|very much|so much|a lot|lots|for (your|the) (help|time|information)|"
-    r"you'?ve been (very |so )?(helpful|kind)|that'?s (very |really )?(great|helpful|kind|nice|perfect|wonderful)|"
-    r"great|perfect|lovely|wonderful|excellent|brilliant|awesome|good|got it|i see|right|"
     r"and|then|now|well|so|just|too|to you( too)?|you too|oh|ah|um+|uh+|mm+|hmm+"
 )
-_ALL = re.compile(
-    rf"\b({'|'.join((_GOODBYE, _NO_MORE, _THANKS, _AGAIN, _HOW_ARE_YOU, _HELLO, _YES, _NO, _FILLER))})(?![\w'])"
-)
+_EVERY = (_GOODBYE, _NO_MORE, _THANKS, _AGAIN, _HOW_ARE_YOU, _HELLO, _YES, _NO, _PRAISE, _FILLER)
+_ALL = re.compile(rf"\b({'|'.join(_EVERY)})(?![\w'])")
 
 
 def courtesy(utterance: str, history: Sequence[Message] = ()) -> str | None:
@@ -64,7 +68,7 @@ def courtesy(utterance: str, history: Sequence[Message] = ()) -> str | None:
         return "I'm fine, thank you. How can I help you?"
     if heard(_HELLO):
         return HELLO
-    if heard(_FILLER):
+    if heard(_PRAISE):
         return "Is there anything else I can help you with?"
     if heard(_YES):
         return GO_ON

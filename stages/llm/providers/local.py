@@ -109,7 +109,7 @@ class Receptionist:
         self._engine = engine
         self._options = options
 
-    async def reply(self, request: ReplyRequest) -> AsyncIterator[str]:
+    async def reply(self, request: ReplyRequest) -> AsyncGenerator[str, None]:
         """A courtesy, a fact, the model's words, or the offer of a person: the first that fits."""
         known = self._known(request)
         if known is not None:

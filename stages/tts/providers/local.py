@@ -1,7 +1,7 @@
 """Hibari on this machine's processor: one American voice, no key, no network. English only."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from typing import Any, Literal
@@ -37,7 +37,7 @@ class Voice:
         self._thread = thread
         self._speed = speed
 
-    async def synthesize(self, text: str) -> AsyncIterator[bytes]:
+    async def synthesize(self, text: str) -> AsyncGenerator[bytes, None]:
         """Audio phrase by phrase; none for a text with nothing to say. Closed early, it begins no other phrase."""
         loop = asyncio.get_running_loop()
         for phrase in phrases(Hibari.split_sentences(spoken(text))):

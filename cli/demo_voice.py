@@ -1,0 +1,55 @@
+"""The demo's caller: questions spoken in another voice than the agent's, made once and kept."""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+PITCH = 0.84  # of the agent's voice: lower by three semitones, throat and all, and still understood word for word
+VERSION = 1  # of the sound: a new number makes what was kept before anew
+
+
+async def speak(questions: Sequence[str], folder: Path) -> list[Path]:
+    """A WAV file, PCM16 mono at 16 kHz, for each question. What `folder` holds already is not made again."""
+    paths = [folder / f"{_name(question)}.wav" for question in questions]
+    missing = [(question, path) for question, path in zip(questions, paths, strict=True) if not path.exists()]
+    if missing:
+        from stages.providers import ProviderContext
+        from stages.tts.providers.local import open_provider
+
+        # The lower voice is played slower: speaking faster beforehand gives the pace back.
+        async with (
+            open_provider(ProviderContext()) as provider,
+            provider.open({"speed": 1 / PITCH}) as voice,
+        ):
+            for question, path in missing:
+                pcm = b"".join([piece async for piece in voice.synthesize(question)])
+                await asyncio.to_thread(_write, path, pcm)
+    return paths
+
+
+def _name(question: str) -> str:
+    return hashlib.sha256(f"{VERSION} {PITCH} {question}".encode()).hexdigest()[:16]
+
+
+def _write(path: Path, pcm: bytes) -> None:
+    import soundfile
+
+    from schemas.audio import CALLER_HZ
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".part")
+    soundfile.write(partial, lower(pcm), CALLER_HZ, subtype="PCM_16", format="WAV")
+    partial.replace(path)
+
+
+def lower(pcm: bytes) -> Any:
+    """The agent's PCM16 at 24 kHz as float samples at 16 kHz, played at `PITCH` of its speed."""
+    import numpy
+    import soxr
+
+    from schemas.audio import AGENT_HZ, CALLER_HZ
+
+    samples = numpy.frombuffer(pcm, "<i2").astype(numpy.float32) / 32768
+    return soxr.resample(samples, AGENT_HZ * PITCH, CALLER_HZ)
