@@ -102,6 +102,12 @@ class Bus:
         return self._facts.client.is_connected
 
     @property
+    def server(self) -> str:
+        """The server we are connected to, and its version."""
+        url = self._facts.client.connected_url
+        return f"{url.hostname}:{url.port}, version {self._facts.client.connected_server_version}" if url else "none"
+
+    @property
     def reconnects(self) -> int:
         """How often facts and control came back after an outage: what was said to us meanwhile is lost."""
         return self._facts.client.stats["reconnects"]

@@ -50,6 +50,14 @@ async def ensure(bus: Bus) -> None:
         raise Unreachable(f"no answer of JetStream within {READY_WITHIN_S:.0f} s: does the server have it?") from None
 
 
+async def check(bus: Bus) -> None:
+    """Raises Unreachable unless JetStream answers; changes nothing."""
+    try:
+        await bus.client.jetstream(timeout=1).account_info()
+    except (nats.errors.Error, JetStreamError, TimeoutError) as error:
+        raise Unreachable(f"JetStream does not answer: {type(error).__name__}") from None
+
+
 class Journal:
     """Says facts so that they are kept. `said - kept` is what was not acknowledged yet."""
 

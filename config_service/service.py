@@ -38,6 +38,7 @@ from schemas.config import (
 
 NAME = "config"
 DATABASE_WITHIN_S = 2.0
+CLOSE_WITHIN_S = 2.0
 CATCH_UP_EVERY_S = 1.0  # how soon the cache is right again after JetStream was away
 
 T = TypeVar("T")
@@ -107,7 +108,7 @@ class Service:
                 await asyncio.wait_for(self._closing.wait(), CATCH_UP_EVERY_S)
 
     def close(self) -> None:
-        """End `keep_up`; cancelling it alone is not enough: nats-py swallows a cancellation while it flushes."""
+        """End `keep_up` after the agent at hand."""
         self._closing.set()
 
     async def _open_cache(self) -> list[str]:
@@ -115,9 +116,9 @@ class Service:
         return await self._bucket.keys()
 
     async def _catch_up(self, agents: Iterable[str]) -> None:
-        if self._bucket is None:
-            return
         for agent in agents:
+            if self._bucket is None or self._closing.is_set():
+                return
             self._behind.discard(agent)  # before it is read: a change from here on puts it back
             try:
                 changed = await self._copy(self._bucket, agent)
@@ -164,7 +165,8 @@ async def open_service(bus: Bus, database_url: str) -> AsyncIterator[Service]:
             try:
                 yield service
             finally:
-                service.close()
+                service.close()  # first of all: nats-py may swallow a cancellation, and a query cut short leaves a thread
+                await asyncio.wait([keeping], timeout=CLOSE_WITHIN_S)
                 keeping.cancel()
                 with suppress(asyncio.CancelledError):
                     await keeping

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -15,8 +14,7 @@ from bus import server
 from bus.connect import Bus, connect
 from bus.errors import NoAnswer, NoResponders, Unreachable
 from schemas.settings import BusSettings
-
-PATIENCE_S = 10.0
+from tests.kit.bus import PATIENCE_S, server_pid, until
 
 
 def free_port() -> int:
@@ -36,7 +34,7 @@ class Ear:
         self.heard.append(data)
         self._came.set()
 
-    async def until(self, last: bytes) -> list[bytes]:
+    async def hears(self, last: bytes) -> list[bytes]:
         """Everything heard up to and with `last`."""
         async with asyncio.timeout(PATIENCE_S):
             while last not in self.heard:
@@ -45,19 +43,13 @@ class Ear:
         return self.heard
 
 
-async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 async def test_what_one_says_is_heard_in_order(bus: Bus) -> None:
     ear = Ear()
     await bus.subscribe("story.*", ear)
     said = [str(number).encode() for number in range(5_000)]
     for word in said:
         bus.publish("story.told", word)
-    assert await ear.until(said[-1]) == said
+    assert await ear.hears(said[-1]) == said
 
 
 async def test_frames_arrive_in_order_on_their_own_connection(bus: Bus) -> None:
@@ -67,7 +59,7 @@ async def test_frames_arrive_in_order_on_their_own_connection(bus: Bus) -> None:
     frames = [number.to_bytes(4, "little") * 320 for number in range(1_000)]
     for frame in frames:
         bus.publish_media("media.w1", frame)
-    assert await ear.until(frames[-1]) == frames
+    assert await ear.hears(frames[-1]) == frames
     assert bus.undelivered == 0
 
 
@@ -105,7 +97,7 @@ async def test_what_was_said_before_a_question_is_heard_before_it(bus: Bus) -> N
 
 async def test_asking_everybody_brings_all_answers_soon_after_the_last(bus: Bus) -> None:
     for name in (b"a", b"b", b"c"):
-        await bus.subscribe("who", lambda _subject, _data, reply, name=name: bus.publish(reply, name))
+        await bus.subscribe("who", lambda _subject, _data, reply, name=name: bus.publish(reply, name))  # type: ignore[misc]
     started = time.monotonic()
     assert sorted(await bus.gather("who", b"", within_s=5.0, quiet_s=0.1)) == [b"a", b"b", b"c"]
     assert time.monotonic() - started < 2.0  # of the five it may take
@@ -130,17 +122,17 @@ async def test_facts_said_during_an_outage_arrive_and_frames_do_not(tmp_path: Pa
         await bus.subscribe("fact", facts)
         await bus.subscribe_media("frame", frames)
         bus.publish("fact", b"before")
-        await facts.until(b"before")
+        await facts.hears(b"before")
         await servers.aclose()
-        await eventually(lambda: not bus.connected)
+        await until(lambda: not bus.connected)
         bus.publish("fact", b"meanwhile")
         for _ in range(100):
             bus.publish_media("frame", b"stale")
-        await eventually(lambda: bus.undelivered == 100)
+        await until(lambda: bus.undelivered == 100)
         await servers.enter_async_context(server.serve(tmp_path, port))
-        await facts.until(b"meanwhile")
+        await facts.hears(b"meanwhile")
         bus.publish("fact", b"after")
-        assert await facts.until(b"after") == [b"before", b"meanwhile", b"after"]
+        assert await facts.hears(b"after") == [b"before", b"meanwhile", b"after"]
         assert b"stale" not in await heard_again(bus, frames)
         assert bus.reconnects == 1
 
@@ -159,15 +151,9 @@ async def test_frames_that_a_frozen_server_never_took_do_not_sound_later(tmp_pat
             await asyncio.sleep(0)
         os.kill(server_pid(tmp_path), signal.SIGKILL)
         await servers.aclose()
-        await eventually(lambda: not bus.connected)
+        await until(lambda: not bus.connected)
         await servers.enter_async_context(server.serve(tmp_path, port))
         assert {frame[:5] for frame in await heard_again(bus, frames)} == {b"fresh"}
-
-
-def server_pid(data: Path) -> int:
-    """The server writes its ports into a file that bears its process id."""
-    [ports] = (data / "nats").glob("*.ports")
-    return int(ports.stem.rpartition("_")[2])
 
 
 async def heard_again(bus: Bus, frames: Ear) -> list[bytes]:

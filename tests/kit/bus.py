@@ -5,7 +5,8 @@
 or, in a conftest.py, `from tests.kit.bus import bus, nats` makes fixtures of them.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,6 +15,21 @@ import pytest
 from bus import server
 from bus.connect import Bus, connect
 from schemas.settings import BusSettings
+
+PATIENCE_S = 10.0  # nothing here takes longer unless it is broken
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return once it holds: for what has no event of its own."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+def server_pid(data: Path) -> int:
+    """Of the server under `data`: it writes its ports into a file that bears its process id."""
+    [ports] = (data / "nats").glob("*.ports")
+    return int(ports.stem.rpartition("_")[2])
 
 
 @asynccontextmanager

@@ -25,7 +25,7 @@ def serve(folder: Path) -> Iterator[str]:
     programs = binaries()
     assert programs, "PostgreSQL is not installed"
     data = folder / "data"
-    _run(programs / "initdb", "-D", data, "-U", "antiphon", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C")
+    _run(programs / "initdb", "-D", data, "-U", "antiphon", "-A", "trust", "-N", "-E", "UTF8", "--locale=C")
     settings = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c fsync=off -p {PORT}"
     _run(programs / "pg_ctl", "-D", data, "-l", folder / "log", "-w", "-o", settings, "start")
     try:

