@@ -160,7 +160,7 @@ async def _call(
     from cli.render import CallView
 
     view = CallView(Console())
-    show = _print_json if json else view.show
+    show = print_json if json else view.show
     async with connect(settings, "antiphon call") as bus:
         line = await claim(bus, agent)
         async with followed(bus, line.session, show) as following:
@@ -168,11 +168,12 @@ async def _call(
                 async with dial(line.url, agent, line.session, recording) as caller:
                     caller.say(pcm)
                     await until_quiet(caller, lambda: following.state)
-                await _closed(following)
+                await closed(following)
     return caller.problem, following.facts
 
 
-async def _closed(following: Following) -> None:
+async def closed(following: Following) -> None:
+    """Return when the session has closed, as far as it is heard in time."""
     try:
         async with asyncio.timeout(CLOSED_WITHIN_S):
             await following.closed.wait()
@@ -180,7 +181,8 @@ async def _closed(following: Following) -> None:
         pass  # the recording is whole all the same
 
 
-def _print_json(fact: "Fact") -> None:
+def print_json(fact: "Fact") -> None:
+    """One line of the event plane, in the envelope of the bus."""
     from schemas import events
 
     if not isinstance(fact, events.LIVE):

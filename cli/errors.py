@@ -1,6 +1,6 @@
 """How a command fails: one line that says what happened and what to do, and an exit code."""
 
-DONE, FAILED, WRONG_USE = 0, 1, 2
+DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 
 class Failed(Exception):

@@ -1,53 +1,30 @@
-"""`antiphon`: one command a file; what goes wrong anywhere below becomes one line and an exit code here."""
+"""`antiphon`: one command a file; what goes wrong anywhere below becomes one line and an exit code here.
 
-import importlib
+The command files import nothing heavy at their top, so that `--help` and every quick command stay quick.
+"""
+
 import os
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
-import click
 import typer
-from typer.core import TyperGroup
 
-from cli.errors import FAILED, WRONG_USE, Failed, WrongUse
+from cli import agent, call, demo, doctor, fetch, ps, run, tail, up
+from cli.errors import DONE, FAILED, INTERRUPTED, WRONG_USE, Failed, WrongUse
 
-# command -> (module, function or app, one line). Imported when called, so that --help and every other command stay quick.
-COMMANDS = {
-    "demo": ("cli.demo", "demo", "Play a whole call, no keys needed, and leave its recording and picture."),
-    "up": ("cli.up", "up", "Start everything on this machine: NATS, config service, all stages."),
-    "call": ("cli.call", "call", "Call an agent with a WAV file and hear what it answers."),
-    "run": ("cli.run", "run", "One worker process: stt, llm, tts, egress, ingress or config."),
-    "ps": ("cli.ps", "ps", "Which workers run and which sessions they own."),
-    "tail": ("cli.tail", "tail", "Follow calls as they happen."),
-    "agent": ("cli.agent", "app", "List, show, set and import agents."),
-    "fetch": ("cli.fetch", "fetch", "Fetch what the local models need."),
-    "doctor": ("cli.doctor", "doctor", "What works here, what is missing, what to do about it."),
-}
-
-
-class LazyCommands(TyperGroup):
-    """Lists the table above without importing what is behind it."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, name, summary = COMMANDS[cmd_name]
-        if ctx.command is self and "--help" in sys.argv[1:2]:
-            return click.Command(cmd_name, short_help=summary, help=summary)
-        return _command(cmd_name, getattr(importlib.import_module(module), name))
-
+# Our own exceptions carry a text for a person; any other exception is a bug of ours, and its text may quote a caller.
+OURS = ("bus", "calls", "cli", "config_service", "schemas", "stages", "transports")
 
 app = typer.Typer(
-    cls=LazyCommands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+for command in (demo.demo, up.up, call.call, ps.ps, tail.tail, run.run, fetch.fetch, doctor.doctor):
+    app.command()(command)
+app.add_typer(agent.app, name="agent")
 
 
 @app.callback()
@@ -61,49 +38,40 @@ def antiphon(
 
     Exit codes: 0 done, 1 the work failed, 2 wrong use.
     """
+    if debug:
+        os.environ["ANTIPHON_DEBUG"] = "1"  # for the processes that we start, too
 
 
 def main() -> None:
     """The console script."""
-    debug = "--debug" in sys.argv or bool(os.environ.get("ANTIPHON_DEBUG"))
+    sys.exit(_run())
+
+
+def _run() -> int:
     try:
         result = app(standalone_mode=False)
-    except (KeyboardInterrupt, click.Abort):
-        sys.exit(130)
-    except click.UsageError as error:
-        error.show()
-        sys.exit(WRONG_USE)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+    except typer.TyperException as error:  # wrong options and the like
+        _tell(f"{error.format_message()} (antiphon {' '.join(sys.argv[1:2])} --help tells what there is)")
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
     except Exception as error:
-        if debug:
+        if os.environ.get("ANTIPHON_DEBUG"):
             raise
-        sys.exit(_tell(error))
-    sys.exit(result if isinstance(result, int) else 0)
+        return _failed(error)
+    return result if isinstance(result, int) else DONE
 
 
-def _tell(error: BaseException) -> int:
+def _failed(error: BaseException) -> int:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    known = isinstance(error, Failed | OSError) or type(error).__module__.split(".")[0] in _OURS
-    text = " ".join(str(error).split()) if known else f"{type(error).__name__} (a bug of ours: run again with --debug)"
-    typer.echo(f"error: {text}", err=True)
+    ours = isinstance(error, Failed | OSError) or type(error).__module__.partition(".")[0] in OURS
+    _tell(str(error) if ours else f"{type(error).__name__}: a bug of ours: run again with --debug")
     return WRONG_USE if isinstance(error, WrongUse) else FAILED
 
 
-_OURS = {"bus", "calls", "cli", "config_service", "schemas", "stages", "transports"}
-
-
-def _command(name: str, found: Any) -> click.Command:
-    if isinstance(found, typer.Typer):
-        command: click.Command = typer.main.get_command(found)
-    else:
-        single = typer.Typer(add_completion=False, rich_markup_mode="rich")
-        single.command(name)(found)
-        command = typer.main.get_command(single)
-    command.name = name
-    return command
+def _tell(text: str) -> None:
+    typer.echo(f"error: {' '.join(text.split())}", err=True)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import gc
 import os
-import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -26,8 +25,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def debug() -> bool:
-    """Whether --debug was given or ANTIPHON_DEBUG is set."""
-    return "--debug" in sys.argv or bool(os.environ.get("ANTIPHON_DEBUG"))
+    """Whether `--debug` was given: `cli.main` sets the variable, so that the processes we start know it, too."""
+    return bool(os.environ.get("ANTIPHON_DEBUG"))
 
 
 def settle() -> None:

@@ -152,6 +152,8 @@ async def platform(options: Options, stop: asyncio.Event) -> AsyncIterator[Platf
             try:
                 await _all_ready(children, stop)
                 running = Platform(nats, children)
+                if not stop.is_set():
+                    await _welcome(nats)
                 told = {"pid": os.getpid(), "nats": nats, "websocket": running.websocket, "data": str(data)}
                 _write(data / RUN_FILE, json_.dumps(told))
                 yield running
@@ -204,6 +206,17 @@ def _children(options: Options, nats: str) -> list[Child]:
                 own += ["--warm", options.warm]
             children.append(Child(stage, number, common + own, logs))
     return children
+
+
+async def _welcome(nats: str) -> None:
+    """Somebody to call from the first start on: the example agent, unless there is one of that name already."""
+    from bus.connect import connect
+    from cli.agent import import_new
+    from cli.where import EXAMPLES
+    from schemas.settings import BusSettings
+
+    async with connect(BusSettings(url=nats), "antiphon up") as bus:
+        await import_new(bus, [EXAMPLES / "receptionist.json"])
 
 
 async def _all_ready(children: list[Child], stop: asyncio.Event) -> None:

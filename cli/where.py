@@ -8,6 +8,7 @@ from typing import Any
 from cli.errors import Failed
 from schemas.settings import DEFAULT_NATS_URL, BusSettings
 
+EXAMPLES = Path(__file__).parents[1] / "examples"
 RUN_FILE = "run.json"  # written by `up`: {"pid", "nats", "websocket", "data"}
 
 

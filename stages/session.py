@@ -21,6 +21,7 @@ from schemas.events import Fact
 from schemas.media import Frame
 
 MAX_FACTS = 1_000  # waiting facts of one session; a conversation says about ten a second
+MAX_TIMERS = 64  # kept before those that were cancelled meanwhile are swept out
 MAX_EARLY_FRAMES = 1_500  # 30 s of 20 ms frames that came before the provider was ready
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -76,6 +77,7 @@ class Session:
         self.counters: dict[str, int] = {}
         self.opened_at = time.monotonic()
         self._outlet = outlet
+        self._media_to: dict[str, str] = {}  # worker -> subject
         self._seq = {"fact": 0, "live": 0, "media": 0}
         self._inbox: deque[Fact] = deque()
         self._wake = asyncio.Event()
@@ -118,7 +120,10 @@ class Session:
         seq = self._seq["media"]
         self._seq["media"] = seq + 1
         frame = Frame(pcm, self.epoch, seq, rate, at, turn, segment, flags)
-        self._outlet.publish_media(subjects.media(worker, self.id), media.encode(frame))
+        subject = self._media_to.get(worker)
+        if subject is None:  # checking ids is dearer than a frame
+            subject = self._media_to[worker] = subjects.media(worker, self.id)
+        self._outlet.publish_media(subject, media.encode(frame))
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """A task that lives no longer than the session; what it raises ends the session."""
@@ -136,6 +141,8 @@ class Session:
             self.guard(callback)
 
         handle = asyncio.get_running_loop().call_later(delay_ms / 1000, run)
+        if len(self._timers) >= MAX_TIMERS:
+            self._timers = {timer for timer in self._timers if not timer.cancelled()}
         self._timers.add(handle)
         return handle
 

@@ -1,0 +1,142 @@
+"""`antiphon demo`: a whole call on this machine, no keys: five stages, a caller with questions, what is left to look at."""
+
+import asyncio
+import json as json_
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.errors import Failed
+from cli.where import EXAMPLES
+
+if TYPE_CHECKING:
+    from cli.call import Following
+    from cli.caller import Caller
+    from cli.recording import Recording
+    from schemas.events import Fact
+
+THINKS_MS = 700  # a polite caller's pause after the agent has finished
+ANSWER_WITHIN_S = 20.0  # an agent that has not ended its turn by then: the next question all the same
+FAREWELL_S = 1.0
+LOOK_EVERY_S = 0.02
+
+
+@dataclass(frozen=True)
+class Question:
+    """One thing to say. interrupts_after_ms: of the agent's answer, instead of after it."""
+
+    text: str
+    pcm: bytes
+    interrupts_after_ms: int | None = None
+
+
+def demo(
+    out: Annotated[Path | None, typer.Option(help="Where to leave recording, facts and picture.")] = None,
+    script: Annotated[Path, typer.Option(help="Who is called and what is asked.")] = EXAMPLES / "receptionist-call.json",
+    json: Annotated[bool, typer.Option("--json", help="The call's facts as they happen, one a line.")] = False,
+) -> None:
+    """Play a call from the first hello to the last goodbye, with local models and no network.
+
+    A caller asks the receptionist of a small practice what callers ask, and interrupts once. What is left: a stereo
+    recording, every fact of the call, and a picture of it.
+    """
+    from cli import processes
+    from cli.fetch import fetch
+    from cli.picture import check_installed, draw
+    from cli.recording import Recording
+    from cli.where import weights_folder
+    from schemas import events
+
+    check_installed()
+    folder = (out or Path(f"demo-{time.strftime('%Y%m%d-%H%M%S')}")).absolute()
+    fetch(json=json)
+    folder.mkdir(parents=True, exist_ok=True)
+    with Recording() as recording:
+        problem, facts = processes.run(_demo(script, weights_folder(), recording, json=json))
+        recording.write_stereo(folder / "call.wav")
+        draw(folder / "call.png", recording, facts)
+    (folder / "events.jsonl").write_text("".join(f"{events.to_json(fact)}\n" for fact in facts))
+    if problem:
+        raise Failed(problem)
+    heard = sum(isinstance(fact, events.TurnEnded) and bool(fact.heard) for fact in facts)
+    if not heard:
+        raise Failed("no turn of the agent was heard: see the facts in events.jsonl")
+    typer.echo(f"\n{heard} turns. Look and listen in {folder}", err=json)
+    for name, what in (
+        ("call.wav", "what was said, caller left, agent right"),
+        ("call.png", "a picture of it: who spoke when, what interrupted what, how long answers took"),
+        ("events.jsonl", "every fact, as the stages said it on the bus"),
+    ):
+        typer.echo(f"  {name:<13} {what}", err=json)
+
+
+async def _demo(
+    script: Path, cache: Path, recording: "Recording", *, json: bool
+) -> "tuple[str, list[Fact]]":
+    """Why the call broke, or "", and its facts."""
+    from rich.console import Console
+
+    from bus.connect import connect
+    from cli.call import claim, closed, followed, print_json
+    from cli.caller import dial
+    from cli.render import CallView
+    from cli.up import Options, parse_workers, platform
+    from schemas.settings import BusSettings
+
+    console = Console(stderr=json, highlight=False)
+    view = CallView(console)
+    with tempfile.TemporaryDirectory(prefix="antiphon-demo-") as data:
+        with console.status("making the caller's voice, starting NATS, config service and five stages"):
+            agent, questions = await _read(script, cache)
+        async with (
+            platform(Options(Path(data), parse_workers("1")), asyncio.Event()) as running,
+            connect(BusSettings(url=running.nats), "antiphon demo") as bus,
+        ):
+            line = await claim(bus, agent)
+            async with followed(bus, line.session, print_json if json else view.show) as following:
+                with nullcontext() if json else view.live():
+                    async with dial(line.url, agent, line.session, recording) as caller:
+                        await converse(caller, following, questions)
+                    await closed(following)
+    return caller.problem, following.facts
+
+
+async def _read(script: Path, cache: Path) -> tuple[str, list[Question]]:
+    from cli.audiofile import read_pcm
+    from cli.demo_voice import speak
+
+    told = json_.loads(script.read_text())
+    sounds = await speak([question["text"] for question in told["questions"]], cache / "caller")
+    questions = [
+        Question(question["text"], read_pcm(sound), question.get("interrupts_after_ms"))
+        for question, sound in zip(told["questions"], sounds, strict=True)
+    ]
+    return str(told["agent"]), questions
+
+
+async def converse(caller: "Caller", following: "Following", questions: list[Question]) -> None:
+    """Ask each question: 0.7 s after the agent has been heard out, or in the middle of its answer."""
+    for question in questions:
+        if question.interrupts_after_ms is None:
+            await _until(caller, lambda: not following.state.busy and not caller.hearing)
+            await asyncio.sleep(THINKS_MS / 1000)
+        else:
+            await _until(caller, lambda: following.state.speaking > 0)
+            await asyncio.sleep(question.interrupts_after_ms / 1000)
+        turns = len(following.state.turns)
+        caller.say(question.pcm)
+        await _until(caller, lambda turns=turns: len(following.state.turns) > turns)  # type: ignore[misc]
+    await _until(caller, lambda: not following.state.busy and not caller.hearing)
+    await asyncio.sleep(FAREWELL_S)
+
+
+async def _until(caller: "Caller", met: Callable[[], bool]) -> None:
+    deadline = asyncio.get_running_loop().time() + ANSWER_WITHIN_S
+    while not met() and not caller.over.is_set() and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(LOOK_EVERY_S)
