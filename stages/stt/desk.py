@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stages.providers import ProviderError
+from stages.stt.words import after
 
 
 @dataclass(eq=False)
 class Job:
     """A stretch of one caller's speech that is to become text.
 
-    start, until: its samples on the caller's line. final: it will be waited for, so it is never dropped while wanted.
+    start, until: its samples on the caller's line. final: it will be waited for, so it is not dropped while wanted.
+    context: the same with audio before it, in which `known` is said: two words are read better behind others.
     done: called on the event loop with the job, whose `text` is then set, or whose `failure` is.
     """
 
@@ -25,6 +27,8 @@ class Job:
     final: bool
     done: Callable[["Job"], None]
     queued: float = 0.0
+    context: bytes = b""
+    known: str = ""
     wanted: bool = True
     text: str | None = None
     failure: ProviderError | None = field(default=None, repr=False)
@@ -92,9 +96,14 @@ class Desk:
                 await self._wake.wait()
                 continue
             try:
-                job.text = await loop.run_in_executor(self._thread, self._transcribe, job.pcm)
+                job.text = await loop.run_in_executor(self._thread, self._read, job)
             except ProviderError as error:
                 job.failure = error
-            job.pcm = b""
+            job.pcm = job.context = b""
             job.done(job)
             del job  # an idle desk keeps nobody's words
+
+    def _read(self, job: Job) -> str:
+        if job.context and (text := after(job.known, self._transcribe(job.context))):
+            return text
+        return self._transcribe(job.pcm)

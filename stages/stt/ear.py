@@ -1,22 +1,22 @@
 """Hears one caller with a recogniser that only reads stretches of audio: voice activity cuts, the recogniser reads.
 
-An utterance is the speech between two silences. Its final text is begun already in the pause, before it is long enough
-to be an end; if the caller goes on, the work is thrown away, or kept as the text of a settled stretch where the stretch is
-long enough to be read alone. A monologue without pauses is settled at its quietest points. Interims are guesses of the
-open stretch, made as often as the recogniser keeps up with.
+An utterance is the speech between two silences. Its final text is begun already in the pause, before that is long
+enough to be an end; if the caller goes on, the work is thrown away, or kept as the text of a settled stretch that was
+long enough to be read alone. A monologue without pauses is settled at its quietest points. A short utterance is read
+together with those just before it. Interims are guesses of the open stretch, as often as the recogniser keeps up.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
-
-import numpy as np
 
 from schemas.audio import CALLER_HZ, samples_to_ms
 from schemas.events import SpeechEnded, SpeechStarted, TranscriptFinal, TranscriptInterim
 from stages.providers import Hear, ProviderError
 from stages.stt.desk import Desk, Job
 from stages.stt.silero import WINDOW_BYTES, Detector, Memory
-from stages.stt.tape import LONGEST_GAP, Tape
+from stages.stt.tape import LONGEST_GAP, Tape, quietest
+from stages.stt.utterance import INTERIM_EVERY, Said, Utterance
 from stages.stt.voice_activity import WINDOW, Offset, Onset, VoiceActivity
 from stages.stt.words import spoken
 
@@ -25,8 +25,9 @@ PAUSE = 4 * WINDOW  # silence after which the final is begun: half of what ends 
 LONG_STRETCH = 5 * CALLER_HZ  # read well alone, so a pause after it settles it
 LONGEST_STRETCH = 8 * CALLER_HZ  # takes a third of a second to read, and a final may have to wait for one
 SEEK = 4 * CALLER_HZ  # how far back a quiet point is looked for
-LULL = 3 * WINDOW  # a quiet point is the quietest 96 ms: the gap between two words
-INTERIM_EVERY = CALLER_HZ // 2
+SHORT = 2 * CALLER_HZ + CALLER_HZ // 2  # a stretch that is read better behind others
+NEAR = CALLER_HZ * 3 // 2  # a longer pause before it begins another thought
+CONTEXT = 5 * CALLER_HZ  # how far before it these may begin: what more of it would cost is heard as a late answer
 INTERIM_BACK_OFF = 3  # an interim that takes a second is followed by 3 s without: finals and other callers come first
 FINISH_S = 0.9  # the stage waits for 1 s
 MOST_BEHIND = 20 * CALLER_HZ  # of a detector that will never catch up; a gap of the line makes half of it
@@ -35,32 +36,11 @@ MOST_WAITING = 8  # utterances without their final; more is a recogniser that wi
 Report = Callable[[float], None]
 
 
-class Utterance:
-    """One utterance on its way to text: settled stretches, then the open one from sample `begin`."""
-
-    def __init__(self, number: int, onset: int, begin: int) -> None:
-        self.number = number
-        self.onset = onset
-        self.begin = begin
-        self.settled: list[Job] = []
-        self.guess: Job | None = None  # the final of the open stretch, begun in a pause
-        self.interim: Job | None = None
-        self.interim_due = onset + INTERIM_EVERY
-        self.said = ""  # the last interim
-        self.until = onset
-        self.voiced = 0
-        self.ended_s: float | None = None  # loop time of its end
-
-    @property
-    def ready(self) -> bool:
-        return self.ended_s is not None and all(job.text is not None for job in self.settled)
-
-    def text(self, tail: str = "") -> str:
-        return " ".join([*(job.text for job in self.settled if job.text), tail]).strip()
-
-
 class Ear:
-    """The Recognizer of one caller. final_within_ms: asked at each end of speech. report: told how late a final was, in s."""
+    """The Recognizer of one caller.
+
+    final_within_ms: asked at each end of speech. report: told of each final by how many seconds it came after that.
+    """
 
     def __init__(
         self, hear: Hear, detector: Detector, desk: Desk, final_within_ms: Callable[[], int], report: Report
@@ -78,6 +58,7 @@ class Ear:
         self._number = 0
         self._open: Utterance | None = None
         self._ended: list[Utterance] = []  # without their final, oldest first
+        self._recent: deque[Said] = deque(maxlen=4)
         self._spent = 0  # sample up to which utterances have taken the audio
         self._moved = asyncio.Event()
         self._failure: ProviderError | None = None
@@ -151,7 +132,7 @@ class Ear:
         if self._open is not None:
             self._follow(self._open, self._read)
         else:
-            self._tape.forget(self._read - PREFIX - 2 * WINDOW)  # an onset is told two windows after it
+            self._tape.forget(self._read - CONTEXT - PREFIX)
         if self._tape.end - self._read >= WINDOW:
             self._detector.ready(self)
         self._moved.set()
@@ -174,7 +155,7 @@ class Ear:
             self._go_on(utterance, utterance.guess)
         elif now - utterance.begin >= LONGEST_STRETCH:
             self._cut_at_lull(utterance, now)
-        elif now >= utterance.interim_due and utterance.interim is None:
+        elif silence == 0 and utterance.interim is None and now >= utterance.interim_due:  # not just before a final
             utterance.interim = self._read_stretch(utterance, now, final=False)
 
     def _go_on(self, utterance: Utterance, guess: Job) -> None:
@@ -224,8 +205,21 @@ class Ear:
     def _read_stretch(self, utterance: Utterance, until: int, *, final: bool) -> Job:
         pcm = self._tape.cut(utterance.begin, until)
         job = Job(self, pcm, utterance.begin, until, final, lambda job: self._told(utterance, job), self._loop.time())
+        if final:
+            job.context, job.known = self._before(utterance, until)
         self._desk.put(job)
         return job
+
+    def _before(self, utterance: Utterance, until: int) -> tuple[bytes, str]:
+        """The audio of a short utterance together with those just before it, and what these said."""
+        start, known = utterance.begin, ""
+        if self._ended or utterance.settled or until - utterance.begin > SHORT:
+            return b"", ""
+        for said in reversed(self._recent):
+            if not said.text or start - said.until > NEAR or utterance.begin - said.start > CONTEXT:
+                break
+            start, known = said.start, f"{said.text} {known}"
+        return (self._tape.cut(start, until), known) if known else (b"", "")
 
     def _told(self, utterance: Utterance, job: Job) -> None:
         if self._closed:
@@ -245,9 +239,7 @@ class Ear:
         text = spoken(utterance.text("" if job in utterance.settled else job.text or ""), self._activity.voiced)
         if text and text != utterance.said:
             utterance.said = text
-            self._hear(
-                TranscriptInterim(utterance=utterance.number, text=text, start=utterance.onset, until=job.until)
-            )
+            self._hear(TranscriptInterim(utterance=utterance.number, text=text, start=utterance.onset, until=job.until))
 
     def _say_finals(self) -> None:
         while self._ended and self._ended[0].ready:
@@ -257,18 +249,13 @@ class Ear:
             self._say_final(utterance, utterance.text())
 
     def _say_final(self, utterance: Utterance, text: str) -> None:
+        text = spoken(text, utterance.voiced)
+        self._recent.append(Said(utterance.start, utterance.until, text))
         self._hear(
             TranscriptFinal(
                 utterance=utterance.number,
-                text=spoken(text, utterance.voiced),
+                text=text,
                 start=utterance.onset,
                 until=utterance.until,
             )
         )
-
-
-def quietest(pcm: bytes) -> int:
-    """The sample in the middle of the quietest LULL of at least one of PCM16."""
-    loudness = np.abs(np.frombuffer(pcm, "<i2").astype(np.int32))
-    sums = np.concatenate([[0], np.cumsum(loudness)])
-    return int(np.argmin(sums[LULL:] - sums[:-LULL])) + LULL // 2

@@ -86,14 +86,18 @@ class Detector:
                 continue
             memories = [listener.memory for listener in listeners]
             heard = await loop.run_in_executor(self._thread, probabilities, self._run, memories, windows)
-            for listener, probability in zip(listeners, heard, strict=True):
-                listener.heard(probability)
-            del listeners, memories  # nobody who hangs up meanwhile is kept by an idle detector
+            _tell(listeners, heard)
+            del listeners, memories  # an idle detector keeps nobody who has hung up
 
     def _gather(self) -> tuple[list[Listener], list[bytes]]:
         ready, self._ready = self._ready, {}
         pairs = [(listener, window) for listener in ready if (window := listener.window()) is not None]
         return [listener for listener, _ in pairs], [window for _, window in pairs]
+
+
+def _tell(listeners: list[Listener], heard: list[float]) -> None:
+    for listener, probability in zip(listeners, heard, strict=True):
+        listener.heard(probability)
 
 
 def session_run(session: Any) -> Run:

@@ -52,9 +52,7 @@ class Hearing:
 
     def _say_failed(self, error: ProviderError) -> None:
         name = self._call.agent.stt.provider
-        self._call.say(
-            SttProviderFailed(provider=name, kind=error.kind, message=str(error), retryable=error.retryable)
-        )
+        self._call.say(SttProviderFailed(provider=name, kind=error.kind, message=str(error), retryable=error.retryable))
 
 
 STAGE = Hearing

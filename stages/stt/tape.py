@@ -1,9 +1,12 @@
 """The part of a caller's audio that is still needed, addressed by sample: pure."""
 
+import numpy as np
+
 from schemas.audio import CALLER_HZ, SAMPLE_BYTES
 
 KEEP = 30 * CALLER_HZ  # the bound of caller audio everywhere: under 1 MB
 LONGEST_GAP = 10 * CALLER_HZ  # of the line; after more of it what was before is of no use to what comes
+LULL = CALLER_HZ * 96 // 1000  # the gap between two words
 
 
 class Tape:
@@ -44,3 +47,10 @@ class Tape:
         if samples > 0:
             del self._pcm[: samples * SAMPLE_BYTES]
             self.start += samples
+
+
+def quietest(pcm: bytes) -> int:
+    """The sample in the middle of the quietest LULL of at least one of PCM16."""
+    loudness = np.abs(np.frombuffer(pcm, "<i2").astype(np.int32))
+    sums = np.concatenate([[0], np.cumsum(loudness)])
+    return int(np.argmin(sums[LULL:] - sums[:-LULL])) + LULL // 2

@@ -1,8 +1,8 @@
 """Speech or silence from the probabilities of a voice detector: pure, counted in samples of the caller's line.
 
-A window is speech from ON upwards, and once there is speech, from OFF upwards: a voice that wavers between the two neither
-starts nor ends anything. Speech is told when it has lasted MIN_SPEECH, so that a click starts nothing, and silence when
-it has lasted SILENCE, so that the gap before a `t` ends nothing.
+A window is speech from ON upwards, and once there is speech, from OFF upwards: a voice that wavers between the two
+neither starts nor ends anything. Speech is told when it has lasted MIN_SPEECH, so that a click starts nothing, and
+silence when it has lasted SILENCE, so that the gap before a `t` ends nothing.
 """
 
 from typing import NamedTuple
@@ -23,7 +23,7 @@ class Onset(NamedTuple):
 
 
 class Offset(NamedTuple):
-    """Speech ended. at: the sample after its last window. silence: samples of silence since. voiced: samples of speech."""
+    """Speech ended. at: the sample after its last window. silence: samples since. voiced: samples of speech."""
 
     at: int
     silence: int

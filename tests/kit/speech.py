@@ -11,13 +11,13 @@ import soxr
 from schemas.audio import CALLER_HZ
 
 INSTALLED = importlib.util.find_spec("moonshine_voice") is not None
-WHY_NOT = "moonshine-voice is not installed, so there is neither a recogniser nor a recording: pip install -e '.[local]'"
+WHY_NOT = "moonshine-voice is not installed, so no recogniser and no recording: pip install -e '.[local]'"
 
 TWO_CITIES = """It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of
 foolishness, it was the epoch of belief, it was the epoch of incredulity, it was the season of Light, it was the season
 of Darkness, it was the spring of hope, it was the winter of despair, we had everything before us, we had nothing before
-us, we were all going direct to Heaven, we were all going direct the other way - in short, the period was so far like the
-present period, that some of its noisiest authorities insisted on its being received, for good or for evil, in the
+us, we were all going direct to Heaven, we were all going direct the other way - in short, the period was so far like
+the present period, that some of its noisiest authorities insisted on its being received, for good or for evil, in the
 superlative degree of comparison only."""
 
 BECKETT = "Ever tried. Ever failed. No matter. Try again. Fail again. Fail better."
@@ -36,7 +36,7 @@ def recording(name: str) -> bytes:
     """A recording as PCM16 mono at 16 kHz."""
     samples, rate = soundfile.read(path(name), dtype="float32", always_2d=True)
     resampled = soxr.resample(samples.mean(axis=1), rate, CALLER_HZ)
-    return (np.clip(resampled, -1, 1) * 32_767).astype("<i2").tobytes()
+    return bytes((np.clip(resampled, -1, 1) * 32_767).astype("<i2"))
 
 
 def silence(seconds: float) -> bytes:

@@ -4,7 +4,7 @@ import pytest
 
 import stages.stt.stage
 from schemas.events import SpeechEnded, SpeechStarted, TranscriptFinal, TranscriptInterim
-from stages.providers import ProviderError
+from stages.providers import ProviderContext, ProviderError, Providers
 from tests.kit.clock import in_virtual_time
 from tests.kit.stage import Call, call
 
@@ -80,6 +80,8 @@ async def test_whoever_hangs_up_in_the_middle_of_a_word_is_still_heard() -> None
 
 @pytest.mark.parametrize("options", [{"texts": []}, {"final_ms": -1}, {"language": "en"}, {"ends_turn": "perhaps"}])
 async def test_an_option_that_makes_no_sense_is_named(options: dict[str, object]) -> None:
-    with pytest.raises(ProviderError, match=next(iter(options))):
-        async with call(stages.stt.stage, scripted(**options)):
-            pass
+    async with Providers("stt", ProviderContext()) as providers:
+        provider = await providers.get("scripted")
+        opening = provider.open(options, print)
+        with pytest.raises(ProviderError, match=next(iter(options))):
+            await opening.__aenter__()

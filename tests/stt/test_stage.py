@@ -6,7 +6,7 @@ import pytest
 import stages.stt.stage
 from calls.state import CallState, Utterance
 from schemas.events import SpeechStarted, SttProviderFailed
-from stages.providers import ProviderError, ProviderContext, Providers
+from stages.providers import ProviderContext, ProviderError, Providers
 from stages.session import Session
 from stages.stt.stage import Hearing, open_session
 from tests.kit.stage import EPOCH, Outbox, call
@@ -26,12 +26,18 @@ class Deaf:
 
 
 async def test_a_recogniser_that_fails_is_told_once_and_ends_the_session() -> None:
-    with pytest.raises(ProviderError, match="broke"):
+    outbox = Outbox()
+
+    async def lose_the_vendor() -> None:
         async with call(stages.stt.stage, SCRIPTED) as caller:
+            caller.session._outlet = outbox
             caller.stage.recognizer = Deaf()
             caller.hear_audio(LOUD, at=0)
             caller.hear_audio(LOUD, at=320)
-    failures = caller.said(SttProviderFailed)
+
+    with pytest.raises(ProviderError, match="broke"):
+        await lose_the_vendor()
+    failures = [fact for fact in outbox.facts if isinstance(fact, SttProviderFailed)]
     assert [(fact.provider, fact.kind, fact.retryable) for fact in failures] == [("scripted", "connection", True)]
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.stt.tape import KEEP, LONGEST_GAP, Tape
+from stages.stt.tape import KEEP, LONGEST_GAP, LULL, Tape, quietest
 
 
 def pcm(*samples: int) -> bytes:
@@ -70,3 +70,8 @@ def test_whatever_arrives_every_sample_lies_where_it_was_said(
     begin = max(start, tape.start)
     expected = [line.get(place, 0) for place in range(begin, tape.end)]
     assert tape.cut(start, tape.end) == pcm(*expected)
+
+
+def test_a_monologue_is_cut_in_the_gap_between_two_words() -> None:
+    word, gap = pcm(1_000, -1_000) * 4_000, pcm(10, -10) * LULL
+    assert 8_000 <= quietest(word + gap + word) < 8_000 + 2 * LULL

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.stt.words import spoken
+from stages.stt.words import after, spoken
 
 SECOND = 16_000
 
@@ -19,3 +19,17 @@ def test_a_blip_of_voice_holds_no_word() -> None:
 @pytest.mark.parametrize("text", ["No.", "Hi", "Thank you.", "You are open on Sunday?"])
 def test_short_answers_are_words(text: str) -> None:
     assert spoken(text, SECOND * 160 // 1000) == text
+
+
+@pytest.mark.parametrize(
+    ("known", "text", "new"),
+    [
+        ("Try again. Fair again.", "Try again. Fail again. Fail better.", "Fail better."),
+        ("No.", "No, no.", "no."),
+        ("Ever tried.", "ever tried ever failed", "ever failed"),
+        ("Try again.", "Try again.", ""),  # nothing new: it has to be read alone
+        ("Ever failed.", "Bear again, fell better.", ""),  # another text: what of it is new cannot be told
+    ],
+)
+def test_what_was_known_is_not_said_again(known: str, text: str, new: str) -> None:
+    assert after(known, text) == new

@@ -26,6 +26,7 @@ from stages.providers import Hear, ProviderContext, ProviderError, ProviderMissi
 from stages.stt.desk import Desk
 from stages.stt.ear import Ear
 from stages.stt.silero import FULL_SCALE, Detector, session_run
+from stages.weights import SILERO, locate
 
 CAPACITY = 8  # calls a worker, on 2 cores shared with the other stages: measured by bench/transcribe.py --calls
 LISTEN_NICE = 2  # before the engines, since the agent must fall silent when the caller speaks; behind all pacing
@@ -82,10 +83,8 @@ class Moonshine:
 
 
 def load_silero(weights: Path) -> onnxruntime.InferenceSession:
-    """Raises ProviderMissing if `weights` does not hold the model."""
-    model = weights / "silero_vad.onnx"
-    if not model.is_file():
-        raise ProviderMissing(f"{model} is not there: run `antiphon fetch`")
+    """Raises ProviderMissing if the folder `weights` does not hold the model."""
+    model = locate(SILERO, weights)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])

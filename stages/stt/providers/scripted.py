@@ -1,4 +1,4 @@
-"""A recogniser that hears given texts: it listens only for loud and silent, so that it works through every transport."""
+"""A recogniser that hears given texts: it tells loud from silent only, so that it works through every transport."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -73,9 +73,7 @@ class Script:
         assert self._started is not None
         at, final_ms = self._last_loud, self._options.final_ms
         silence_ms = samples_to_ms(now - at, CALLER_HZ)
-        self._hear(
-            SpeechEnded(utterance=self._utterance, at=at, silence_ms=silence_ms, final_within_ms=final_ms)
-        )
+        self._hear(SpeechEnded(utterance=self._utterance, at=at, silence_ms=silence_ms, final_within_ms=final_ms))
         final = TranscriptFinal(
             utterance=self._utterance,
             text=self._text,
@@ -92,9 +90,7 @@ class Script:
 
     def _say_interim(self, started: SpeechStarted) -> None:
         self._hear(
-            TranscriptInterim(
-                utterance=started.utterance, text=self._text, start=started.at, until=self._last_loud
-            )
+            TranscriptInterim(utterance=started.utterance, text=self._text, start=started.at, until=self._last_loud)
         )
 
     def _say_final(self, utterance: int) -> None:

@@ -1,0 +1,33 @@
+"""The local recogniser, for the tests that need the real one."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+import stages.stt.stage
+from cli.where import weights_folder
+from stages.providers import ProviderContext, ProviderMissing
+from stages.weights import SILERO, locate
+from tests.kit.speech import INSTALLED, WHY_NOT
+from tests.kit.stage import Worker, worker
+
+
+@pytest.fixture
+def weights() -> Path:
+    """The folder with the voice detector; skips, saying why, where there is no local recogniser."""
+    if not INSTALLED:
+        pytest.skip(WHY_NOT)
+    folder = weights_folder()
+    try:
+        locate(SILERO, folder)
+    except ProviderMissing as missing:
+        pytest.skip(str(missing))
+    return folder
+
+
+@pytest.fixture
+async def listening(weights: Path) -> AsyncIterator[Worker]:
+    """A worker that hears with the local recogniser."""
+    async with worker(stages.stt.stage, ProviderContext(weights=weights)) as running:
+        yield running

@@ -1,0 +1,149 @@
+"""Real speech through the real recogniser, at four times the pace of a call unless lateness is the point."""
+
+import asyncio
+import gc
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import stages.stt.stage
+from schemas.audio import CALLER_FRAME_BYTES, CALLER_HZ, FRAME_MS
+from schemas.events import SpeechEnded, SpeechStarted, TranscriptFinal, TranscriptInterim
+from stages.providers import ProviderContext, ProviderError, ProviderMissing
+from stages.stt.tape import LONGEST_GAP
+from tests.kit.speech import BECKETT, TWO_CITIES, recording, silence
+from tests.kit.stage import Call, Worker, worker
+from tests.kit.wer import word_error_rate, words
+
+LOCAL = {"stt": {"provider": "local"}}
+HASTE = 4.0
+
+
+async def play(call: Call, pcm: bytes, *, start: int = 0, haste: float = HASTE) -> None:
+    """`pcm`, its first sample being `start` of the caller's line, `haste` times as fast as it was spoken."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    for number, sent in enumerate(range(0, len(pcm), CALLER_FRAME_BYTES), 1):
+        await asyncio.sleep(began + number * FRAME_MS / 1000 / haste - loop.time())
+        call.hear_audio(pcm[sent : sent + CALLER_FRAME_BYTES], at=start + sent // 2)
+
+
+def transcript(call: Call) -> str:
+    return " ".join(final.text for final in call.said(TranscriptFinal))
+
+
+def keeps_the_contract(call: Call) -> bool:
+    """For every utterance one start, one end and one final, in that order, and nothing of it afterwards."""
+    kinds: dict[int, list[type]] = {}
+    for fact in call.facts:
+        assert isinstance(fact, SpeechStarted | SpeechEnded | TranscriptFinal | TranscriptInterim)
+        if not isinstance(fact, TranscriptInterim):
+            kinds.setdefault(fact.utterance, []).append(type(fact))
+        else:
+            assert kinds[fact.utterance] == [SpeechStarted]
+    assert list(kinds) == list(range(len(kinds)))
+    return all(said == [SpeechStarted, SpeechEnded, TranscriptFinal] for said in kinds.values())
+
+
+@pytest.mark.parametrize(("name", "said", "wrong"), [("two_cities", TWO_CITIES, 0.12), ("beckett", BECKETT, 0.12)])
+async def test_a_human_reader_is_understood(listening: Worker, name: str, said: str, wrong: float) -> None:
+    async with listening.call(LOCAL) as call:
+        await play(call, recording(name) + silence(1))
+    assert word_error_rate(said, transcript(call)) <= wrong
+    heard = words(transcript(call))
+    assert heard[:5] == words(said)[:5]
+    assert heard[-5:] == words(said)[-5:]
+    assert keeps_the_contract(call)
+
+
+async def test_words_are_seen_while_they_are_spoken(listening: Worker) -> None:
+    async with listening.call(LOCAL) as call:
+        await play(call, recording("two_cities")[: 5 * 2 * CALLER_HZ], haste=1)
+    first = call.said(TranscriptInterim)[0]
+    assert first.text.startswith("It was")
+    assert first.until - first.start < 1.5 * CALLER_HZ
+
+
+async def test_a_monologue_without_a_pause_is_one_utterance_with_one_final(listening: Worker) -> None:
+    speech = np.frombuffer(recording("two_cities"), "<i2")
+    loud = np.convolve(np.abs(speech), np.ones(1600) / 1600, "same") > 100
+    async with listening.call(LOCAL) as call:
+        await play(call, silence(0.5) + speech[loud].tobytes() + silence(1), haste=2)
+    assert keeps_the_contract(call)
+    longest = max(call.said(TranscriptFinal), key=lambda final: final.until - final.start)
+    assert longest.until - longest.start > 12 * CALLER_HZ
+    assert word_error_rate(TWO_CITIES, transcript(call)) <= 0.2
+
+
+async def test_whoever_hangs_up_in_the_middle_of_a_word_is_still_heard(listening: Worker) -> None:
+    async with listening.call(LOCAL) as call:
+        await play(call, recording("two_cities")[: 4 * 2 * CALLER_HZ])
+    assert keeps_the_contract(call)
+    assert words(transcript(call))[:6] == words("It was the best of times")
+
+
+async def test_noise_is_neither_speech_nor_words(listening: Worker) -> None:
+    random = np.random.default_rng(1)
+    cough = random.standard_normal(CALLER_HZ // 5) * 0.2
+    hiss = random.standard_normal(CALLER_HZ) * 10 ** (-30 / 20)
+    clicks = np.zeros(CALLER_HZ)
+    for at in random.integers(0, clicks.size - 160, 8):
+        clicks[at : at + 160] += random.standard_normal(160) * 0.3
+    async with listening.call(LOCAL) as call:
+        at = 0
+        for noise in (cough, hiss, clicks):
+            pcm = silence(0.5) + (np.clip(noise, -1, 1) * 32_767).astype("<i2").tobytes() + silence(1)
+            await play(call, pcm, start=at)
+            at += len(pcm) // 2
+    assert transcript(call).strip() == ""
+
+
+async def test_a_caller_who_was_away_for_a_minute_is_heard_again_in_the_right_place(listening: Worker) -> None:
+    word = recording("beckett")[: 2 * 2 * CALLER_HZ]
+    back = 60 * CALLER_HZ
+    assert back > LONGEST_GAP
+    async with listening.call(LOCAL) as call:
+        await play(call, word[: len(word) // 2 // 640 * 640])  # away in the middle of a word
+        await play(call, word + silence(0.5), start=back)
+    assert keeps_the_contract(call)
+    assert words(call.said(TranscriptFinal)[1].text) == ["ever", "tried"]
+    assert abs(call.said(SpeechStarted)[1].at - back - call.said(SpeechStarted)[0].at) <= 2 * CALLER_HZ // 10
+
+
+async def test_two_callers_at_once_hear_nothing_of_each_other(listening: Worker) -> None:
+    async with listening.call(LOCAL, session="a") as one, listening.call(LOCAL, session="b") as other:
+        await asyncio.gather(
+            play(one, recording("beckett") + silence(0.5), haste=2),
+            play(other, recording("two_cities")[: 10 * 2 * CALLER_HZ], haste=2),
+        )
+    assert word_error_rate(BECKETT, transcript(one)) <= 0.2
+    assert "times" in words(transcript(other))
+    assert not {"failed", "matter"} & set(words(transcript(other)))
+
+
+async def test_nothing_of_a_call_stays_when_it_is_over(listening: Worker) -> None:
+    ears: weakref.WeakSet[object] = weakref.WeakSet()
+    for number in range(50):
+        async with listening.call(LOCAL, session=f"s{number}") as call:
+            ear = call.stage.recognizer
+            ears.update([ear, ear.memory])
+            await play(call, recording("beckett")[: CALLER_FRAME_BYTES * 40], haste=100)
+            del ear
+        del call
+    await asyncio.sleep(0.1)  # the last window of the last call is still in the detector
+    gc.collect()
+    assert len(ears) == 0
+
+
+async def test_an_option_that_it_does_not_have_is_named(listening: Worker) -> None:
+    provider = await listening.shared.get("local")
+    with pytest.raises(ProviderError, match="language"):
+        await provider.open({"language": "fr"}, print).__aenter__()
+
+
+async def test_without_its_weights_it_says_how_to_get_them(weights: Path, tmp_path: Path) -> None:
+    async with worker(stages.stt.stage, ProviderContext(weights=tmp_path)) as empty:
+        with pytest.raises(ProviderMissing, match="antiphon fetch"):
+            await empty.shared.get("local")

@@ -1,0 +1,46 @@
+"""Many callers in one run of the voice detector."""
+
+from pathlib import Path
+
+import pytest
+
+from stages.stt.silero import WINDOW_BYTES, Memory, Run, probabilities, session_run
+from stages.stt.voice_activity import ON
+from tests.kit.speech import recording, silence
+
+ROUNDS = 60  # 1.9 s: the state has to be right all along
+CALLERS = 7
+
+
+@pytest.fixture
+def run(weights: Path) -> Run:
+    from stages.stt.providers.local import load_silero  # imports the engines, which may not be there
+
+    return session_run(load_silero(weights))
+
+
+def windows(pcm: bytes) -> list[bytes]:
+    return [pcm[at : at + WINDOW_BYTES] for at in range(0, ROUNDS * WINDOW_BYTES, WINDOW_BYTES)]
+
+
+def test_a_batch_hears_what_each_caller_alone_would_be_heard_to_say(run: Run) -> None:
+    speech = recording("two_cities")
+    callers = [windows(speech[number * 100_000 :]) for number in range(CALLERS)]
+    alone = [
+        [probabilities(run, [memory], [each])[0] for each in caller] for caller in callers for memory in [Memory()]
+    ]
+    memories = [Memory() for _ in callers]
+    batched = [probabilities(run, memories, together) for together in zip(*callers, strict=True)]
+    for number, caller in enumerate(alone):
+        assert caller == pytest.approx([row[number] for row in batched], abs=1e-4)
+    assert max(map(max, alone)) > ON
+
+
+def test_silence_is_not_speech_whoever_speaks_beside_it(run: Run) -> None:
+    memories = [Memory(), Memory()]
+    rows = [
+        probabilities(run, memories, [quiet, loud])
+        for quiet, loud in zip(windows(silence(3)), windows(recording("beckett")[20_000:]), strict=True)
+    ]
+    assert max(quiet for quiet, _ in rows) < 0.1
+    assert max(loud for _, loud in rows) > 0.9
