@@ -49,9 +49,11 @@ def fetch(
 @contextmanager
 def _progress(what: str, total: int, silent: bool) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal, nothing else anywhere: yields what to call with the bytes that have come so far."""
+    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, disable=silent, transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=silent or not console.is_terminal, transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.update(task, completed=min(done, total))
