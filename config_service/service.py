@@ -82,6 +82,8 @@ class Service:
         self._behind.update(revisions)
         with suppress(BusError, StoreAway):  # then `keep_up` does it
             await self._catch_up(revisions)
+        for agent in revisions:  # also without a copy: then what others remember is asked of us
+            self._say_changed(agent)
         return msgspec.json.encode(AgentsSet(revisions))
 
     async def page(self, data: bytes) -> bytes:
@@ -96,7 +98,7 @@ class Service:
         while not self._closing.is_set():
             try:
                 if not started:
-                    self._behind.update(await self._open_cache(), await self._store.ids())
+                    self._behind.update(await (await self._cache()).keys(), await self._store.ids())
                     started = True
                 await self._catch_up(list(self._behind))
                 told = False
@@ -111,22 +113,26 @@ class Service:
         """End `keep_up` after the agent at hand."""
         self._closing.set()
 
-    async def _open_cache(self) -> list[str]:
-        self._bucket = await kv.bucket(self._bus, BUCKET, create=True)
-        return await self._bucket.keys()
+    async def _cache(self) -> kv.Bucket:
+        if self._bucket is None:
+            self._bucket = await kv.bucket(self._bus, BUCKET, create=True)
+        return self._bucket
 
     async def _catch_up(self, agents: Iterable[str]) -> None:
         for agent in agents:
-            if self._bucket is None or self._closing.is_set():
+            if self._closing.is_set():
                 return
             self._behind.discard(agent)  # before it is read: a change from here on puts it back
             try:
-                changed = await self._copy(self._bucket, agent)
+                changed = await self._copy(await self._cache(), agent)
             except (BusError, StoreAway):
                 self._behind.add(agent)
                 raise
             if changed:
-                self._bus.publish(subjects.config("changed"), msgspec.json.encode(AgentChanged(agent)))
+                self._say_changed(agent)
+
+    def _say_changed(self, agent: str) -> None:
+        self._bus.publish(subjects.config("changed"), msgspec.json.encode(AgentChanged(agent)))
 
     async def _copy(self, bucket: kv.Bucket, agent: str) -> bool:
         """Whether the cache was not what the database says, and now is."""
@@ -165,7 +171,7 @@ async def open_service(bus: Bus, database_url: str) -> AsyncIterator[Service]:
             try:
                 yield service
             finally:
-                service.close()  # first of all: nats-py may swallow a cancellation, and a query cut short leaves a thread
+                service.close()  # not cancelled at once: a query that is cut short leaves the driver's thread behind
                 await asyncio.wait([keeping], timeout=CLOSE_WITHIN_S)
                 keeping.cancel()
                 with suppress(asyncio.CancelledError):

@@ -1,5 +1,6 @@
 """The truth: agents in one table of a database, SQLite or PostgreSQL."""
 
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -117,7 +118,10 @@ def _engine(url: str) -> AsyncEngine:
         parsed = parsed.set(drivername=DRIVERS.get(parsed.drivername, parsed.drivername))
         if not parsed.drivername.startswith("sqlite"):
             return create_async_engine(parsed, pool_pre_ping=True)  # a server that came back is found alive
+        sqlite3.connect(parsed.database or ":memory:").close()  # aiosqlite leaves a thread behind where this fails
         engine = create_async_engine(parsed, connect_args={"timeout": BUSY_S})
+    except sqlite3.Error as error:
+        raise StoreAway(f"the database {parsed.database} does not answer: {error}") from None
     except (ArgumentError, NoSuchModuleError):
         raise StoreAway("the database URL is not one: use sqlite:///FILE or postgresql://user@host/name") from None
     except ModuleNotFoundError as missing:
