@@ -10,6 +10,8 @@ from typing import Any
 from stages.providers import ProviderError
 from stages.stt.words import after
 
+AT_LEISURE_S = 0.1  # a job that has waited longer is late already
+
 
 @dataclass(eq=False)
 class Job:
@@ -17,7 +19,8 @@ class Job:
 
     start, until: its samples on the caller's line. final: it will be waited for, so it is not dropped while wanted.
     context: the same with audio before it, in which `known` is said: two words are read better behind others.
-    done: called on the event loop with the job, whose `text` is then set, or whose `failure` is.
+    queued: when, on the loop's clock. done: called on the event loop with the job, whose `text` is then set, or whose
+    `failure` is.
     """
 
     owner: Any
@@ -48,6 +51,11 @@ class Queue:
             self._finals.setdefault(job.owner, deque()).append(job)
         else:
             self._guesses[job.owner] = job
+
+    @property
+    def finals(self) -> int:
+        """How many callers wait for one."""
+        return len(self._finals)
 
     def take(self) -> Job | None:
         """The next job that is still wanted."""
@@ -95,6 +103,8 @@ class Desk:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
+            if self._queue.finals or loop.time() - job.queued > AT_LEISURE_S:
+                job.context = b""  # others wait: read the stretch alone, which takes a third of the time
             try:
                 job.text = await loop.run_in_executor(self._thread, self._read, job)
             except ProviderError as error:
