@@ -1,9 +1,10 @@
 """Overhead of the pipeline per turn: what the bus and our code add to the delays of the providers.
 
-Method. Every stage is a process of its own and nats-server another; caller and ear are the `null` transport. 20 ms frames
-come in at real-time pace all the time; the caller speaks, and the scripted recogniser's final follows 100 ms after the end
-mark has come through the pipeline; the model's first token comes 50 ms after it is asked, 18 tokens 5 ms apart; the voice's
-first audio 50 ms after its text, then 100 ms of audio each 50 ms; the output plays in real time. A turn each 1.1 s.
+Method. Every stage is a process of its own and nats-server another; caller and ear are the `null` transport. 20 ms
+frames come in at real-time pace all the time; the caller speaks, and the scripted recogniser's final follows 100 ms
+after the end mark has come through the pipeline; the model's first token comes 50 ms after it is asked, 18 tokens 5 ms
+apart; the voice's first audio 50 ms after its text, then 100 ms of audio each 50 ms; the output plays in real time. A
+turn each 1.1 s.
 
     overhead = (first agent audio at the sink - final transcript) - 100 ms
 
@@ -28,7 +29,7 @@ from cli import processes
 from cli.up import Options, parse_workers, platform
 from config_service.client import ConfigClient
 from schemas import control, events, subjects
-from schemas.agent import AgentDocument
+from schemas.agent import AgentDocument, ProviderChoice
 from schemas.settings import BusSettings
 
 PROVIDERS_MS = 100  # model 50 + voice 50
@@ -36,14 +37,12 @@ EVERY_MS, SPEECH_MS, ANSWER_MS = 1_100, 500, 300
 HOPS = 4
 REPLY = "Right. " + " ".join(f"word{number}" for number in range(17)) + "."  # 18 tokens
 
+VOICE = {"first_ms": 50, "chunk_ms": 100, "every_ms": 50, "duration_ms": ANSWER_MS // 2}
 AGENT = AgentDocument(
     id="bench",
-    stt={"provider": "scripted", "options": {"texts": ["a question"], "final_ms": 100}},
-    llm={"provider": "scripted", "options": {"replies": [REPLY], "first_ms": 50, "token_ms": 5}},
-    tts={
-        "provider": "scripted",
-        "options": {"first_ms": 50, "chunk_ms": 100, "every_ms": 50, "duration_ms": ANSWER_MS // 2},
-    },
+    stt=ProviderChoice(provider="scripted", options={"texts": ["a question"], "final_ms": 100}),
+    llm=ProviderChoice(provider="scripted", options={"replies": [REPLY], "first_ms": 50, "token_ms": 5}),
+    tts=ProviderChoice(provider="scripted", options=VOICE),
 )
 
 
@@ -145,7 +144,12 @@ def percentiles(values: list[float]) -> dict[str, float]:
     if len(values) < 2:
         raise SystemExit("fewer than two turns were answered: nothing to report")
     cuts = statistics.quantiles(values, n=100, method="inclusive")
-    return {"p50": round(cuts[49], 2), "p95": round(cuts[94], 2), "p99": round(cuts[98], 2), "max": round(max(values), 2)}
+    return {
+        "p50": round(cuts[49], 2),
+        "p95": round(cuts[94], 2),
+        "p99": round(cuts[98], 2),
+        "max": round(max(values), 2),
+    }
 
 
 def main() -> None:
@@ -157,7 +161,9 @@ def main() -> None:
     report = processes.run(measure(asked.sessions, asked.turns))
     for name in ("overhead_ms", "four_hop_echo_ms"):
         print(f"{name:>18}", "  ".join(f"{key} {value:7.2f}" for key, value in report[name].items()))
-    print(f"{'turns answered':>18} {report['turns']} of {report['turns_asked']}, sessions {report['sessions']},", end=" ")
+    print(
+        f"{'turns answered':>18} {report['turns']} of {report['turns_asked']}, sessions {report['sessions']},", end=" "
+    )
     print(f"overhead / echo at p50: {report['ratio_p50']}")
     if asked.json:
         asked.json.write_text(json.dumps(report, indent=2) + "\n")

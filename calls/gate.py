@@ -1,8 +1,8 @@
 """What is stale: the one place where an old owner, a cancelled turn or a repeated message is dropped.
 
 Every message carries the epoch at which its speaker was claimed. A receiver keeps a floor per speaking stage, raised by
-`ingress.owner_changed`, and a ceiling of repeats per speaker. Agent audio and sentences of a turn that was cancelled are
-stale too; reports never are, because history needs them.
+`ingress.owner_changed`, and the last number it heard of each. Agent audio and sentences of a turn that was cancelled
+are stale too; reports never are, because history needs them.
 """
 
 from schemas import events

@@ -1,4 +1,4 @@
-"""`antiphon demo`: a whole call on this machine, no keys: five stages, a caller with questions, what is left to look at."""
+"""`antiphon demo`: a whole call on this machine, no keys; leaves its recording, its facts and its picture."""
 
 import asyncio
 import json as json_
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cli.recording import Recording
     from schemas.events import Fact
 
+SCRIPT = EXAMPLES / "receptionist-call.json"
 THINKS_MS = 700  # a polite caller's pause after the agent has finished
 ANSWER_WITHIN_S = 20.0  # an agent that has not ended its turn by then: the next question all the same
 FAREWELL_S = 1.0
@@ -38,7 +39,7 @@ class Question:
 
 def demo(
     out: Annotated[Path | None, typer.Option(help="Where to leave recording, facts and picture.")] = None,
-    script: Annotated[Path, typer.Option(help="Who is called and what is asked.")] = EXAMPLES / "receptionist-call.json",
+    script: Annotated[Path, typer.Option(help="Who is called and what is asked.")] = SCRIPT,
     json: Annotated[bool, typer.Option("--json", help="The call's facts as they happen, one a line.")] = False,
 ) -> None:
     """Play a call from the first hello to the last goodbye, with local models and no network.
@@ -76,9 +77,7 @@ def demo(
         typer.echo(f"  {name:<13} {what}", err=json)
 
 
-async def _demo(
-    script: Path, cache: Path, recording: "Recording", *, json: bool
-) -> "tuple[str, list[Fact]]":
+async def _demo(script: Path, cache: Path, recording: "Recording", *, json: bool) -> "tuple[str, list[Fact]]":
     """Why the call broke, or "", and its facts."""
     from rich.console import Console
 
@@ -111,7 +110,7 @@ async def _read(script: Path, cache: Path) -> tuple[str, list[Question]]:
     from cli.audiofile import read_pcm
     from cli.demo_voice import speak
 
-    told = json_.loads(script.read_text())
+    told = json_.loads(await asyncio.to_thread(script.read_text))
     sounds = await speak([question["text"] for question in told["questions"]], cache / "caller")
     questions = [
         Question(question["text"], read_pcm(sound), question.get("interrupts_after_ms"))

@@ -89,7 +89,8 @@ def tables(workers: list[Any]) -> list[Any]:
     """The same for a person."""
     from rich.table import Table
 
-    running = Table("stage", "worker", "pid", "host", "sessions", "state", "dropped or refused", box=None, header_style="bold")
+    columns = ("stage", "worker", "pid", "host", "sessions", "state", "dropped or refused")
+    running = Table(*columns, box=None, header_style="bold")
     for worker in workers:
         counted = ", ".join(f"{reason} {times}" for reason, times in sorted(Counter(worker.counters).items()))
         load = f"{len(worker.sessions)} of {worker.capacity}"

@@ -90,7 +90,7 @@ def told(fact: Any) -> str:
     parts = []
     for field in fact.__struct_fields__:
         value = getattr(fact, field)
-        if field in hidden or value in (0, "", None, ()) and field != "utterance":
+        if field in hidden or (value in (0, "", None, ()) and field != "utterance"):
             continue
         parts.append(f'"{value}"' if field in ("text", "heard") else f"{field} {value}")
     return "  ".join(parts)

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import IO, Annotated
 
 import typer
 
@@ -241,7 +241,8 @@ def _only_one(data: Path) -> Iterator[None]:
     except BlockingIOError:
         lock.seek(0)
         pid = lock.read().strip() or "another process"
-        raise Failed(f"antiphon runs in {data} already (pid {pid}): stop it, or choose another folder with --data") from None
+        what_to_do = "stop it, or choose another folder with --data"
+        raise Failed(f"antiphon runs in {data} already (pid {pid}): {what_to_do}") from None
     lock.truncate(0)
     lock.write(str(os.getpid()))
     lock.flush()

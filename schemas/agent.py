@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from schemas.subjects import check_id
 
+DEFAULT_PROMPT = "You are a helpful receptionist. Answer in one short sentence."
 MAX_PROMPT = 20_000  # characters; a longer one is a knowledge base, not a prompt
 MAX_FACTS = 500
 
@@ -47,7 +48,7 @@ class AgentDocument(_Document):
     """An agent. `facts` may be plain strings or {text, asks}."""
 
     id: str
-    prompt: Annotated[str, Field(max_length=MAX_PROMPT)] = "You are a helpful receptionist. Answer in one short sentence."
+    prompt: Annotated[str, Field(max_length=MAX_PROMPT)] = DEFAULT_PROMPT
     greeting: Annotated[str, Field(max_length=2_000)] = ""
     facts: Annotated[list[AgentFact], Field(max_length=MAX_FACTS)] = []
     stt: ProviderChoice = ProviderChoice()

@@ -1,4 +1,4 @@
-"""The life of a session between ingress and the workers it claims: requests, answers, beats. msgpack maps, as facts are."""
+"""The life of a session between ingress and the workers it claims: requests, answers, beats. msgpack maps."""
 
 from typing import Any, Literal
 
@@ -45,7 +45,7 @@ class Pattern(msgspec.Struct, frozen=True):
 class ClaimLine(msgspec.Struct, frozen=True):
     """A local caller -> queue group `ingress`: where can I call this agent?
 
-    transport `null` starts a call at once whose caller is made in ingress by `pattern` and hears nothing: for the bench.
+    transport `null` starts a call at once whose caller is made in ingress by `pattern` and hears nothing.
     """
 
     agent: str

@@ -78,7 +78,10 @@ class OwnerChanged(Fact, tag="ingress.owner_changed", frozen=True):
 
 
 class SessionClosed(Fact, tag="ingress.session_closed", frozen=True):
-    """The last fact of a call. reason: `hangup`, `shutdown`, `no_worker`, `<stage>_lost`, `overloaded`, `failed`, ..."""
+    """The last fact of a call.
+
+    reason: `hangup`, `shutdown`, `no_worker`, `<stage>_lost`, `<stage>_failed`, `overloaded`, ...
+    """
 
     reason: str
     detail: str = ""
@@ -214,7 +217,10 @@ class Paused(Fact, tag="egress.paused", frozen=True):
 
 
 class Resumed(Fact, tag="egress.resumed", frozen=True):
-    """The hold was lifted and what was kept goes on from heard_ms. reason: `decided`, or `timeout` (no decision came)."""
+    """The hold was lifted and what was kept goes on from heard_ms.
+
+    reason: `decided`, or `timeout`: no decision came.
+    """
 
     heard_ms: int
     utterance: int
@@ -253,7 +259,10 @@ class TtsProviderFailed(ProviderFailed, tag="tts.provider_failed", frozen=True):
 
 
 class Broken(Fact, frozen=True):
-    """The session cannot go on in this stage; ingress closes it. reason: `overloaded` (a queue of facts was full), `failed`."""
+    """The session cannot go on in this stage; ingress closes it.
+
+    reason: `overloaded` (a queue of facts was full) or `failed`.
+    """
 
     reason: str
     detail: str = ""

@@ -71,9 +71,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
 def encode(frame: Frame) -> bytes:
     """The bytes of one media message."""
-    prefix = _PREFIX.pack(
-        VERSION, frame.flags, frame.segment, frame.epoch, frame.turn, frame.seq, frame.rate, frame.at
-    )
+    prefix = _PREFIX.pack(VERSION, frame.flags, frame.segment, frame.epoch, frame.turn, frame.seq, frame.rate, frame.at)
     return prefix + frame.pcm
 
 

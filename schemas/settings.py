@@ -29,9 +29,10 @@ class BusSettings(BaseModel):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], url: str | None = None) -> "BusSettings":
-        """`ANTIPHON_NATS_URL`, `ANTIPHON_NATS_CREDENTIALS`, `ANTIPHON_NATS_TLS_CA`, ...; `url` wins over the variable."""
+        """From `ANTIPHON_NATS_URL`, `ANTIPHON_NATS_CREDENTIALS` and so on; `url` wins over the variable."""
         prefix = "ANTIPHON_NATS_"
-        told = {name: environment[prefix + name.upper()] for name in cls.model_fields if prefix + name.upper() in environment}
+        variables = {name: prefix + name.upper() for name in cls.model_fields}
+        told = {name: environment[variable] for name, variable in variables.items() if variable in environment}
         if url:
             told["url"] = url
         return cls.model_validate(told)

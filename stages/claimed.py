@@ -1,8 +1,8 @@
 """The work of a stage that ingress claims (stt, llm, tts, egress): own a session from claim to close.
 
-A claim is answered before any vendor connects: make room, subscribe, flush, `ok`. Then `start` brings the agent document,
-the provider opens while audio waits, `Started` answers it, and the session lives until `close`, or until nobody hears our
-beats for 5 s: no session outlives its coordinator.
+A claim is answered before any vendor connects: make room, subscribe, flush, answer. Then `start` brings the agent
+document, the provider opens while audio waits, `Started` answers it, and the session lives until `close`, or until
+nobody hears our beats for 5 s: no session outlives its coordinator.
 """
 
 import asyncio
@@ -197,9 +197,8 @@ class ClaimedStage:
             if holding.life is None and now - holding.claimed_at > START_WITHIN_S:
                 self._worker.tasks.create_task(self._close(holding))
         for coordinator, holdings in served.items():
-            positions = {
-                held.session.id: heard for held in holdings if (heard := getattr(held.stage, "heard_ms", None)) is not None
-            }
+            heard = {held.session.id: getattr(held.stage, "heard_ms", None) for held in holdings}
+            positions = {session: heard_ms for session, heard_ms in heard.items() if heard_ms is not None}
             beat = control.Beat(
                 self._worker.id,
                 self._worker.stage,

@@ -1,7 +1,7 @@
 """Providers by name: what a stage asks of a vendor, how one is loaded, and how one fails.
 
-A provider is one file, `stages/<stage>/providers/<name>.py`. It offers `open_provider(context)`, an async context manager
-for what all sessions of a worker share (models, warm connections), which yields an object with
+A provider is one file, `stages/<stage>/providers/<name>.py`. It offers `open_provider(context)`, an async context
+manager for what all sessions of a worker share (models, warm connections), which yields an object with
 
 - `capacity`: how many sessions it can carry at once, None for no limit of its own;
 - `open(options)` (stt: `open(options, hear)`): an async context manager for one session.
@@ -23,12 +23,12 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from schemas.agent import AgentFact
 from schemas.events import Fact
 
-O = TypeVar("O", bound=BaseModel)
+Options = TypeVar("Options", bound=BaseModel)
 Kind = Literal["auth", "quota", "timeout", "connection", "bad_request", "server", "options"]
 
 
 class ProviderError(Exception):
-    """The provider let us down; anything else that a provider raises is our bug. No secrets and no speech in the text."""
+    """The provider let us down; whatever else it raises is our bug. No secrets and no speech in the text."""
 
     def __init__(self, kind: Kind, message: str, *, retryable: bool = False) -> None:
         super().__init__(message)
@@ -37,7 +37,7 @@ class ProviderError(Exception):
 
 
 class ProviderMissing(Exception):
-    """This worker cannot offer that provider: no such name, or its extra is not installed. The message names what to do."""
+    """This worker cannot offer that provider: no such name, no extra, no key. The message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Recognizer(Protocol):
     """Hears one caller. It says facts of the stt stage through the `hear` it was opened with, on the event loop.
 
     Those facts are SpeechStarted, SpeechEnded, TranscriptInterim and TranscriptFinal, with `utterance` counted from 0:
-    for every utterance one SpeechStarted, one SpeechEnded and then exactly one TranscriptFinal, whose text may be empty.
+    for every utterance one SpeechStarted, one SpeechEnded, then exactly one TranscriptFinal, whose text may be empty.
     """
 
     def feed(self, pcm: bytes, at: int) -> None:
@@ -113,7 +113,10 @@ class LanguageModelProvider(Protocol):
 
 class Synthesizer(Protocol):
     def synthesize(self, text: str) -> AsyncIterator[bytes]:
-        """PCM16 mono at 24 kHz (schemas.audio.AGENT_HZ), whole samples, pieces of any length. Closing it stops it at once."""
+        """PCM16 mono at 24 kHz (schemas.audio.AGENT_HZ), whole samples, in pieces of any length.
+
+        Closing the iterator stops it at once.
+        """
 
 
 class SynthesizerProvider(Protocol):
@@ -125,7 +128,7 @@ class SynthesizerProvider(Protocol):
 # --- loading --------------------------------------------------------------------------------------------------------
 
 
-def parse_options(model: type[O], options: dict[str, Any]) -> O:
+def parse_options(model: type[Options], options: dict[str, Any]) -> Options:
     """`options` checked by the provider's own model; raises ProviderError that names the field."""
     try:
         return model.model_validate(options)

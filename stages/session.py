@@ -1,8 +1,8 @@
 """One call as one stage sees it: what it hears, what it says, and the tasks that live as long as the call does here.
 
-A stage is a class with `says`, one `@hears` handler a fact, perhaps `on_audio`, and `open(call, shared)`, an async context
-manager that yields it. Plain handlers run at once, in the order facts arrive; `async` handlers run one after another in a
-task of their own, so that a `hush` is never behind a sentence that is still being spoken.
+A stage is a class with `says`, one `@hears` handler a fact and perhaps `on_audio`; `open_session` in its `stage.py` is
+an async context manager that yields it. Plain handlers run at once, in the order facts arrive; `async` handlers run one
+after another in a task of their own, so that a `hush` is never behind a sentence that is still being spoken.
 """
 
 import asyncio
@@ -216,11 +216,11 @@ class Session:
         self._failure = self._failure or failure
         self.close()
 
-    def guard(self, callback: Callable[[], None]) -> None:
+    def guard(self, callback: Callable[..., None], *arguments: object) -> None:
         """Run a plain callback of this session; what it raises ends the session, not the loop."""
         try:
-            callback()
-        except Exception as error:  # noqa: BLE001 - a callback of one call must not end the others: worker.py reports it
+            callback(*arguments)
+        except Exception as error:  # noqa: BLE001 - it ends this call and no other; worker.py reports it
             self.fail(error)
 
     def silence(self) -> None:

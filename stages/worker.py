@@ -1,7 +1,7 @@
 """The life of a process that works for one stage: in the queue group or out of it, its sessions, its drain.
 
-What a claim means differs between ingress (a caller asks for a line) and the other stages (ingress asks for an owner), so
-the answer to it is given in; everything else is the same for all five.
+What a claim means differs between ingress (a caller asks for a line) and the other stages (ingress asks for an owner),
+so the answer to it is given in; everything else is the same for all five.
 """
 
 import asyncio
@@ -82,15 +82,15 @@ class Worker:
         if self._speaker:
             await self.bus.subscribe_media(subjects.media_to(self.id), self._on_media)
         status = {"status": (subjects.worker(self.id), self._tell)}
-        async with await services.serve(self.bus, self.stage, status, queue=self.id, stats=self._stats):
-            async with asyncio.TaskGroup() as self.tasks:
-                attending = self.tasks.create_task(work.attend())
-                await self._group.join()
-                await self.bus.flush()
-                self.ready.set()
-                await stop.wait()
-                await self._drain()
-                attending.cancel()
+        service = await services.serve(self.bus, self.stage, status, queue=self.id, stats=self._stats)
+        async with service, asyncio.TaskGroup() as self.tasks:
+            attending = self.tasks.create_task(work.attend())
+            await self._group.join()
+            await self.bus.flush()
+            self.ready.set()
+            await stop.wait()
+            await self._drain()
+            attending.cancel()
 
     async def _drain(self) -> None:
         self.draining = True
@@ -134,7 +134,7 @@ class Worker:
         """Await a session's life. Whatever it raises ends that session only: the one place where all is caught."""
         try:
             await life
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other calls go on
             log.error("session failed", session=session.id, stage=self.stage, places=places(error))
             gave_up(error)
 
@@ -167,10 +167,7 @@ class Worker:
         if session is None:
             self._report_unknown(subjects.last_token(subject))
             return
-        try:
-            session.on_audio(data, self._speaker)
-        except Exception as error:
-            session.fail(error)
+        session.guard(session.on_audio, data, self._speaker)
 
     def _report_unknown(self, session: str) -> None:
         self.counters["unknown_session"] += 1
@@ -188,9 +185,16 @@ class Worker:
         counted = self.counters + sum((Counter(held.counters) for held in self.sessions.values()), Counter())
         if self.bus.undelivered:
             counted["undelivered"] = self.bus.undelivered
-        state = "draining" if self.draining else "full" if self.full else "ready"
         return WorkerStatus(
-            self.id, self.stage, os.getpid(), socket.gethostname(), self.capacity, state, sessions, dict(counted), self.url
+            id=self.id,
+            stage=self.stage,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            capacity=self.capacity,
+            state="draining" if self.draining else "full" if self.full else "ready",
+            sessions=sessions,
+            counters=dict(counted),
+            url=self.url,
         )
 
     def _stats(self) -> object:

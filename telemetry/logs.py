@@ -1,7 +1,7 @@
-"""Logs: one JSON object a line in a file or a pipe, readable lines on a terminal. Never what people said, never a secret.
+"""Logs: JSON lines in a file or a pipe, readable ones on a terminal. Never what people said, never a secret.
 
-Log a static event name and fields. The text of an exception may quote a caller or a key, so only its type and the places
-it passed are logged: `telemetry.logs.places(error)`.
+Log a static event name and fields. The text of an exception may quote a caller or a key, so only its type and the
+places it passed are logged: `telemetry.logs.places(error)`.
 """
 
 import logging
@@ -10,6 +10,7 @@ import traceback
 from typing import Any, TextIO
 
 import structlog
+from structlog.types import Processor
 
 QUIET = ("nats", "asyncio", "aiohttp.access", "httpx", "httpx2", "httpcore", "openai", "sqlalchemy", "websockets")
 
@@ -23,7 +24,7 @@ def configure(level: str = "info", stream: TextIO = sys.stderr, *, colours: bool
         else structlog.processors.JSONRenderer()
     )
     threshold = logging.getLevelNamesMapping()[level.upper()]
-    shared = [
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

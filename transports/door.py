@@ -1,7 +1,7 @@
 """What a hearing half and ingress are to each other.
 
-A transport that accepts a caller asks `Answer` for a line and gives it a `Sink`; ingress gives back a `Line`. Everything
-here is a plain call on the event loop: nothing waits for a slow caller.
+A transport that accepts a caller asks `Answer` for a line and gives it a `Sink`; ingress gives back a `Line`. What they
+tell each other are plain calls on the event loop: nothing waits for a slow caller.
 """
 
 from collections.abc import Awaitable

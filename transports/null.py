@@ -22,6 +22,7 @@ class Silence:
     def clear(self) -> None:
         """Nothing to clear."""
 
+
 async def call(answer: Answer, agent: str, session: str, pattern: Pattern) -> None:
     """One call from the first frame to the hang-up, at real-time pace: frame k is said at k * 20 ms, without drift."""
     sink = Deaf()

@@ -1,4 +1,4 @@
-"""The websocket door: `GET /v1/call?agent=A`, audio both ways as binary 20 ms frames. docs/websocket.md is its contract."""
+"""The websocket door: `GET /v1/call?agent=A`, audio both ways as binary frames; see docs/websocket.md."""
 
 import asyncio
 from collections import deque
@@ -16,7 +16,7 @@ from transports.door import Answer, Line, Refused
 PATH = "/v1/call"
 HEARTBEAT_S = 10.0  # a caller whose machine vanished is noticed after this
 MAX_WAITING = 10 * 1000 // FRAME_MS  # frames; egress is 100 ms ahead, so ten seconds is a socket that has stopped
-MAX_MESSAGE = 4 * MAX_PCM_BYTES  # bytes; more than any frame, so that an oversized one is counted instead of cutting the call
+MAX_MESSAGE = 64 * MAX_PCM_BYTES  # bytes; far more than a frame: an oversized one is counted and the call goes on
 CLOSE_WITHIN_S = 1.0
 
 
@@ -120,10 +120,9 @@ async def _listen(socket: web.WebSocketResponse, line: Line) -> None:
     async for message in socket:
         if message.type is WSMsgType.BINARY:
             line.hear(message.data)
-        elif message.type is WSMsgType.TEXT:
-            if _type(message.data) == "hangup":
-                line.hang_up("hangup")
-                await socket.close(code=WSCloseCode.OK)
+        elif message.type is WSMsgType.TEXT and _type(message.data) == "hangup":
+            line.hang_up("hangup")
+            await socket.close(code=WSCloseCode.OK)
 
 
 def _type(text: str) -> str:

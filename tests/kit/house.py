@@ -11,7 +11,7 @@ import importlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -30,6 +30,8 @@ from stages.worker import Worker
 from transports import websocket
 
 WITHIN_S = 20.0
+
+FactKind = TypeVar("FactKind", bound=Fact)
 
 
 def scripted(agent: str, **changes: Any) -> AgentDocument:
@@ -55,7 +57,7 @@ class Heard:
             self.facts.append(fact)
             self._came.set()
 
-    async def until(self, kind: type[Fact], number: int = 1, within_s: float = WITHIN_S) -> Fact:
+    async def until(self, kind: type[FactKind], number: int = 1, within_s: float = WITHIN_S) -> FactKind:
         """The `number`th fact of a kind, waited for."""
         async with asyncio.timeout(within_s):
             while len(found := self.all(kind)) < number:
@@ -63,7 +65,7 @@ class Heard:
                 await self._came.wait()
         return found[number - 1]
 
-    def all(self, kind: type[Fact]) -> list[Any]:
+    def all(self, kind: type[FactKind]) -> list[FactKind]:
         return [fact for fact in self.facts if isinstance(fact, kind)]
 
     @property

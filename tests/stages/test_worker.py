@@ -52,7 +52,6 @@ async def test_a_session_has_one_owner_a_stage_and_its_epochs_differ(tmp_path: P
     for stage in subjects.CLAIMED:
         assert sorted(held[stage]) == sorted(call.session for call in calls)
     for fact in opened:
-        assert isinstance(fact, events.SessionOpened)
         assert sorted(owned.epoch for owned in fact.owners.values()) == [2, 3, 4, 5]
 
 
@@ -68,7 +67,6 @@ async def test_a_full_worker_leaves_the_group_and_comes_back(tmp_path: Path) -> 
         await home.stop(home.workers[subjects.STT][0])
         again = await home.null_call("echo", turns=1, **LONG)
         opened = await again.until(events.SessionOpened)
-        assert isinstance(opened, events.SessionOpened)
         assert opened.owners[subjects.STT].worker == small.id
         await again.until(events.SessionClosed)
 
@@ -82,23 +80,20 @@ async def test_a_draining_worker_finishes_its_own_and_takes_no_more(tmp_path: Pa
         new = await home.add(subjects.STT)
         second = await home.null_call("echo", turns=1, **LONG)
         opened = await second.until(events.SessionOpened)
-        assert isinstance(opened, events.SessionOpened)
         assert opened.owners[subjects.STT].worker == new.id
         closed = await first.until(events.SessionClosed)
-        assert isinstance(closed, events.SessionClosed)
         assert closed.reason == "hangup"
         assert len(first.all(events.TurnEnded)) == 3
         await draining
         await second.until(events.SessionClosed)
 
 
-async def test_a_stage_without_a_worker_closes_the_call_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stage_without_a_worker_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coordinator, "CLAIM_FOR_S", 0.3)
     async with house(tmp_path, [ECHO]) as home:
         await home.stop(home.workers[subjects.TTS][0])
         call = await home.null_call("echo", turns=1, **LONG)
         closed = await call.until(events.SessionClosed)
-    assert isinstance(closed, events.SessionClosed)
     assert closed.reason == "no_worker"
     assert 'stage "tts"' in closed.detail
 
@@ -115,11 +110,10 @@ async def test_a_provider_that_cannot_serve_is_named(tmp_path: Path, changes: di
     async with house(tmp_path, [ECHO.model_validate({**ECHO.model_dump(), **changes})]) as home:
         call = await home.null_call("echo", turns=1, **LONG)
         closed = await call.until(events.SessionClosed)
-    assert isinstance(closed, events.SessionClosed)
     assert says in closed.detail
 
 
-async def test_a_worker_that_falls_silent_ends_its_calls_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_worker_that_falls_silent_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coordinator, "LOST_AFTER_S", 0.6)
     async with house(tmp_path, [ECHO]) as home:
         call = await home.null_call("echo", turns=9, **LONG)
@@ -127,7 +121,6 @@ async def test_a_worker_that_falls_silent_ends_its_calls_by_name(tmp_path: Path,
         _stop, run = home._runs.pop(home.workers[subjects.LLM][0].id)
         run.cancel()  # as good as dead: no beat comes any more
         closed = await call.until(events.SessionClosed)
-    assert isinstance(closed, events.SessionClosed)
     assert closed.reason == "llm_lost"
 
 
@@ -160,8 +153,7 @@ async def test_a_claim_that_no_start_follows_is_forgotten(tmp_path: Path, monkey
 async def test_rubbish_on_the_bus_is_counted_and_the_call_goes_on(tmp_path: Path) -> None:
     async with house(tmp_path, [ECHO]) as home:
         call = await home.null_call("echo", turns=2, **LONG)
-        opened = await call.until(events.SessionOpened)
-        assert isinstance(opened, events.SessionOpened)
+        await call.until(events.SessionOpened)
         stt = home.workers[subjects.STT][0]
         frame = media.encode(media.Frame(bytes(640), 1, 0, 16_000))
         to_stt = subjects.media(stt.id, call.session)
@@ -179,6 +171,5 @@ async def test_rubbish_on_the_bus_is_counted_and_the_call_goes_on(tmp_path: Path
         llm = home.workers[subjects.LLM][0].status().counters
         assert (llm["bad_fact"], llm["bad_claim"], llm["bad_control"]) == (3, 1, 1)
         closed = await call.until(events.SessionClosed)
-    assert isinstance(closed, events.SessionClosed)
     assert closed.reason == "hangup"
     assert [ended.heard for ended in call.all(events.TurnEnded)][-1] == "You said second."
