@@ -82,7 +82,7 @@ class Session:
         self._inbox: deque[Fact] = deque()
         self._wake = asyncio.Event()
         self._early: deque[Frame] = deque(maxlen=MAX_EARLY_FRAMES)
-        self._work: asyncio.Queue[tuple[Callable[[Any], Any], Fact]] = asyncio.Queue()
+        self._work: asyncio.Queue[tuple[Callable[[Any], Any], Fact]] = asyncio.Queue(MAX_FACTS)
         self._stage: Any = None
         self._handlers: dict[type[Fact], Callable[[Any], Any]] = {}
         self._tasks: asyncio.TaskGroup | None = None
@@ -247,6 +247,8 @@ class Session:
                 if handler is None:
                     continue
                 if inspect.iscoroutinefunction(handler):
+                    if self._work.full():
+                        raise Overloaded(f"{MAX_FACTS} facts wait for a slow handler")
                     self._work.put_nowait((handler, fact))
                 elif not self.gate.stale(fact):
                     handler(fact)
