@@ -2,9 +2,9 @@
 
 import re
 
-# What listeners say to show that they follow; it asks nobody to stop speaking.
+# What listeners say to show that they follow, or as they draw breath; it asks nobody to stop speaking.
 BACKCHANNELS = frozenset(
-    "mm|mhm|mm hm|mm hmm|hm|hmm|uh huh|ah|aha|oh|yeah|yes|yep|yup|ok|okay|right|all right|alright|sure|cool|great|nice"
+    "mm|mhm|mm hm|mm hmm|hm|hmm|uh huh|ah|aha|oh|um|uh|er|erm|yeah|yes|yep|yup|ok|okay|right|all right|alright|sure|cool|great|nice"
     "|good|fine|i see|got it|of course|exactly|absolutely|oh okay|oh i see|that's right|makes sense".split("|")
 )
 LONGEST = max(len(phrase.split()) for phrase in BACKCHANNELS)
@@ -21,7 +21,9 @@ SELDOM_LAST = frozenset(
 )
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
-_OPEN_END = re.compile(r"(?:[,;:…]|\.\.\.|\s[-–—]|[–—])\s*$")
+_OPEN_END = re.compile(r"(?:[;:…]|\.\.\.|\s[-–—]|[–—])\s*$")
+_COMMA = re.compile(r",\s*$")
+FEW_WORDS = 2  # before a last comma: "Well," or one more of a list; after a whole clause a comma says nothing
 _STOP = re.compile(r"[.!?]['\")\]”’]*\s*$")
 
 
@@ -44,11 +46,14 @@ def is_backchannel(text: str, *, whole: bool = True) -> bool:
 
 
 def sounds_unfinished(text: str) -> bool:
-    """Whether the speaker seems to have more to say: a trailing comma, "and", "my", "to" ..."""
+    """Whether the speaker seems to have more to say: "Well,", "Monday, Tuesday,", "and", "my", "to" ...
+
+    A recogniser that has heard no falling voice ends a whole sentence with a comma, too: there the words decide.
+    """
     spoken = words(text)
     if not spoken:
         return False
-    if _OPEN_END.search(text):
+    if _OPEN_END.search(text) or (_COMMA.search(text) and len(words(text.split(",")[-2])) <= FEW_WORDS):
         return True
     last = spoken[-1]
     if _STOP.search(text):

@@ -9,7 +9,7 @@ from stages.llm.endpoint import BACKCHANNELS, is_backchannel, sounds_unfinished
 
 @pytest.mark.parametrize(
     "text",
-    ["mm-hm", "Uh-huh.", "Yeah.", "yeah, yeah", "OK", "Okay, right.", "I see.", "Oh, okay, got it!", "That's right."],
+    ["mm-hm", "Uh-huh.", "Yeah.", "yeah, yeah", "OK", "Okay, right.", "I see.", "Oh, okay, got it!", "That's right.", "Um."],
 )
 def test_these_words_ask_nobody_to_stop(text: str) -> None:
     assert is_backchannel(text)
@@ -17,7 +17,7 @@ def test_these_words_ask_nobody_to_stop(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "...", "No.", "Stop.", "Wait", "Yeah, but", "Okay, and the price?", "I", "Right?", "I see you", "hello"],
+    ["", "...", "No.", "Stop.", "Wait", "Yeah, but", "Okay, and the price?", "I", "Right?", "I see you", "Um, wait", "hello"],
 )
 def test_these_do_or_say_nothing(text: str) -> None:
     assert not is_backchannel(text)
@@ -50,6 +50,9 @@ def test_while_a_backchannel_is_said_it_never_looks_like_words(phrases: list[str
         "I need to",
         "It's for my",
         "Monday, Tuesday,",
+        "Well,",
+        "I'd like to book a table, and,",
+        "What I have is a,",
         "What I want is the.",
         "So um",
         "I was thinking...",
@@ -71,6 +74,8 @@ def test_these_speakers_have_more_to_say(text: str) -> None:
         "Yes",
         "That's what I came for.",
         "two",
+        "I'd like to make an appointment,",
+        "Hi, I'm looking for a dentist, ",
     ],
 )
 def test_these_have_finished(text: str) -> None:
