@@ -8,6 +8,7 @@ from schemas.audio import CALLER_HZ
 
 END_OF_SPEECH = "end of speech"
 TRANSCRIPT = "transcript final"
+END_OF_TURN = "end of turn"  # until the pause is long enough for what was said
 FIRST_WORD = "LLM first token"
 FIRST_AUDIO = "TTS first audio"
 HEARD = "first audio out"
@@ -79,6 +80,7 @@ def _times(turn: Turn, utterance: Utterance | None) -> list[tuple[str, int | Non
         audio = turn.first_sentence + turn.first_audio_ms * 1000
     return [
         (TRANSCRIPT, (utterance.final_time if utterance else 0) or None),
+        (END_OF_TURN, turn.started if utterance else None),
         (FIRST_WORD, token),
         (FIRST_AUDIO, audio),
         (HEARD, turn.playing or None),

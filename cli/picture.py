@@ -40,6 +40,7 @@ AGENT, AGENT_SPAN = "#4c51bf", "#eceefb"
 HOLD, CUT = "#fbdf9d", "#d64545"
 STEPS = {
     latency.TRANSCRIPT: "#2cb1bc",
+    latency.END_OF_TURN: "#829ab1",
     latency.FIRST_WORD: "#9446ed",
     latency.FIRST_AUDIO: "#f7a13b",
     latency.HEARD: "#3ebd93",

@@ -19,6 +19,7 @@ INTERIM_CHARACTERS = 100  # of what is being said, its end: the status stays on 
 
 COLOURS = {
     latency.TRANSCRIPT: "cyan",
+    latency.END_OF_TURN: "blue",
     latency.FIRST_WORD: "magenta",
     latency.FIRST_AUDIO: "yellow",
     latency.HEARD: "green",

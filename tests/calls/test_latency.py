@@ -45,7 +45,8 @@ def test_the_waterfall_of_a_turn() -> None:
     assert falls.began == at(1_000)
     assert [(step.name, step.start, step.length) for step in falls.steps] == [
         ("transcript final", 0, 300),
-        ("LLM first token", 300, 250),
+        ("end of turn", 300, 50),
+        ("LLM first token", 350, 200),
         ("TTS first audio", 550, 200),
         ("first audio out", 750, 20),
     ]
@@ -55,7 +56,7 @@ def test_the_waterfall_of_a_turn() -> None:
 def test_it_grows_as_the_turn_comes_along() -> None:
     falls = waterfall(told(*QUESTION, STARTS), 2)
     assert falls is not None
-    assert [mark.name for mark in falls.marks] == ["end of speech", "transcript final"]
+    assert [mark.name for mark in falls.marks] == ["end of speech", "transcript final", "end of turn"]
     assert falls.total_ms is None
 
 
@@ -69,7 +70,7 @@ def test_a_transcript_that_is_final_before_silence_costs_nothing() -> None:
     falls = waterfall(told(*QUESTION[:2], early, STARTS, SAYS), 2)
     assert falls is not None
     assert falls.steps[0] == ("transcript final", 0, 0)
-    assert falls.steps[1] == ("LLM first token", 0, 550)
+    assert falls.steps[1] == ("end of turn", 0, 350)
 
 
 def test_hosts_whose_clocks_differ_never_make_time_run_backwards() -> None:
@@ -77,6 +78,14 @@ def test_hosts_whose_clocks_differ_never_make_time_run_backwards() -> None:
     falls = waterfall(told(*QUESTION, STARTS, SAYS, VOICED, plays), 2)
     assert falls is not None
     assert falls.steps[-1] == ("first audio out", 750, 0)
+
+
+def test_the_wait_for_more_words_is_not_the_models() -> None:
+    unfinished = events.TurnStarted(turn=2, answers=0, time=at(3_500))
+    says = events.SentenceReady(turn=2, segment=0, text="At nine.", first_token_ms=200, time=at(3_800))
+    falls = waterfall(told(*QUESTION, unfinished, says), 2)
+    assert falls is not None
+    assert falls.steps[1:] == [("end of turn", 300, 2_200), ("LLM first token", 2_500, 200)]
 
 
 def test_a_greeting_is_timed_from_its_own_start() -> None:
@@ -97,4 +106,4 @@ def test_a_mark_that_is_missing_leaves_its_time_to_the_next() -> None:
     canned = events.SentenceReady(turn=2, segment=0, text="At nine.", last=True, time=at(1_351))
     falls = waterfall(told(*QUESTION, STARTS, canned, PLAYS), 2)
     assert falls is not None
-    assert falls.steps[-1] == ("first audio out", 300, 470)
+    assert falls.steps[-1] == ("first audio out", 350, 420)
