@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import IO, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -103,6 +104,8 @@ class Child:
         async for line in self.process.stdout:
             told = json_.loads(line)
             self.url = told.get("url", "")
+            if self.url and not self.ready.is_set():  # started again it listens where callers know it to be
+                self._arguments = [*self._arguments, "--port", str(urlsplit(self.url).port)]
             self.ready.set()
         await self.process.wait()
 
