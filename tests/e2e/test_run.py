@@ -1,0 +1,125 @@
+"""`antiphon run STAGE`: how one worker process comes, goes slowly, and goes at once."""
+
+import asyncio
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from cli.caller import dial
+from schemas import events, subjects
+from tests.kit.command import antiphon
+from tests.kit.house import scripted
+from tests.kit.processes import Platform, Running, alive, running, until
+
+LONG = scripted("long", llm={"replies": ["You said {text}"]}, stt={"texts": ["one", "two", "three"]})
+
+
+async def started(home: Platform, worker: Running, stage: str = subjects.STT) -> str:
+    """The id of a worker that runs beside those of `up`."""
+    ready = await worker.ready()
+    assert (ready["event"], ready["stage"]) == ("ready", stage)
+    return str(ready["worker"])
+
+
+async def test_a_signal_lets_it_finish_its_own_and_a_second_ends_it(home: Platform, tmp_path: Path) -> None:
+    await home.set(LONG)
+    with running(tmp_path, "run", "stt", "--json", "--warm", "scripted", "--data", home.data) as worker:
+        identity = await started(home, worker)
+        async with asyncio.timeout(30):
+            while True:  # claims are spread over the workers of a stage: one of the first few calls comes here
+                async with dial(home.websocket, "long") as caller:
+                    opened = await home.facts.until(caller.session, events.SessionOpened)
+                    if opened.owners[subjects.STT].worker != identity:
+                        continue
+                    worker.send(signal.SIGTERM)
+                    await _draining(home, identity)
+                    async with dial(home.websocket, "long") as other:
+                        elsewhere = await home.facts.until(other.session, events.SessionOpened)
+                        assert elsewhere.owners[subjects.STT].worker != identity
+                    await home.converse(caller, 2)  # it goes on hearing its own
+                    assert alive(worker.pid)
+                    session = caller.session
+                break
+        assert (await home.facts.until(session, events.SessionClosed)).reason == "hangup"
+        assert [ended.heard for ended in home.facts.of(session, events.TurnEnded)] == ["You said one", "You said two"]
+        assert await worker.ended() == 0
+
+
+async def test_it_waits_for_its_own_no_longer_than_it_was_told(home: Platform, tmp_path: Path) -> None:
+    await home.set(LONG)
+    options = ("--json", "--warm", "scripted", "--drain-s", "1", "--data", home.data)
+    with running(tmp_path, "run", "stt", *options) as worker:
+        identity = await started(home, worker)
+        async with asyncio.timeout(30):
+            while True:
+                async with dial(home.websocket, "long") as caller:
+                    opened = await home.facts.until(caller.session, events.SessionOpened)
+                    if opened.owners[subjects.STT].worker != identity:
+                        continue
+                    began = time.monotonic()
+                    assert await worker.end() == 0
+                    assert 1 <= time.monotonic() - began < 10
+                    await asyncio.wait_for(caller.over.wait(), 10)
+                    assert "stt" in caller.problem  # it is told, instead of waiting for ever
+                    return
+
+
+async def test_a_second_signal_ends_it_at_once(home: Platform, tmp_path: Path) -> None:
+    await home.set(LONG)
+    with running(tmp_path, "run", "stt", "--json", "--warm", "scripted", "--data", home.data) as worker:
+        identity = await started(home, worker)
+        async with asyncio.timeout(30):
+            while True:
+                async with dial(home.websocket, "long") as caller:
+                    opened = await home.facts.until(caller.session, events.SessionOpened)
+                    if opened.owners[subjects.STT].worker != identity:
+                        continue
+                    worker.send(signal.SIGTERM)
+                    await _draining(home, identity)
+                    assert alive(worker.pid)
+                    worker.send(signal.SIGTERM)
+                    assert await worker.ended(2) != 0
+                    await asyncio.wait_for(caller.over.wait(), 10)
+                    return
+
+
+async def test_one_process_may_work_for_several_stages(home: Platform, tmp_path: Path) -> None:
+    with running(tmp_path, "run", "llm", "tts", "--json", "--data", home.data) as both:
+        await until(lambda: len(both.told()) == 2, 30)
+        ids = {told["stage"]: told["worker"] for told in both.told()}
+        shown = {worker.id: (worker.stage, worker.pid) for worker in await home.workers()}
+        assert {shown[identity] for identity in ids.values()} == {("llm", both.pid), ("tts", both.pid)}
+        assert await both.end() == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("nobody",), ("stt", "nobody"), (), ("stt", "--capacity", "0"), ("stt", "--drain-s", "-1"), ("ingress", "--port", "x")],
+)
+async def test_wrong_use_is_exit_code_2(arguments: tuple[str, ...]) -> None:
+    told = await antiphon("run", *arguments, "--nats", "nats://127.0.0.1:1")
+    assert (told.code, told.out) == (2, "")
+    assert told.err.count("\n") == 1
+
+
+async def test_no_nats_is_one_line() -> None:
+    nobody = "nats://127.0.0.1:1"
+    for told in await asyncio.gather(*(antiphon("run", stage, "--nats", nobody) for stage in (*subjects.STAGES, "config"))):
+        assert (told.code, told.out) == (1, "")
+        assert told.err.startswith(f"error: no NATS server at {nobody}")
+        assert told.err.count("\n") == 1
+
+
+async def test_a_provider_that_is_not_there_is_one_line(home: Platform) -> None:
+    told = await antiphon("run", "llm", "--warm", "nobody", "--nats", home.nats)
+    assert told.code == 1
+    assert "nobody" in told.err
+    assert told.err.count("\n") == 1
+
+
+async def _draining(home: Platform, worker: str) -> None:
+    async with asyncio.timeout(10):
+        while {status.id: status.state for status in await home.workers()}.get(worker) != "draining":
+            await asyncio.sleep(0.05)

@@ -1,0 +1,253 @@
+"""The product as a person runs it: `antiphon up` and workers as processes of their own, looked at from outside.
+
+    async with platform(tmp_path) as home:
+        await home.set(scripted("echo"))
+        heard = await home.talk("echo", utterances=2)
+        assert heard.words.count("Hello.") == 1
+
+`tests/kit/house.py` is the same product in the loop of a test. Linux only where it looks into /proc.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bus.connect import Bus, connect
+from cli.caller import Caller, dial
+from cli.ps import workers_on
+from cli.recording import Recording
+from config_service.client import ConfigClient
+from schemas import events, subjects
+from schemas.agent import AgentDocument
+from schemas.audio import AGENT_HZ, CALLER_HZ
+from schemas.control import WorkerStatus
+from schemas.events import Fact
+from schemas.settings import BusSettings
+from stages.tts import tones
+from tests.kit.command import ROOT, Told, antiphon
+
+STARTS_WITHIN_S = 60.0  # six interpreters on a machine that has other things to do
+ENDS_WITHIN_S = 15.0  # what `up` promises is asserted by the test; this only keeps a broken one from hanging
+ANSWERED_WITHIN_S = 30.0
+LOOK_EVERY_S = 0.05
+LOUD = b"\x00\x20\x00\xe0" * (CALLER_HZ * 300 // 1000 // 2)  # 300 ms of a square wave: an utterance for the script
+
+
+# --- processes --------------------------------------------------------------------------------------------------------
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that nobody has buried yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def descendants(pid: int) -> list[int]:
+    """Children of a process, their children, and so on."""
+    parents: dict[int, list[int]] = defaultdict(list)
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, IndexError):
+            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+            parents[int(parent)].append(int(folder.name))
+    found = list(parents[pid])
+    for child in found:
+        found += parents[child]
+    return found
+
+
+def open_files(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def memory_kb(pid: int) -> int:
+    """What the process alone costs: its own pages, and its share of those that it shares (PSS)."""
+    told = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return next(int(line.split()[1]) for line in told.splitlines() if line.startswith("Pss:"))
+
+
+async def until(met: Callable[[], bool], within_s: float) -> None:
+    """Return once it holds; raises TimeoutError."""
+    async with asyncio.timeout(within_s):
+        while not met():  # noqa: ASYNC110 - processes tell nobody when they go
+            await asyncio.sleep(LOOK_EVERY_S)
+
+
+class Running:
+    """A command that stays until it is ended; what it says goes into files."""
+
+    def __init__(self, folder: Path, *arguments: object, **environment: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"{arguments[0]}-{time.monotonic_ns()}"
+        self._out, self._err = folder / f"{name}.out", folder / f"{name}.err"
+        ours = {key: value for key, value in os.environ.items() if not key.startswith("ANTIPHON_")}
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "cli.main", *(str(argument) for argument in arguments)],
+                cwd=ROOT, env={**ours, "COLUMNS": "200", **environment},
+                stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True,
+            )  # fmt: skip
+        self.pid = self._process.pid
+
+    @property
+    def out(self) -> str:
+        return self._out.read_text()
+
+    @property
+    def err(self) -> str:
+        return self._err.read_text()
+
+    @property
+    def code(self) -> int | None:
+        """The exit code, None while it runs."""
+        return self._process.poll()
+
+    def told(self) -> list[dict[str, Any]]:
+        """Its whole lines so far, of which each is a JSON object."""
+        return [json.loads(line) for line in self.out.splitlines(keepends=True) if line.endswith("\n")]
+
+    async def ready(self) -> dict[str, Any]:
+        """Its first line, waited for; raises AssertionError with what it complained of instead."""
+        await until(lambda: "\n" in self.out or self.code is not None, STARTS_WITHIN_S)
+        assert self.told(), f"exit code {self.code}: {self.err}"
+        return self.told()[0]
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    async def ended(self, within_s: float = ENDS_WITHIN_S) -> int:
+        """The exit code, waited for."""
+        await until(lambda: self.code is not None, within_s)
+        assert self.code is not None
+        return self.code
+
+    async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to end; returns its exit code."""
+        self.send(number)
+        return await self.ended()
+
+    def kill(self) -> None:
+        """End it and all below it, whatever it is doing: the last resort of a test that failed."""
+        for pid in [*descendants(self.pid), self.pid]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+
+
+@contextmanager
+def running(folder: Path, *arguments: object, **environment: str) -> Iterator[Running]:
+    """A command that stays, gone at the end with everything below it."""
+    process = Running(folder, *arguments, **environment)
+    try:
+        yield process
+    finally:
+        process.kill()
+
+
+# --- calls ------------------------------------------------------------------------------------------------------------
+
+
+class Facts:
+    """Every fact on the bus since it was opened, by session."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, list[Fact]] = defaultdict(list)
+
+    def hear(self, _subject: str, data: bytes, _reply: str) -> None:
+        with suppress(events.BadFact):
+            fact = events.decode(data)
+            self._of[fact.session].append(fact)
+
+    @property
+    def sessions(self) -> list[str]:
+        return list(self._of)
+
+    def of(self, session: str, kind: type[Fact] = Fact) -> list[Any]:
+        return [fact for fact in self._of[session] if isinstance(fact, kind)]
+
+    async def until(self, session: str, kind: type[Fact], number: int = 1, within_s: float = ANSWERED_WITHIN_S) -> Any:
+        """The `number`th fact of a kind, waited for."""
+        try:
+            await until(lambda: len(self.of(session, kind)) >= number, within_s)
+        except TimeoutError:
+            said = " ".join(events.tag(fact) for fact in self.of(session))
+            raise AssertionError(f"no {kind.__name__} {number} of {session}: {said}") from None
+        return self.of(session, kind)[number - 1]
+
+
+@dataclass
+class Heard:
+    """How one caller's call went. words: every text that was in the audio which it heard."""
+
+    session: str
+    words: list[str]
+    problem: str
+
+
+class Platform:
+    """A running `antiphon up`."""
+
+    def __init__(self, up: Running, ready: dict[str, Any], bus: Bus, facts: Facts) -> None:
+        self.up = up
+        self.nats: str = ready["nats"]
+        self.websocket: str = ready["websocket"]
+        self.data = Path(ready["data"])
+        self.bus = bus
+        self.facts = facts
+
+    async def antiphon(self, *arguments: object, stdin: str = "", **environment: str) -> Told:
+        """A command that finds this platform by its data folder."""
+        return await antiphon(*arguments, "--data", self.data, stdin=stdin, **environment)
+
+    async def set(self, *agents: AgentDocument) -> None:
+        await ConfigClient(self.bus).set(list(agents))
+
+    async def workers(self, stage: str = "") -> list[WorkerStatus]:
+        return [worker for worker in await workers_on(self.bus) if stage in ("", worker.stage)]
+
+    async def talk(self, agent: str, utterances: int = 1, *, recording: Recording | None = None) -> Heard:
+        """A caller who says something, hears the answer out, and so on; then hangs up."""
+        with Recording() as kept:
+            async with dial(self.websocket, agent, recording=kept) as caller:
+                await self.converse(caller, utterances)
+            heard = tones.texts(kept.lines(AGENT_HZ)[1].tobytes())
+            return Heard(caller.session, heard, caller.problem)
+
+    async def converse(self, caller: Caller, utterances: int) -> None:
+        """The utterances of one caller. An agent without a greeting is expected: its first answer is the first turn."""
+        await self.facts.until(caller.session, events.SessionOpened)
+        for number in range(1, utterances + 1):
+            caller.say(LOUD)
+            await self.facts.until(caller.session, events.TurnEnded, number)
+            await until(lambda: not caller.hearing or caller.over.is_set(), ANSWERED_WITHIN_S)
+
+
+@asynccontextmanager
+async def platform(folder: Path, *options: object, **environment: str) -> AsyncIterator[Platform]:
+    """`antiphon up --json` with scripted providers in `folder`, ready, and a bus to look at it."""
+    with running(folder, "up", "--json", "--warm", "scripted", "--data", folder, *options, **environment) as up:
+        async with looked_at(up) as home:
+            yield home
+
+
+@asynccontextmanager
+async def looked_at(up: Running) -> AsyncIterator[Platform]:
+    """A platform that was started before, once it is ready."""
+    ready = await up.ready()
+    async with connect(BusSettings(url=ready["nats"]), "test") as bus:
+        facts = Facts()
+        for plane in (subjects.events(), subjects.lives()):
+            await bus.subscribe(plane, facts.hear)
+        await bus.flush()
+        yield Platform(up, ready, bus, facts)
