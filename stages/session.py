@@ -47,7 +47,7 @@ def handlers(stage: type) -> dict[type[Fact], str]:
 
 
 class Overloaded(Exception):
-    """A session's queue of facts is full: it is ended rather than silently losing one."""
+    """More facts wait than a session may keep: it is ended rather than silently losing one."""
 
 
 class Outlet(Protocol):
@@ -79,16 +79,15 @@ class Session:
         self._outlet = outlet
         self._media_to: dict[str, str] = {}  # worker -> subject
         self._seq = {"fact": 0, "live": 0, "media": 0}
-        self._inbox: deque[Fact] = deque()
-        self._wake = asyncio.Event()
-        self._early: deque[Frame] = deque(maxlen=MAX_EARLY_FRAMES)
+        self._early_facts: list[Fact] = []
+        self._early_frames: deque[Frame] = deque(maxlen=MAX_EARLY_FRAMES)
         self._work: asyncio.Queue[tuple[Callable[[Any], Any], Fact]] = asyncio.Queue(MAX_FACTS)
         self._stage: Any = None
         self._handlers: dict[type[Fact], Callable[[Any], Any]] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._spawned: set[asyncio.Task[Any]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
-        self._closing = False
+        self._over = asyncio.Event()
         self._failure: BaseException | None = None
 
     # --- what a stage calls -------------------------------------------------------------------------------------
@@ -153,7 +152,9 @@ class Session:
     # --- what the worker calls ----------------------------------------------------------------------------------
 
     def hear(self, subject: str, data: bytes) -> None:
-        """A message of the event or live plane, straight from the bus: refused and counted, or put in order."""
+        """A message of the event or live plane, straight from the bus: refused and counted, or handled."""
+        if self._over.is_set():
+            return
         try:
             fact = events.decode(data)
         except events.BadFact:
@@ -171,14 +172,17 @@ class Session:
             self.owners = dict(fact.owners)
         elif isinstance(fact, events.OwnerChanged):
             self.owners[fact.stage] = events.Owner(fact.worker, fact.owner_epoch)
-        if len(self._inbox) >= MAX_FACTS:
-            self.fail(Overloaded(f"{MAX_FACTS} facts are waiting"))
-            return
-        self._inbox.append(fact)
-        self._wake.set()
+        if self._stage is not None:
+            self.guard(self._handle, fact)
+        elif len(self._early_facts) < MAX_FACTS:
+            self._early_facts.append(fact)
+        else:
+            self.fail(Overloaded(f"{MAX_FACTS} facts came before the provider was ready"))
 
     def on_audio(self, data: bytes, speaker: str) -> None:
         """A media message, straight from the bus; `speaker` is the stage it must come from."""
+        if self._over.is_set():
+            return
         try:
             frame = media.decode(data)
         except media.BadFrame:
@@ -188,9 +192,9 @@ class Session:
         if refused:
             self.count(refused)
         elif self._stage is None:
-            if len(self._early) == MAX_EARLY_FRAMES:
+            if len(self._early_frames) == MAX_EARLY_FRAMES:
                 self.count("early_frame_dropped")
-            self._early.append(frame)
+            self._early_frames.append(frame)
         else:
             self._stage.on_audio(frame)
 
@@ -198,18 +202,17 @@ class Session:
         """Hand facts to `stage` until `close` or `fail`. The caller holds the stage open around this."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            self._attach(stage)
             try:
-                await self._converse()
+                self._attach(stage)
+                await self._over.wait()
             finally:
                 self.silence()
         if self._failure:
             raise self._failure
 
     def close(self) -> None:
-        """Let `live` return once what was heard before is handled."""
-        self._closing = True
-        self._wake.set()
+        """Let `live` return."""
+        self._over.set()
 
     def fail(self, failure: BaseException) -> None:
         """Let `live` raise `failure`."""
@@ -236,26 +239,24 @@ class Session:
         if any(inspect.iscoroutinefunction(handler) for handler in self._handlers.values()):
             self.spawn(self._labour())
         self._stage = stage
-        while self._early:
-            stage.on_audio(self._early.popleft())
+        for fact in self._early_facts:
+            if not self.gate.stale(fact):  # it may have been cancelled while it waited
+                self._handle(fact)
+        for frame in self._early_frames:
+            stage.on_audio(frame)
+        self._early_facts.clear()
+        self._early_frames.clear()
 
-    async def _converse(self) -> None:
-        while True:
-            while self._inbox and not self._failure:
-                fact = self._inbox.popleft()
-                handler = self._handlers.get(type(fact))
-                if handler is None:
-                    continue
-                if inspect.iscoroutinefunction(handler):
-                    if self._work.full():
-                        raise Overloaded(f"{MAX_FACTS} facts wait for a slow handler")
-                    self._work.put_nowait((handler, fact))
-                elif not self.gate.stale(fact):
-                    handler(fact)
-            if self._closing:
-                return
-            self._wake.clear()
-            await self._wake.wait()
+    def _handle(self, fact: Fact) -> None:
+        handler = self._handlers.get(type(fact))
+        if handler is None:
+            return
+        if not inspect.iscoroutinefunction(handler):
+            handler(fact)
+        elif self._work.full():
+            raise Overloaded(f"{MAX_FACTS} facts wait for a slow handler")
+        else:
+            self._work.put_nowait((handler, fact))
 
     async def _labour(self) -> None:
         while True:
