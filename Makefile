@@ -12,7 +12,7 @@ EXTRAS := local openai picture postgres dev
 # pip's own bar is one a file; this is one line a package, and its errors still come through on stderr.
 NARROW := awk '/^ *(Downloading|Using cached) / && !/metadata/ {sub(/^ *(Downloading|Using cached) /, ""); sub(/-(py|cp)[0-9][^ ]*\.whl/, ""); printf "  [%d/%d] %s\n", ++n, all, $$0} /^Installing collected/ {print "  installing"} {fflush()}'
 
-.PHONY: help demo test check fmt bench lock schemas
+.PHONY: help demo test check fmt bench lock schemas docs
 
 help:
 	@echo 'make demo     a call from start to end: a caller, five stages, a recording and its picture'
@@ -22,6 +22,7 @@ help:
 	@echo 'make bench    overhead of the pipeline per turn'
 	@echo 'make lock     resolve the dependencies of pyproject.toml anew'
 	@echo 'make schemas  write the JSON Schemas and the golden wire samples anew'
+	@echo 'make docs     write what the documentation takes from the code anew'
 
 demo: .venv/stamp
 	@$(BIN)/antiphon demo
@@ -52,6 +53,9 @@ lock: .venv/stamp
 schemas: .venv/stamp
 	@$(BIN)/python -m schemas.generate
 	@$(BIN)/python -m tests.schemas.samples
+
+docs: .venv/stamp
+	@$(BIN)/python -m docs.generate
 
 .venv/stamp: $(LOCK) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Antiphon needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'

@@ -1,0 +1,1 @@
+"""What is written for readers, and what writes the parts of it that the code already says."""

@@ -1,0 +1,200 @@
+"""Writes what the documentation takes from the code, so that it cannot go stale unnoticed: `make docs`.
+
+docs/events.md is written whole. In other pages the text between `<!-- generated: NAME -->` and `<!-- end -->` is.
+"""
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from schemas import events, subjects
+from schemas.events import Cause, Decision, Fact, Owner, Word
+from stages.llm import turns
+from stages.session import handlers
+from stages.worker import SPEAKER
+
+FOLDER = Path(__file__).parent
+
+# What a field counts, where its name does not end in `_ms`.
+UNITS = {
+    "at": "sample of the caller's line",
+    "start": "sample of the caller's line",
+    "until": "sample of the caller's line",
+    "started": "UTC microseconds",
+    "time": "UTC microseconds",
+}
+
+_BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def stage(name: str) -> type:
+    """The class of a stage: what it says and hears stands on it."""
+    found: type = importlib.import_module(f"stages.{name}.stage").STAGE
+    return found
+
+
+# --- who hears whom ---------------------------------------------------------------------------------------------------
+
+
+def stages_diagram() -> str:
+    """Thick arrows are audio, thin ones facts. Ingress hears every fact, which would only cover the picture."""
+    lines = ["flowchart LR", "    caller((caller)) <==>|audio| ingress"]
+    lines += [f"    {speaker} ==>|audio| {hearer}" for hearer, speaker in SPEAKER.items()]
+    for hearer in subjects.CLAIMED:
+        heard: dict[str, list[str]] = {}
+        for fact in _heard_by(hearer):
+            speaker, _, name = events.tag(fact).partition(".")
+            heard.setdefault(speaker, []).append(name)
+        lines += [f"    {speaker} -->|{'<br/>'.join(names)}| {hearer}" for speaker, names in heard.items()]
+    return "```mermaid\n" + "\n".join(lines) + "\n```\n"
+
+
+def stages_table() -> str:
+    """Each stage, and which of its methods handles what."""
+    rows = ["| stage | class | hears | says |", "|---|---|---|---|"]
+    for name in subjects.STAGES:
+        found = stage(name)
+        methods: dict[str, list[str]] = {}
+        for fact in _heard_by(name):
+            methods.setdefault(handlers(found)[fact], []).append(events.tag(fact))
+        hears = [f"{', '.join(tags)} → `{method}`" for method, tags in methods.items()]
+        if name == subjects.INGRESS:
+            hears = [f"every fact of the others → `{next(iter(methods))}`"]
+        said = ", ".join(_short(fact) for fact in events.FACTS if events.stage(fact) == name)
+        rows.append(f"| {name} | `{found.__name__}` | {'<br/>'.join(hears) or 'no facts: only audio'} | {said} |")
+    return "\n".join(rows) + "\n"
+
+
+def turns_diagram() -> str:
+    """The states of a conversation."""
+    return f"```mermaid\n{turns.diagram()}```\n"
+
+
+def _heard_by(name: str) -> list[type[Fact]]:
+    heard = handlers(stage(name))
+    return [fact for fact in events.FACTS if fact in heard]
+
+
+def _short(fact: type[Fact]) -> str:
+    return events.tag(fact).partition(".")[2]
+
+
+# --- events.md --------------------------------------------------------------------------------------------------------
+
+HEAD = """\
+# Every fact
+
+<!-- Written by docs/generate.py from schemas/events.py: change that, then `make docs`. -->
+
+A fact is said in the past tense, by one stage, on the subject `va1.event.<agent>.<session>.<event>`; a live one on
+`va1.live.…`, which is never journaled and may be lost. It is a msgpack map. A reader ignores fields that it does not
+know.
+[schemas/json](../schemas/json) holds a JSON Schema for each, and `antiphon tail --json` prints them as they are said.
+A field without a default is always there.
+
+Beside its own fields every fact carries the envelope:
+"""
+
+STAGES = {
+    subjects.INGRESS: "the life of the call",
+    subjects.STT: "what the caller says",
+    subjects.LLM: "the conversation",
+    subjects.TTS: "the voice",
+    subjects.EGRESS: "what the caller hears",
+}
+
+
+def events_page() -> str:
+    """The whole of docs/events.md."""
+    parts = [HEAD, *_fields(Fact, ()), f"`event` is the name of the fact. {_told(Fact, 1)}", ""]
+    for name, about in STAGES.items():
+        parts += [f"## {name}: {about}", ""]
+        if name == subjects.LLM:
+            parts += [_told(Decision), "", *_fields(Decision, Fact.__struct_fields__)]
+        for fact in events.FACTS:
+            if events.stage(fact) == name:
+                parts += _section(fact)
+    parts += ["## What fields are made of", ""]
+    for struct in (Cause, Owner, Word):
+        parts += [f"### {struct.__name__}", "", _told(struct), "", *_fields(struct, ())]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _section(fact: type[Fact]) -> list[str]:
+    lines = [f"### {events.tag(fact)}", "", _told(fact), ""]
+    parent = fact.__mro__[1]
+    if parent not in (Fact, Decision):  # the fields are explained where they are declared
+        lines += [_told(parent), ""]
+    return [*lines, _hearers(fact), "", *_fields(fact, (*Fact.__struct_fields__, *Decision.__struct_fields__))]
+
+
+def _hearers(fact: type[Fact]) -> str:
+    heard = [name for name in subjects.CLAIMED if fact in handlers(stage(name))]
+    if fact in (events.SessionOpened, events.OwnerChanged):
+        return f"Every session notes owners and floors from it. Handled by {', '.join(heard)}."
+    if events.stage(fact) != subjects.INGRESS and fact not in events.LIVE:
+        heard.append(subjects.INGRESS)
+    return f"Heard by {', '.join(heard)}." if heard else "Heard by no stage: it is for those who follow calls."
+
+
+def _told(struct: type[msgspec.Struct], first: int = 0) -> str:
+    """The docstring from its line `first` on, the names of fields set as code."""
+    text = inspect.cleandoc("\n".join((inspect.getdoc(struct) or "").split("\n")[first:])).replace("<", "&lt;")
+    fields = sorted(struct.__struct_fields__, key=len, reverse=True)
+    names = rf"(?:{'|'.join(fields)})"
+    text = re.sub(rf"(?m)(^|[.] )({names}(?:, {names})*):", lambda found: f"{found[1]}`{found[2]}`:", text)
+    return re.sub(r"`[^`]+`", lambda code: code[0].replace("&lt;", "<"), text)
+
+
+def _fields(struct: type[msgspec.Struct], without: tuple[str, ...]) -> list[str]:
+    own = [field for field in msgspec.structs.fields(struct) if field.name not in without]
+    if not own:
+        return []
+    rows = [f"| `{field.name}` | {_type(field.type)} | {_unit(field.name)} | {_default(field)} |" for field in own]
+    return ["| field | type | unit | default |", "|---|---|---|---|", *rows, ""]
+
+
+def _type(annotation: Any) -> str:
+    name = annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else annotation
+    return "`" + str(name).replace("schemas.events.", "").replace("typing.", "").replace("|", "or") + "`"
+
+
+def _unit(field: str) -> str:
+    return "ms" if field.endswith("_ms") else UNITS.get(field, "")
+
+
+def _default(field: Any) -> str:
+    if field.default is not msgspec.NODEFAULT:
+        return f"`{field.default!r}`"
+    return "" if field.default_factory is msgspec.NODEFAULT else f"`{field.default_factory()!r}`"
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "stages": lambda: f"{stages_diagram()}\n{stages_table()}",
+    "states": turns_diagram,
+}
+
+
+def filled(page: str) -> str:
+    """`page` with every marked block as the code has it now."""
+    return _BLOCK.sub(lambda block: block[1] + BLOCKS[block[2]]() + block[3], page)
+
+
+def files() -> dict[Path, str]:
+    """Every page that the code has a part in, as it should be."""
+    pages = {
+        FOLDER / name: filled((FOLDER / name).read_text(encoding="utf-8")) for name in ("ARCHITECTURE.md", "turns.md")
+    }
+    return {FOLDER / "events.md": events_page(), **pages}
+
+
+if __name__ == "__main__":
+    for path, text in files().items():
+        path.write_text(text, encoding="utf-8")

@@ -1,0 +1,27 @@
+"""What the documentation takes from the code is what the code says now."""
+
+from pathlib import Path
+
+import pytest
+
+from docs import generate
+
+
+@pytest.mark.parametrize("path", generate.files(), ids=lambda path: path.name)
+def test_a_page_says_what_the_code_says(path: Path) -> None:
+    stale = f"docs/{path.name} is not what the code says any more: run `make docs` and commit what it writes"
+    assert path.read_text(encoding="utf-8") == generate.files()[path], stale
+
+
+@pytest.mark.parametrize("block", generate.BLOCKS)
+def test_every_block_has_its_place(block: str) -> None:
+    marker = f"<!-- generated: {block} -->"
+    assert any(text.count(marker) == 1 for text in generate.files().values())
+
+
+def test_what_a_person_wrote_around_a_block_stays() -> None:
+    page = "before\n<!-- generated: states -->\nold\n<!-- end -->\nafter\n"
+    now = generate.filled(page)
+    assert now.startswith("before\n<!-- generated: states -->\n```mermaid\nstateDiagram-v2\n")
+    assert now.endswith("```\n<!-- end -->\nafter\n")
+    assert "old" not in now
