@@ -66,7 +66,6 @@ def report(workers: list[Any]) -> dict[str, Any]:
                 "sessions": len(worker.sessions),
                 "capacity": worker.capacity,
                 "state": worker.state,
-                "counters": worker.counters,
             }
             for worker in workers
         ],
