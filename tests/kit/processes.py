@@ -216,21 +216,25 @@ class Platform:
     async def workers(self, stage: str = "") -> list[WorkerStatus]:
         return [worker for worker in await workers_on(self.bus) if stage in ("", worker.stage)]
 
-    async def talk(self, agent: str, utterances: int = 1, *, recording: Recording | None = None) -> Heard:
+    async def talk(self, agent: str, utterances: int = 1, url: str = "") -> Heard:
         """A caller who says something, hears the answer out, and so on; then hangs up."""
         with Recording() as kept:
-            async with dial(self.websocket, agent, recording=kept) as caller:
+            async with dial(url or self.websocket, agent, recording=kept) as caller:
                 await self.converse(caller, utterances)
             heard = tones.texts(kept.lines(AGENT_HZ)[1].tobytes())
             return Heard(caller.session, heard, caller.problem)
 
     async def converse(self, caller: Caller, utterances: int) -> None:
-        """The utterances of one caller. An agent without a greeting is expected: its first answer is the first turn."""
+        """The first utterances of a caller, each answered. An agent without a greeting is expected."""
         await self.facts.until(caller.session, events.SessionOpened)
         for number in range(1, utterances + 1):
-            caller.say(LOUD)
-            await self.facts.until(caller.session, events.TurnEnded, number)
-            await until(lambda: not caller.hearing or caller.over.is_set(), ANSWERED_WITHIN_S)
+            await self.ask(caller, number)
+
+    async def ask(self, caller: Caller, number: int) -> None:
+        """The `number`th utterance of a caller, whose answer is heard to its end."""
+        caller.say(LOUD)
+        await self.facts.until(caller.session, events.TurnEnded, number)
+        await until(lambda: not caller.hearing or caller.over.is_set(), ANSWERED_WITHIN_S)
 
 
 @asynccontextmanager

@@ -1,0 +1,14 @@
+"""Sound files that a test's caller plays."""
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+
+def question(path: Path, hz: int = 16_000, channels: int = 1, subtype: str = "PCM_16", sound_s: float = 0.4) -> Path:
+    """A WAV of a hum, which the scripted recogniser takes for an utterance, and 0.3 s of silence after it."""
+    hum = 0.4 * np.sin(2 * np.pi * 300 * np.arange(int(sound_s * hz)) / hz)
+    mono = np.concatenate([hum, np.zeros(int(0.3 * hz))])
+    soundfile.write(path, np.stack([mono] * channels, axis=1), hz, subtype=subtype)
+    return path
