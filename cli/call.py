@@ -49,6 +49,7 @@ def call(
     from cli.picture import check_installed, draw
     from cli.recording import Recording
     from cli.where import bus_settings
+    from schemas.events import SessionOpened
     from schemas.subjects import BadId, check_id
 
     try:
@@ -63,6 +64,8 @@ def call(
     pcm = read_pcm(wav)
     with Recording() as recording:
         problem, facts = processes.run(_call(bus_settings(nats, data), agent, pcm, recording, json=json))
+        if problem and not any(isinstance(fact, SessionOpened) for fact in facts):
+            raise Failed(problem)  # it never came about: nothing to keep
         if out:
             recording.write_heard(out)
         if record:
