@@ -1,0 +1,153 @@
+"""One nats connection: made from settings, with an outbox so that publishing is a plain call, and quiet farewells."""
+
+import asyncio
+import logging
+import os
+import ssl
+from collections import deque
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+import nats.errors
+from nats.aio.client import Client
+
+from bus.errors import Unreachable
+from schemas.settings import BusSettings
+
+CONNECT_WITHIN_S = 3.0
+DRAIN_WITHIN_S = 2
+RECONNECT_EVERY_S = 0.1
+PING_EVERY_S = 1  # a frozen server is noticed after two
+OUTBOX = 20_000  # messages; two seconds of frames from 200 sessions
+FACTS_BUFFER_BYTES = 2 * 1024 * 1024  # what the facts connection keeps while the server is away
+NO_BUFFER = -1
+
+log = logging.getLogger(__name__)
+
+
+class Connection:
+    """One nats connection with an outbox."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.undelivered = 0  # messages that could not be handed to a server
+        self._outbox: deque[tuple[str, bytes, str, dict[str, str] | None]] = deque()
+        self._wake = asyncio.Event()
+
+    def publish(self, subject: str, data: bytes, reply: str = "", headers: dict[str, str] | None = None) -> None:
+        """Put a message in the outbox; a full one drops and counts it."""
+        if len(self._outbox) >= OUTBOX:
+            self.undelivered += 1
+            return
+        self._outbox.append((subject, data, reply, headers))
+        self._wake.set()
+
+    async def write(self) -> None:
+        """Hand the outbox to nats for as long as the connection lives."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self.hand_over()
+
+    async def hand_over(self) -> None:
+        """Hand to nats what is in the outbox now."""
+        while self._outbox:
+            subject, data, reply, headers = self._outbox.popleft()
+            try:
+                await self.client.publish(subject, data, reply, headers)
+            except nats.errors.Error:
+                self.undelivered += 1
+
+
+async def dial(settings: BusSettings, name: str, buffer_bytes: int) -> Client:
+    """A connected client that reconnects for ever; raises Unreachable once every server has refused."""
+    servers = [url.strip() for url in settings.url.split(",")]
+    refusals: list[Exception] = []  # why the first connection did not come about; later troubles go to the log
+    all_refused = asyncio.Event()
+
+    async def report(error: Exception) -> None:
+        if client.is_connected or client.is_reconnecting:
+            log.warning("nats: %s", type(error).__name__)
+            return
+        refusals.append(error)
+        if len(refusals) >= len(servers):
+            all_refused.set()
+
+    async def forget() -> None:
+        # What a frozen server did not take is still queued here, and nats-py would send it after the reconnect.
+        client._pending.clear()
+        client._pending_data_size = 0
+
+    client = Client()
+    try:
+        options = {**_options(settings), "servers": servers, "name": name, "error_cb": report}
+        if buffer_bytes == NO_BUFFER:
+            options["disconnected_cb"] = forget
+        connecting = asyncio.ensure_future(client.connect(**options, pending_size=buffer_bytes))
+        refused = asyncio.ensure_future(all_refused.wait())
+        await asyncio.wait([connecting, refused], timeout=CONNECT_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+        refused.cancel()
+        if client.is_connected:
+            return client
+        connecting.cancel()
+        await asyncio.wait([connecting], timeout=DRAIN_WITHIN_S)
+        if connecting.done() and not connecting.cancelled():
+            error = connecting.exception()  # asyncio wants it looked at; of a URL that is none nobody else tells
+            refusals += [error] if isinstance(error, Exception) else []
+    except (OSError, nats.errors.Error, ValueError) as error:  # a file that is not there, a URL that is none
+        refusals.insert(0, error)
+    with suppress(AssertionError):  # what nats says where a URL was so wrong that it did not even try
+        await quietly(client.close())
+    shown = ", ".join(_without_password(url) for url in servers)
+    raise Unreachable(
+        f"no NATS server at {shown} ({_reason(refusals)}): is `antiphon up` running? "
+        "say where with --nats URL or ANTIPHON_NATS_URL"
+    )
+
+
+async def quietly(closing: Any) -> None:
+    """Await a farewell that may fail because the other side is gone already."""
+    with suppress(nats.errors.Error, TimeoutError, OSError):
+        await asyncio.wait_for(closing, DRAIN_WITHIN_S + 1)
+
+
+def _options(settings: BusSettings) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "connect_timeout": 2,
+        "max_reconnect_attempts": -1,
+        "reconnect_time_wait": RECONNECT_EVERY_S,
+        "ping_interval": PING_EVERY_S,
+        "max_outstanding_pings": 2,
+        "drain_timeout": DRAIN_WITHIN_S,
+    }
+    if settings.credentials:
+        options["user_credentials"] = str(settings.credentials)
+    if settings.nkey:
+        options["nkeys_seed"] = str(settings.nkey)
+    if settings.user:
+        options["user"] = settings.user
+        options["password"] = settings.password.get_secret_value() if settings.password else ""
+    if settings.tls_ca or settings.url.startswith("tls://"):
+        options["tls"] = _tls(settings)
+    return options
+
+
+def _tls(settings: BusSettings) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(settings.tls_ca) if settings.tls_ca else None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if settings.tls_cert:
+        context.load_cert_chain(str(settings.tls_cert), str(settings.tls_key) if settings.tls_key else None)
+    return context
+
+
+def _reason(refusals: list[Exception]) -> str:
+    first = refusals[0] if refusals else None
+    if isinstance(first, OSError) and first.errno:
+        return os.strerror(first.errno)
+    return str(first or "") or "no answer"
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    return url.replace(parts.netloc.rpartition("@")[0] + "@", "") if "@" in parts.netloc else url
