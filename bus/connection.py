@@ -59,9 +59,20 @@ class Connection:
             except nats.errors.Error:
                 self.undelivered += 1
 
+    async def forget(self) -> None:
+        """Drop what was not sent yet, here and in nats-py, which would send it after the reconnect."""
+        self.undelivered += len(self._outbox)
+        self._outbox.clear()
+        self.client._pending.clear()
+        self.client._pending_data_size = 0
 
-async def dial(settings: BusSettings, name: str, buffer_bytes: int) -> Client:
-    """A connected client that reconnects for ever; raises Unreachable once every server has refused."""
+
+async def dial(settings: BusSettings, name: str, buffer_bytes: int) -> Connection:
+    """A connection that comes back for ever; raises Unreachable once every server has refused.
+
+    buffer_bytes: what is kept while the server is away; with NO_BUFFER nothing is, and what a frozen server never took
+    is forgotten.
+    """
     servers = [url.strip() for url in settings.url.split(",")]
     refusals: list[Exception] = []  # why the first connection did not come about; later troubles go to the log
     all_refused = asyncio.Event()
@@ -74,27 +85,23 @@ async def dial(settings: BusSettings, name: str, buffer_bytes: int) -> Client:
         if len(refusals) >= len(servers):
             all_refused.set()
 
-    async def forget() -> None:
-        # What a frozen server did not take is still queued here, and nats-py would send it after the reconnect.
-        client._pending.clear()
-        client._pending_data_size = 0
-
     client = Client()
+    connection = Connection(client)
     try:
         options = {**_options(settings), "servers": servers, "name": name, "error_cb": report}
         if buffer_bytes == NO_BUFFER:
-            options["disconnected_cb"] = forget
+            options["disconnected_cb"] = connection.forget
         connecting = asyncio.ensure_future(client.connect(**options, pending_size=buffer_bytes))
         refused = asyncio.ensure_future(all_refused.wait())
         await asyncio.wait([connecting, refused], timeout=CONNECT_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
         refused.cancel()
         if client.is_connected:
-            return client
+            return connection
         connecting.cancel()
         await asyncio.wait([connecting], timeout=DRAIN_WITHIN_S)
         if connecting.done() and not connecting.cancelled():
-            error = connecting.exception()  # asyncio wants it looked at; of a URL that is none nobody else tells
-            refusals += [error] if isinstance(error, Exception) else []
+            refusal = connecting.exception()  # asyncio wants it looked at; of a URL that is none nobody else tells
+            refusals += [refusal] if isinstance(refusal, Exception) else []
     except (OSError, nats.errors.Error, ValueError) as error:  # a file that is not there, a URL that is none
         refusals.insert(0, error)
     with suppress(AssertionError):  # what nats says where a URL was so wrong that it did not even try
@@ -144,7 +151,7 @@ def _tls(settings: BusSettings) -> ssl.SSLContext:
 def _reason(refusals: list[Exception]) -> str:
     first = refusals[0] if refusals else None
     if isinstance(first, OSError) and first.errno:
-        return os.strerror(first.errno)
+        return os.strerror(first.errno) if first.errno > 0 else str(first.strerror)  # below 0: a name of nobody
     return str(first or "") or "no answer"
 
 
