@@ -145,9 +145,12 @@ def _hearers(fact: type[Fact]) -> str:
 def _told(struct: type[msgspec.Struct], first: int = 0) -> str:
     """The docstring from its line `first` on, the names of fields set as code."""
     text = inspect.cleandoc("\n".join((inspect.getdoc(struct) or "").split("\n")[first:])).replace("<", "&lt;")
-    fields = sorted(struct.__struct_fields__, key=len, reverse=True)
-    names = rf"(?:{'|'.join(fields)})"
-    text = re.sub(rf"(?m)(^|[.] )({names}(?:, {names})*):", lambda found: f"{found[1]}`{found[2]}`:", text)
+    field = rf"(?:{'|'.join(sorted(struct.__struct_fields__, key=len, reverse=True))})"
+
+    def as_code(found: re.Match[str]) -> str:
+        return re.sub(field, lambda name: f"`{name[0]}`", found[0])
+
+    text = re.sub(rf"(?m)(?:^|(?<=[.] )){field}(?:, {field})*(?=:)", as_code, text)
     return re.sub(r"`[^`]+`", lambda code: code[0].replace("&lt;", "<"), text)
 
 
