@@ -153,9 +153,9 @@ class Bus:
 @asynccontextmanager
 async def connect(settings: BusSettings, name: str = "antiphon") -> AsyncIterator[Bus]:
     """The bus at `settings.url`; raises Unreachable. Leaving it drains both connections."""
-    facts = Connection(await dial(settings, name, FACTS_BUFFER_BYTES))
+    facts = await dial(settings, name, FACTS_BUFFER_BYTES)
     try:
-        media = Connection(await dial(settings, f"{name} media", NO_BUFFER))
+        media = await dial(settings, f"{name} media", NO_BUFFER)
     except Unreachable:
         await facts.client.close()
         raise
