@@ -10,13 +10,12 @@ import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from schemas.audio import AGENT_HZ, CALLER_HZ, FRAME_MS
-from schemas.media import MAX_PCM_BYTES
 from transports.door import Answer, Line, Refused
 
 PATH = "/v1/call"
 HEARTBEAT_S = 10.0  # a caller whose machine vanished is noticed after this
 MAX_WAITING = 10 * 1000 // FRAME_MS  # frames; egress is 100 ms ahead, so ten seconds is a socket that has stopped
-MAX_MESSAGE = 64 * MAX_PCM_BYTES  # bytes; far more than a frame: an oversized one is counted and the call goes on
+MAX_MESSAGE = 4 * 1024 * 1024  # bytes; far more than any frame, so that an oversized one is counted instead of cutting the call
 CLOSE_WITHIN_S = 1.0
 
 
@@ -94,7 +93,8 @@ async def serve(answer: Answer, host: str, port: int) -> AsyncIterator[str]:
             await asyncio.wait([writing], timeout=2 * CLOSE_WITHIN_S)
         finally:
             if caller.line:
-                caller.line.hang_up("hangup")
+                lost = socket.close_code == WSCloseCode.ABNORMAL_CLOSURE  # nobody said goodbye
+                caller.line.hang_up("caller_lost" if lost else "hangup")
             writing.cancel()
         return socket
 
@@ -128,6 +128,6 @@ async def _listen(socket: web.WebSocketResponse, line: Line) -> None:
 def _type(text: str) -> str:
     try:
         said = msgspec.json.decode(text)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):  # the second: nested without end
         return ""
     return str(said.get("type", "")) if isinstance(said, dict) else ""
