@@ -29,6 +29,8 @@ CLAIM_PAUSE_S = 0.05
 START_WITHIN_S = 20.0  # a provider that was not warm loads its models now, while the caller's audio waits
 CLOSE_WITHIN_S = 2.5  # a stage flushes within 2 s
 LOST_AFTER_S = 3.0  # no beat with this session in it
+AHEAD_S = 60.0  # a caller may send a file at once, but not flood the workers that others share
+LEAST_S = 0.01  # a frame counts as this long at least: many short ones are a flood, too
 MAX_HEARD_BYTES = CALLER_HZ * MAX_CHUNK_MS // 1000 * SAMPLE_BYTES
 
 log = structlog.get_logger("ingress")
@@ -59,6 +61,7 @@ class Coordinator:
         self._seen: dict[str, float] = {}  # stage -> when a beat last named this session
         self._ring = Ring()
         self._at = 0  # samples heard from the caller
+        self._spoken_until = 0.0  # when the caller will have spoken what it has sent, at the pace of real time
         self._started = time.time_ns() // 1_000
         self._state = CallState()
         self._reason = ""
@@ -71,6 +74,12 @@ class Coordinator:
         if not 0 < len(pcm) <= MAX_HEARD_BYTES or len(pcm) % SAMPLE_BYTES:
             self._call.count("bad_caller_frame")
             return
+        now = time.monotonic()
+        spoken_until = max(self._spoken_until, now) + max(len(pcm) / SAMPLE_BYTES / CALLER_HZ, LEAST_S)
+        if spoken_until > now + AHEAD_S:
+            self._call.count("caller_too_fast")
+            return
+        self._spoken_until = spoken_until
         at = self._at
         self._at += len(pcm) // SAMPLE_BYTES
         self._ring.append(pcm, at)
