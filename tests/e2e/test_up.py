@@ -4,10 +4,7 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,18 +13,11 @@ from cli.caller import dial
 from schemas import events, subjects
 from tests.kit.command import antiphon
 from tests.kit.house import scripted
-from tests.kit.processes import alive, descendants, platform, running, until
+from tests.kit.processes import alive, descendants, platform, running, taken_port, until
 
 CALLS_END_WITHIN_S = 5.0
 GONE_WITHIN_S = 6.0  # after a kill -9 of `up` nobody waits for calls, but a loaded machine takes its time
 ECHO = scripted("echo", stt={"texts": ["hi"]})
-
-
-@contextmanager
-def taken_port() -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield int(listener.getsockname()[1])
-
 
 
 async def test_it_says_where_everything_is_and_every_command_finds_it(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -82,6 +83,13 @@ async def until(met: Callable[[], bool], within_s: float) -> None:
     async with asyncio.timeout(within_s):
         while not met():  # noqa: ASYNC110 - processes tell nobody when they go
             await asyncio.sleep(LOOK_EVERY_S)
+
+
+@contextmanager
+def taken_port() -> Iterator[int]:
+    """One where something listens already, and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield int(listener.getsockname()[1])
 
 
 class Running:

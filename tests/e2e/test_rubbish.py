@@ -1,0 +1,141 @@
+"""Callers who speak no sense, too fast, or not at all: the call goes on where it can, and ends by name where it cannot."""
+
+import asyncio
+import base64
+import json
+from urllib.parse import urlsplit
+
+from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
+
+from schemas import events, subjects
+from schemas.audio import CALLER_FRAME_BYTES, CALLER_HZ, FRAME_MS, SAMPLE_BYTES
+from stages.tts import tones
+from tests.kit.house import scripted
+from tests.kit.processes import LOUD, Platform, descendants, memory_kb
+
+FRAME = bytes(CALLER_FRAME_BYTES)
+FLOOD_S = 1_200  # of silence, sent as fast as the socket takes it
+FLOOD_COSTS_KB = 32 * 1024  # at most, in all processes; the flood itself is 38 MB at every hop
+NOTICED_WITHIN_S = 25.0  # a ping every 10 s and half of that for its answer, then the stages flush
+OPENED = '"type":"session"'
+
+
+class Bare:
+    """A caller with nothing but a socket."""
+
+    def __init__(self, socket: ClientWebSocketResponse, session: str) -> None:
+        self.socket = socket
+        self.session = session
+        self.heard = b""
+
+    async def ask(self) -> str:
+        """Say something at the pace of real time, and then silence; the text that was heard until the answer was over."""
+        self.heard = b""
+        for at in range(0, len(LOUD), CALLER_FRAME_BYTES):
+            await self.socket.send_bytes(LOUD[at : at + CALLER_FRAME_BYTES])
+            await asyncio.sleep(FRAME_MS / 1000)
+        await self.socket.send_bytes(FRAME)
+        async with asyncio.timeout(20):
+            while not tones.decode(self.heard).endswith("."):
+                message = await self.socket.receive()
+                assert message.type in (WSMsgType.BINARY, WSMsgType.TEXT), "the line was cut"
+                if message.type is WSMsgType.BINARY:
+                    self.heard += message.data
+        return tones.decode(self.heard)
+
+
+async def opened(home: Platform, http: ClientSession, agent: str = "plain") -> Bare:
+    await home.set(scripted("plain", llm={"replies": ["I am {session}."]}))
+    socket = await http.ws_connect(home.websocket, params={"agent": agent}, heartbeat=10)
+    session = (await socket.receive_json(timeout=20))["session"]
+    await home.facts.until(session, events.SessionOpened)
+    return Bare(socket, session)
+
+
+async def counted(home: Platform, stage: str, reason: str) -> int:
+    return sum(worker.counters.get(reason, 0) for worker in await home.workers(stage))
+
+
+async def test_frames_that_are_none_are_refused_and_counted(home: Platform) -> None:
+    rubbish = [b"", b"\x01", bytes(641), bytes(3_202), bytes(100_000), bytes(1_000_000)]
+    before = await counted(home, subjects.INGRESS, "bad_caller_frame")
+    async with ClientSession() as http:
+        caller = await opened(home, http)
+        for frame in rubbish:
+            await caller.socket.send_bytes(frame)
+        assert await caller.ask() == f"I am {caller.session}."
+        await caller.socket.send_json({"type": "hangup"})
+        closed = await home.facts.until(caller.session, events.SessionClosed)
+        await caller.socket.close()
+    assert closed.reason == "hangup"
+    assert await counted(home, subjects.INGRESS, "bad_caller_frame") - before == len(rubbish)
+
+
+async def test_words_that_are_no_message_are_passed_over(home: Platform) -> None:
+    words = [
+        "", "hello", "{", "[]", '["hangup"]', "1", '"hangup"', "null", '{"type": 7}', '{"type": ["hangup"]}',
+        '{"type": "sing"}', '{"no": "type"}', "[" * 10_000, "\x00", json.dumps({"type": "x" * 100_000}),
+    ]  # fmt: skip
+    async with ClientSession() as http:
+        caller = await opened(home, http)
+        for word in words:
+            await caller.socket.send_str(word)
+        assert await caller.ask() == f"I am {caller.session}."
+        await caller.socket.close()
+
+
+async def test_text_that_is_not_utf8_ends_that_call_alone(home: Platform) -> None:
+    async with ClientSession() as http:
+        caller, other = await opened(home, http), await opened(home, http)
+        await caller.socket._writer.send_frame(b"\xff\xfe", WSMsgType.TEXT)
+        await home.facts.until(caller.session, events.SessionClosed)
+        await caller.socket.close()
+        assert await other.ask() == f"I am {other.session}."
+        await other.socket.close()
+
+
+async def test_a_flood_is_survived_in_bounded_memory(home: Platform) -> None:
+    async with ClientSession() as http:
+        other, flooding = await opened(home, http), await opened(home, http)
+        assert await flooding.ask() == f"I am {flooding.session}."
+        processes = [worker.pid for worker in await home.workers()]
+        before = sum(memory_kb(pid) for pid in processes)
+        flood = [FRAME * 5] * (FLOOD_S * CALLER_HZ * SAMPLE_BYTES // CALLER_FRAME_BYTES // 5)
+        for frame in flood:
+            await flooding.socket.send_bytes(frame)
+        assert await flooding.ask() == f"I am {flooding.session}."
+        assert await other.ask() == f"I am {other.session}."
+        assert sum(memory_kb(pid) for pid in processes) - before < FLOOD_COSTS_KB
+        assert set(processes) <= set(descendants(home.up.pid))
+        assert await counted(home, subjects.INGRESS, "caller_too_fast") > 0
+        await other.socket.close()
+        await flooding.socket.close()
+        assert (await home.facts.until(flooding.session, events.SessionClosed)).reason == "hangup"
+
+
+async def test_a_socket_that_is_cut_ends_its_call(home: Platform) -> None:
+    async with ClientSession() as http:
+        caller = await opened(home, http)
+        caller.socket._writer.transport.abort()
+        closed = await home.facts.until(caller.session, events.SessionClosed)
+        await caller.socket.close()
+        assert closed.reason == "caller_lost"
+        assert not any(worker.sessions for worker in await home.workers())
+
+
+async def test_a_caller_who_never_reads_is_given_up(home: Platform) -> None:
+    await home.set(scripted("endless", greeting="Hello.", tts={"duration_ms": 60_000}))
+    address = urlsplit(home.websocket)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    key = base64.b64encode(bytes(16)).decode()
+    writer.write(
+        f"GET {address.path}?agent=endless HTTP/1.1\r\nHost: {address.netloc}\r\nUpgrade: websocket\r\n"
+        f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+    )
+    head = await reader.readuntil(b"session\":\"")
+    assert b"101" in head
+    session = (await reader.readuntil(b'"'))[:-1].decode()
+    writer.transport.pause_reading()  # type: ignore[attr-defined] # from here on it never reads
+    closed = await home.facts.until(session, events.SessionClosed, within_s=NOTICED_WITHIN_S)
+    assert closed.reason == "caller_lost"
+    writer.transport.abort()

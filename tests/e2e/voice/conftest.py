@@ -1,0 +1,19 @@
+"""These calls need the local engines."""
+
+import pytest
+
+from cli.where import weights_folder
+from stages.providers import ProviderMissing
+from stages.weights import WEIGHTS, locate
+
+
+@pytest.fixture(autouse=True)
+def engines() -> None:
+    """Skips, saying why, where there are none."""
+    for package in ("moonshine_voice", "onnxruntime", "hibari", "xllamacpp"):
+        pytest.importorskip(package, reason=f"{package} is not installed: pip install -e '.[local]'")
+    try:
+        for weight in WEIGHTS:
+            locate(weight, weights_folder())
+    except ProviderMissing as missing:
+        pytest.skip(str(missing))
