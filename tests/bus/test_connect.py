@@ -146,6 +146,7 @@ async def test_frames_that_a_frozen_server_never_took_do_not_sound_later(tmp_pat
         await bus.subscribe_media("frame", frames)
         await bus.flush()
         os.kill(server_pid(tmp_path), signal.SIGSTOP)
+        await until(lambda: frozen(server_pid(tmp_path)))
         for _ in range(4_000):  # more than the buffers of two sockets hold, so that it piles up on our side
             bus.publish_media("frame", b"stale" + bytes(4_800))
             await asyncio.sleep(0)
@@ -154,6 +155,12 @@ async def test_frames_that_a_frozen_server_never_took_do_not_sound_later(tmp_pat
         await until(lambda: not bus.connected)
         await servers.enter_async_context(server.serve(tmp_path, port))
         assert {frame[:5] for frame in await heard_again(bus, frames)} == {b"fresh"}
+
+
+def frozen(pid: int) -> bool:
+    """Whether a signal to stop has taken effect, which it does a moment after `kill` returns."""
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "T"
 
 
 async def heard_again(bus: Bus, frames: Ear) -> list[bytes]:

@@ -25,6 +25,7 @@ SHELLS = (
     "stages.stt.desk",  # hands the one recogniser of a worker to its callers
     "stages.stt.ear",  # waits for a recogniser
     "stages.stt.silero",  # gathers windows of many callers into one run of the model
+    "stages.stt.utterance",  # makes jobs for the desk
 )
 
 
