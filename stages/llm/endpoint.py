@@ -4,9 +4,12 @@ import re
 
 # What listeners say to show that they follow, or as they draw breath; it asks nobody to stop speaking.
 BACKCHANNELS = frozenset(
-    "mm|mhm|mm hm|mm hmm|hm|hmm|uh huh|ah|aha|oh|um|uh|er|erm|yeah|yes|yep|yup|ok|okay|right|all right|alright|sure|cool|great|nice"
-    "|good|fine|i see|got it|of course|exactly|absolutely|oh okay|oh i see|that's right|makes sense".split("|")
+    "mm|mhm|mm hm|mm hmm|hm|hmm|uh huh|ah|aha|oh|um|uh|er|erm|yeah|yes|yep|yup|ok|okay|right|all right|alright|sure"
+    "|cool|great|nice|good|fine|i see|got it|of course|exactly|absolutely|oh okay|oh i see|that's right"
+    "|makes sense".split("|")
 )
+# What a recogniser writes for a cough; a question mark behind it is a guess, too.
+SOUNDS = frozenset("ah oh um uh er".split())
 LONGEST = max(len(phrase.split()) for phrase in BACKCHANNELS)
 
 # Words that no sentence ends on: a full stop after one is the recogniser's habit, not the speaker's.
@@ -35,7 +38,7 @@ def words(text: str) -> tuple[str, ...]:
 def is_backchannel(text: str, *, whole: bool = True) -> bool:
     """Whether `text` holds nothing but backchannels. whole=False: more may come, so the start of one will do."""
     rest = words(text)
-    if not rest or "?" in text:
+    if not rest or ("?" in text and not SOUNDS.issuperset(rest)):
         return False
     while rest:
         size = next((n for n in range(min(LONGEST, len(rest)), 0, -1) if " ".join(rest[:n]) in BACKCHANNELS), 0)

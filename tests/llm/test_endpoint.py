@@ -9,7 +9,19 @@ from stages.llm.endpoint import BACKCHANNELS, is_backchannel, sounds_unfinished
 
 @pytest.mark.parametrize(
     "text",
-    ["mm-hm", "Uh-huh.", "Yeah.", "yeah, yeah", "OK", "Okay, right.", "I see.", "Oh, okay, got it!", "That's right.", "Um."],
+    [
+        "mm-hm",
+        "Uh-huh.",
+        "Yeah.",
+        "yeah, yeah",
+        "OK",
+        "Okay, right.",
+        "I see.",
+        "Oh, okay, got it!",
+        "That's right.",
+        "Um.",
+        "Uh?",
+    ],
 )
 def test_these_words_ask_nobody_to_stop(text: str) -> None:
     assert is_backchannel(text)
@@ -17,7 +29,21 @@ def test_these_words_ask_nobody_to_stop(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "...", "No.", "Stop.", "Wait", "Yeah, but", "Okay, and the price?", "I", "Right?", "I see you", "Um, wait", "hello"],
+    [
+        "",
+        "...",
+        "No.",
+        "Stop.",
+        "Wait",
+        "Yeah, but",
+        "Okay, and the price?",
+        "I",
+        "Right?",
+        "Hm?",
+        "I see you",
+        "Um, wait",
+        "hello",
+    ],
 )
 def test_these_do_or_say_nothing(text: str) -> None:
     assert not is_backchannel(text)
