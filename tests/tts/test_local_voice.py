@@ -81,6 +81,12 @@ async def test_the_first_phrase_of_a_long_answer_is_heard_early(provider: "Local
     assert len(first) < sum(map(len, rest)) / 2
 
 
+async def test_it_begins_with_a_sound(provider: "Local") -> None:
+    for piece in await say(provider, "Yes, we're taking new patients. Please come early."):
+        loud = np.flatnonzero(np.abs(np.frombuffer(piece, "<i2").astype(int)) > 100)
+        assert loud[0] < AGENT_HZ * 40 // 1000
+
+
 async def test_the_same_words_always_make_the_same_sound(provider: "Local") -> None:
     assert await say(provider, "Hello, this is Harbor Dental.") == await say(provider, "Hello, this is Harbor Dental.")
 

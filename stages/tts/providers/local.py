@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 from hibari import SAMPLE_RATE, Hibari
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.audio import AGENT_HZ
@@ -18,6 +19,8 @@ from stages.tts.spoken import phrases, spoken
 CAPACITY = 8  # calls a worker: a sentence of 3 s takes 80 ms of one core, so that eight at once wait 0.6 s at worst
 SEED = 0  # the noise in the voice: the same words always make the same sound
 FULL_SCALE = 32767.0
+SILENT = 0.002  # of full scale: below any breath of this voice
+LEAD = AGENT_HZ * 20 // 1000  # of the 0.3 s of silence that it begins everything with: a caller waits for all of it
 
 
 class Options(BaseModel):
@@ -50,7 +53,13 @@ class Voice:
             samples = self._engine(phrase, speed=self._speed, seed=SEED)
         except (RuntimeError, ValueError, IndexError, KeyError) as error:  # what its reading of odd text may raise
             raise ProviderError("bad_request", f"hibari cannot say this: {type(error).__name__}") from error
-        return bytes((np.clip(samples, -1.0, 1.0) * FULL_SCALE).astype("<i2").tobytes())
+        return bytes((np.clip(_promptly(samples), -1.0, 1.0) * FULL_SCALE).astype("<i2").tobytes())
+
+
+def _promptly(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Without the silence before the first sound; the pause after the last one stays."""
+    sounding = np.flatnonzero(np.abs(samples) > SILENT)
+    return samples[max(0, int(sounding[0]) - LEAD) :] if sounding.size else samples
 
 
 class Local:
