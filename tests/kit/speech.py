@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
+from numpy.typing import NDArray
 
 from schemas.audio import CALLER_HZ
 
@@ -37,6 +38,36 @@ def recording(name: str) -> bytes:
     samples, rate = soundfile.read(path(name), dtype="float32", always_2d=True)
     resampled = soxr.resample(samples.mean(axis=1), rate, CALLER_HZ)
     return bytes((np.clip(resampled, -1, 1) * 32_767).astype("<i2"))
+
+
+def onset(pcm: bytes) -> int:
+    """The sample at which speech begins: its first 5 ms that are within 26 dB of its loudest."""
+    loud = np.flatnonzero(_levels(pcm) > _LOUD * _levels(pcm).max())
+    return int(loud[0]) * _CELL
+
+
+def phrases(name: str) -> list[bytes]:
+    """What the reader says between two pauses, at most 2 s of it, with up to 100 ms of the room on both sides."""
+    pcm = recording(name)
+    loud = np.flatnonzero(_levels(pcm) > _LOUD * _levels(pcm).max())
+    pauses = np.flatnonzero(np.diff(loud) > _PAUSE)
+    pieces = []
+    for first, last in zip(loud[pauses[:-1] + 1], loud[pauses[1:]], strict=True):
+        start, end = (first - _ROOM) * _CELL, (last + _ROOM) * _CELL
+        pieces.append(pcm[2 * start : 2 * min(end, start + 2 * CALLER_HZ)])
+    return pieces
+
+
+_LOUD = 0.05  # of the loudest 5 ms
+_CELL = CALLER_HZ * 5 // 1000
+_PAUSE = CALLER_HZ * 250 // 1000 // _CELL
+_ROOM = CALLER_HZ * 100 // 1000 // _CELL
+
+
+def _levels(pcm: bytes) -> NDArray[np.float64]:
+    """The loudness of every 5 ms."""
+    samples = np.frombuffer(pcm, "<i2").astype(np.float64)
+    return np.asarray(np.sqrt((samples[: len(samples) // _CELL * _CELL].reshape(-1, _CELL) ** 2).mean(axis=1)))
 
 
 def silence(seconds: float) -> bytes:

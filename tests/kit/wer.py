@@ -13,6 +13,30 @@ def words(text: str) -> list[str]:
     return re.findall(r"[a-z0-9]+(?:'[a-z]+)*", text)
 
 
+_ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+).split()
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+
+
+def spelled(text: str) -> str:
+    """The text with its figures as they are spoken, so that "$60 at 9:30 a.m." is "60 dollars at 9 30 am"."""
+    text = re.sub(r"[$](\d+)", r"\1 dollars", text)
+    text = re.sub(r"\b([ap])\.m\b\.?", r"\1m", text.replace(":00", ""))
+    text = re.sub(r"(?<=\d)(?=[ap]m\b)", " ", text).replace("-", " ")
+    return re.sub(r"\d+", lambda figure: _spoken(figure[0]), text)
+
+
+def _spoken(figure: str) -> str:
+    number = int(figure)
+    if len(figure) > 2 or figure.startswith("0"):  # a telephone or house number
+        return " ".join(_ONES[int(digit)] for digit in figure)
+    if number < len(_ONES):
+        return _ONES[number]
+    return f"{_TENS[number // 10 - 2]} {_ONES[number % 10] if number % 10 else ''}".strip()
+
+
 def word_error_rate(said: str, heard: str) -> float:
     """Substitutions, deletions and insertions over the number of words said, which is at least one."""
     reference, hypothesis = words(said), words(heard)

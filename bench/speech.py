@@ -1,0 +1,188 @@
+"""Speech through all five stages, measured: what is heard of a human reader, and what is heard of the agent.
+
+Two recordings of human speech are played to an agent that answers by script, and to the receptionist, who talks into
+the reader's pauses. The receptionist's answers are taken from the caller's recording and read by the same recogniser.
+Callers who speak before the call is answered are heard from their first word. Every stage is a process of its own.
+"""
+
+import argparse
+import asyncio
+from typing import NamedTuple
+
+import aiohttp
+import soxr
+
+from cli import processes
+from cli.audiofile import read_pcm
+from cli.call import claim, closed, followed
+from cli.demo_voice import speak
+from cli.where import EXAMPLES, weights_folder
+from schemas.agent import AgentDocument
+from schemas.audio import CALLER_FRAME_BYTES, CALLER_HZ, FRAME_MS
+from schemas.events import SentenceReady, TranscriptFinal, TurnEnded
+from tests.kit.phone import HZ, WITHIN_S, Exchange, exchange, listener
+from tests.kit.speech import BECKETT, TWO_CITIES, onset, recording, silence
+from tests.kit.wer import spelled, word_error_rate, words
+
+READINGS = {"two_cities": TWO_CITIES, "beckett": BECKETT}
+SPOKEN_WITHIN_S = 60.0  # the longest recording and its answer
+QUESTIONS = (
+    "Hi, are you taking new patients?",
+    "And how much is a check-up?",
+    "I'd like to make an appointment.",
+    "Is there somewhere I can park?",
+    "When are you open?",
+    "Do you also treat cats?",
+)
+OPENINGS = (  # of a recording or in the voice of the demo's caller, and how they go on until there is a pause
+    ("two_cities", 3.0, "It was the best of times"),
+    ("beckett", 4.0, "Ever tried"),
+    ("Hi, are you taking new patients?", None, "Hi are you taking new patients"),
+    ("Do you also treat cats?", None, "Do you also treat cats"),
+    ("Is there somewhere I can park?", None, "Is there somewhere I can park"),
+)
+
+
+class Reading(NamedTuple):
+    """What was heard of a reader. answers: how often the agent spoke. cut: how often the reader went on over it."""
+
+    text: str
+    wrong: float
+    answers: int
+    cut: int
+
+
+class Answer(NamedTuple):
+    """One turn of the agent. reply: of the model. kept: by the history. heard: by a recogniser, of the recording."""
+
+    reply: str
+    kept: str
+    heard: str
+
+
+class Opening(NamedTuple):
+    """What was said from the first frame on, and what was heard."""
+
+    said: str
+    heard: str
+
+    @property
+    def whole(self) -> bool:
+        """Not a word is missing."""
+        return words(self.heard)[: len(words(self.said))] == words(self.said)
+
+
+def receptionist() -> AgentDocument:
+    """The agent of the demo: recogniser, model and voice are local."""
+    return AgentDocument.model_validate_json((EXAMPLES / "receptionist.json").read_text())
+
+
+# --- what is heard of a reader ----------------------------------------------------------------------------------------
+
+
+async def read_to(house: Exchange, agent: str, name: str) -> Reading:
+    """One call in which a recording is played."""
+    async with house.call(agent) as phone:
+        phone.say(recording(name))
+        phone.say(silence(1))
+        await phone.heard_out(SPOKEN_WITHIN_S)
+    text = " ".join(final.text for final in phone.facts(TranscriptFinal))
+    ended = phone.facts(TurnEnded)
+    return Reading(text, word_error_rate(READINGS[name], text), len(ended), sum(turn.interrupted for turn in ended))
+
+
+# --- what is heard of the agent ---------------------------------------------------------------------------------------
+
+
+async def round_trip(house: Exchange, questions: tuple[str, ...] = QUESTIONS) -> list[Answer]:
+    """The greeting, and the answers to questions that are asked one after the other."""
+    from stages.stt.providers.local import Moonshine
+
+    sounds = await speak(questions, weights_folder() / "caller")
+    async with house.call("receptionist") as phone:
+        await phone.heard_out()
+        for sound in sounds:
+            phone.say(read_pcm(sound))
+            await phone.heard_out()
+    recogniser = Moonshine()
+    answers = []
+    for number, turn in phone.state.turns.items():
+        begin, end = ((time - phone.state.started) * HZ // 1_000_000 for time in (turn.playing, turn.stopped))
+        pcm = bytes(soxr.resample(phone.heard[begin:end], HZ, CALLER_HZ))
+        reply = " ".join(said.text for said in phone.facts(SentenceReady) if said.turn == number and said.text)
+        answers.append(Answer(reply, turn.heard or "", recogniser.transcribe(pcm)))
+    recogniser.close()
+    return answers
+
+
+def wrong_words(answers: list[Answer]) -> float:
+    """The share of the model's words that was heard otherwise."""
+    said = " ".join(spelled(answer.reply) for answer in answers)
+    return word_error_rate(said, " ".join(spelled(answer.heard) for answer in answers))
+
+
+# --- first words ------------------------------------------------------------------------------------------------------
+
+
+async def first_words(house: Exchange, agent: str) -> list[Opening]:
+    """Calls that begin with a word: its first sample is the first of the first frame, sent before any answer came."""
+    openings = []
+    for voice, seconds, said in OPENINGS:
+        if seconds:
+            pcm = recording(voice)[: int(seconds * CALLER_HZ) * 2]
+        else:
+            [path] = await speak([voice], weights_folder() / "caller")
+            pcm = read_pcm(path)
+        openings.append(Opening(said, await _blurt(house, agent, pcm[2 * onset(pcm) :])))
+    return openings
+
+
+async def _blurt(house: Exchange, agent: str, pcm: bytes) -> str:
+    """Connect and speak at once; the words of the first utterance."""
+    line = await claim(house.bus, agent)
+    pcm += silence(1)
+    loop = asyncio.get_running_loop()
+    async with (
+        followed(house.bus, line.session, lambda _fact: None) as following,
+        aiohttp.ClientSession() as http,
+    ):
+        async with http.ws_connect(line.url, params={"agent": agent, "session": line.session}) as socket:
+            began = loop.time()
+            for number, start in enumerate(range(0, len(pcm), CALLER_FRAME_BYTES)):
+                await asyncio.sleep(began + number * FRAME_MS / 1000 - loop.time())
+                await socket.send_bytes(pcm[start : start + CALLER_FRAME_BYTES])
+            async with asyncio.timeout(WITHIN_S):
+                while following.state.busy:
+                    await asyncio.sleep(FRAME_MS / 1000)
+        await closed(following)
+    return " ".join(fact.text for fact in following.facts if isinstance(fact, TranscriptFinal))
+
+
+# --- the report -------------------------------------------------------------------------------------------------------
+
+
+async def report() -> None:
+    async with exchange(listener("brief", "Yes."), receptionist()) as house:
+        for agent in ("brief", "receptionist"):
+            for name in READINGS:
+                reading = await read_to(house, agent, name)
+                print(f"{name} to {agent}: {reading.wrong:.1%} of the words wrong;", end=" ")
+                print(f"{reading.answers} answers, {reading.cut} of them cut\n  {reading.text}")
+        answers = await round_trip(house)
+        print(f"what the receptionist said: {wrong_words(answers):.1%} of the words were heard otherwise")
+        for answer in answers:
+            print(f"  {answer.reply}\n  {answer.heard}")
+        openings = await first_words(house, "brief")
+        print(f"whole from the first frame: {sum(one.whole for one in openings)} of {len(openings)}")
+        for opening in openings:
+            print(f"  {opening.said} | {opening.heard}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.speech", description=(__doc__ or "").split("\n\n")[0])
+    parser.parse_args()
+    processes.run(report())
+
+
+if __name__ == "__main__":
+    main()
