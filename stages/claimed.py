@@ -93,6 +93,7 @@ class ClaimedStage:
 
     async def _make_room(self, claim: control.ClaimStage) -> None:
         worker = self._worker
+        await self._close(self._holdings.get(claim.session))  # asked again: an earlier answer came too late
         session = Session(worker.stage, claim.session, claim.agent, claim.epoch, worker)
         session.coordinator = claim.coordinator
         session.transport = claim.transport
@@ -103,6 +104,8 @@ class ClaimedStage:
             await worker.bus.subscribe(subjects.controls(session.id, worker.stage), self._on_control)
         )
         await worker.bus.flush()
+        if self._holdings.get(session.id) is not holding:  # asked again meanwhile
+            await _unsubscribe(holding)
 
     # --- start and close ---------------------------------------------------------------------------------------------
 
@@ -176,8 +179,7 @@ class ClaimedStage:
             return
         del self._holdings[holding.session.id]
         self._worker.release(holding.session)
-        for subscription in holding.subscriptions:
-            await subscription.unsubscribe()
+        await _unsubscribe(holding)
 
     # --- beats --------------------------------------------------------------------------------------------------------
 
@@ -217,6 +219,11 @@ class ClaimedStage:
     def describe(self, session: Session) -> control.WorkerSession:
         age_s = round(time.monotonic() - session.opened_at, 1)
         return control.WorkerSession(session.id, session.agent_id, session.epoch, age_s)
+
+
+async def _unsubscribe(holding: Holding) -> None:
+    for subscription in holding.subscriptions:
+        await subscription.unsubscribe()
 
 
 def _told(error: BaseException) -> tuple[str, str]:
