@@ -5,6 +5,7 @@ so the answer to it is given in; everything else is the same for all five.
 """
 
 import asyncio
+import gc
 import os
 import socket
 import time
@@ -26,6 +27,7 @@ from telemetry.logs import places
 
 CAPACITY = 100
 DRAIN_S = 30.0  # how long SIGTERM waits for own sessions; a hand-over makes this short in a later version
+COLLECT_AFTER_S = 1.0  # of no session: what calls leave behind in cycles goes then, and not during a later call
 UNKNOWN_EVERY_S = 0.1  # how often media for nobody is reported back
 
 # whose audio each stage is sent
@@ -120,6 +122,12 @@ class Worker:
         self.counters.update(session.counters)
         if was_full and not self.full and not self.draining:
             self.tasks.create_task(self._group.join())
+        if not self.sessions:
+            asyncio.get_running_loop().call_later(COLLECT_AFTER_S, self._collect)
+
+    def _collect(self) -> None:
+        if not self.sessions:
+            gc.collect()
 
     async def listen(self, session: Session, stages: Iterable[str], lives: Iterable[str] = ()) -> list[Subscription]:
         """One subscription for each stage the session hears: the order of each speaker is kept."""
