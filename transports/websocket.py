@@ -15,7 +15,7 @@ from transports.door import Answer, Line, Refused
 PATH = "/v1/call"
 HEARTBEAT_S = 10.0  # a caller whose machine vanished is noticed after this
 MAX_WAITING = 10 * 1000 // FRAME_MS  # frames; egress is 100 ms ahead, so ten seconds is a socket that has stopped
-MAX_MESSAGE = 4 * 1024 * 1024  # bytes; far more than any frame, so that an oversized one is counted instead of cutting the call
+MAX_MESSAGE = 4 * 1024 * 1024  # bytes; far above any frame, so that an oversized one is counted and the call goes on
 CLOSE_WITHIN_S = 1.0
 
 
