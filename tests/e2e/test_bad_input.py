@@ -1,6 +1,7 @@
 """What cannot be done is told in one line, with an exit code that is not 0, and leaves nothing half done."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tests.kit.command import Told, antiphon
 from tests.kit.house import scripted
 from tests.kit.processes import Platform, taken_port
 from tests.kit.sounds import question
+
 
 def answered_by(agent: str, llm: dict[str, Any]) -> AgentDocument:
     return AgentDocument.model_validate({**scripted(agent).model_dump(), "llm": llm})
@@ -34,6 +36,10 @@ def refused(told: Told, *parts: str) -> None:
     assert "Traceback" not in told.err
     assert "a bug of ours" not in told.err
     assert [part for part in parts if part not in told.err] == []
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
 
 
 def empty(folder: Path) -> Path:
@@ -71,11 +77,11 @@ async def test_a_file_that_is_no_sound_is_not_called_with(
     home: Platform, tmp_path: Path, make: Callable[[Path], Path]
 ) -> None:  # fmt: skip
     wav = make(tmp_path)
-    before = sorted(tmp_path.iterdir())
+    before = files(tmp_path)
     opened = home.facts.sessions
     options = ("--out", tmp_path / "o.wav", "--record", tmp_path / "r.wav", "--picture", tmp_path / "p.png")
     refused(await home.antiphon("call", wav, "--agent", "echo", *options), str(wav))
-    assert sorted(tmp_path.iterdir()) == before
+    assert files(tmp_path) == before
     assert home.facts.sessions == opened  # nobody was called
 
 
@@ -100,7 +106,7 @@ async def test_an_agent_that_cannot_be_called_is_told_and_leaves_no_files(
     options = ("--out", tmp_path / "o.wav", "--record", tmp_path / "r.wav", "--picture", tmp_path / "p.png", "--json")
     told = await home.antiphon("call", wav, "--agent", agent, *options)
     refused(told._replace(out=""), *says)  # with --json it may have said that the session closed
-    assert sorted(tmp_path.iterdir()) == [wav]
+    assert files(tmp_path) == [wav]
 
 
 async def test_files_that_cannot_be_written_are_told_before_the_call(home: Platform, tmp_path: Path) -> None:
@@ -123,7 +129,9 @@ async def test_no_nats_is_one_line_everywhere(tmp_path: Path) -> None:
         refused(told, "nothing runs in", str(tmp_path))
 
 
-@pytest.mark.parametrize("url", ["junk", "http://127.0.0.1:80", "nats://127.0.0.1:none", "nats://", "nats://no.such.host.invalid:4222"])
+@pytest.mark.parametrize(
+    "url", ["junk", "http://127.0.0.1:80", "nats://127.0.0.1:none", "nats://", "nats://no.such.host.invalid:4222"]
+)
 async def test_a_url_that_is_none_of_nats_is_one_line(url: str) -> None:
     refused(await antiphon("ps", "--nats", url))
 
@@ -136,16 +144,20 @@ async def test_what_answers_is_no_nats(home: Platform) -> None:
 async def test_ids_that_could_widen_a_subject_are_refused(home: Platform, tmp_path: Path) -> None:
     wav = question(tmp_path / "q.wav")
     for bad in ("a.b", "*", ">", "a\nb"):
-        refused(await home.antiphon("call", wav, "--agent", bad))
-        refused(await home.antiphon("agent", "show", bad))
-        refused(await home.antiphon("agent", "set", "-", stdin=f'{{"id": {bad!r}}}'.replace("'", '"')))
-        refused(await home.antiphon("tail", "--session", bad))
-        refused(await home.antiphon("tail", "--agent", bad))
+        document = json.dumps({"id": bad})
+        for told in await asyncio.gather(
+            home.antiphon("call", wav, "--agent", bad),
+            home.antiphon("agent", "show", bad),
+            home.antiphon("agent", "set", "-", stdin=document),
+            home.antiphon("tail", "--session", bad),
+            home.antiphon("tail", "--agent", bad),
+        ):
+            refused(told)
 
 
 async def said_to(home: Platform, **query: str) -> list[tuple[WSMsgType, str]]:
     """All that a websocket with this query is told."""
-    told = []
+    told: list[tuple[WSMsgType, str]] = []
     async with ClientSession() as http, http.ws_connect(home.websocket, params=query) as socket:
         while True:
             message = await socket.receive(timeout=10)

@@ -1,4 +1,4 @@
-"""Callers who speak no sense, too fast, or not at all: the call goes on where it can, and ends by name where it cannot."""
+"""Callers who speak no sense, too fast, or not at all: the call goes on where it can, else it ends by name."""
 
 import asyncio
 import base64
@@ -29,7 +29,7 @@ class Bare:
         self.heard = b""
 
     async def ask(self) -> str:
-        """Say something at the pace of real time, and then silence; the text that was heard until the answer was over."""
+        """Say something at the pace of real time, and then silence; the text of the answer that was heard."""
         self.heard = b""
         for at in range(0, len(LOUD), CALLER_FRAME_BYTES):
             await self.socket.send_bytes(LOUD[at : at + CALLER_FRAME_BYTES])
@@ -132,7 +132,7 @@ async def test_a_caller_who_never_reads_is_given_up(home: Platform) -> None:
         f"GET {address.path}?agent=endless HTTP/1.1\r\nHost: {address.netloc}\r\nUpgrade: websocket\r\n"
         f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
     )
-    head = await reader.readuntil(b"session\":\"")
+    head = await reader.readuntil(b'session":"')
     assert b"101" in head
     session = (await reader.readuntil(b'"'))[:-1].decode()
     writer.transport.pause_reading()  # type: ignore[attr-defined] # from here on it never reads

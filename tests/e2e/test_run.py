@@ -96,7 +96,14 @@ async def test_one_process_may_work_for_several_stages(home: Platform, tmp_path:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("nobody",), ("stt", "nobody"), (), ("stt", "--capacity", "0"), ("stt", "--drain-s", "-1"), ("ingress", "--port", "x")],
+    [
+        ("nobody",),
+        ("stt", "nobody"),
+        (),
+        ("stt", "--capacity", "0"),
+        ("stt", "--drain-s", "-1"),
+        ("ingress", "--port", "x"),
+    ],
 )
 async def test_wrong_use_is_exit_code_2(arguments: tuple[str, ...]) -> None:
     told = await antiphon("run", *arguments, "--nats", "nats://127.0.0.1:1")
@@ -106,7 +113,9 @@ async def test_wrong_use_is_exit_code_2(arguments: tuple[str, ...]) -> None:
 
 async def test_no_nats_is_one_line() -> None:
     nobody = "nats://127.0.0.1:1"
-    for told in await asyncio.gather(*(antiphon("run", stage, "--nats", nobody) for stage in (*subjects.STAGES, "config"))):
+    for told in await asyncio.gather(
+        *(antiphon("run", stage, "--nats", nobody) for stage in (*subjects.STAGES, "config"))
+    ):
         assert (told.code, told.out) == (1, "")
         assert told.err.startswith(f"error: no NATS server at {nobody}")
         assert told.err.count("\n") == 1

@@ -15,7 +15,7 @@ from schemas import subjects
 from schemas.audio import AGENT_HZ
 from stages.tts import tones
 from tests.kit.house import scripted
-from tests.kit.processes import Platform, running
+from tests.kit.processes import Platform, alive, running
 from tests.kit.sounds import question
 
 QUIET_S = 2.0
@@ -36,7 +36,7 @@ async def test_ps_tells_the_workers_and_the_sessions_and_no_more(home: Platform)
     for worker in shown["workers"]:
         assert set(worker) == {"id", "stage", "pid", "host", "sessions", "capacity", "state"}
         assert (worker["sessions"], worker["capacity"], worker["state"]) == (1, 100, "ready")
-        assert Path(f"/proc/{worker['pid']}").exists()
+        assert alive(worker["pid"])
     assert [worker["stage"] for worker in shown["workers"]] == list(subjects.STAGES)
     [session] = shown["sessions"]
     assert set(session) == {"session", "agent", "epoch", "owners", "age_s"}
@@ -69,7 +69,7 @@ async def test_a_call_prints_its_facts_and_leaves_its_files(home: Platform, tmp_
     assert heard_in(out) == heard_in(record, 1) == "You said one"
     samples, hz = soundfile.read(out, dtype="int16")
     quiet_s = (len(samples) - 1 - int(np.flatnonzero(samples)[-1])) / hz
-    assert QUIET_S - 0.1 <= quiet_s < QUIET_S + 3  # it hangs up after two seconds of quiet; never at once, never much later
+    assert QUIET_S - 0.1 <= quiet_s < QUIET_S + 3  # it hangs up after two seconds of quiet
     caller = soundfile.read(record, dtype="int16")[0][:, 0]
     assert abs(int(np.flatnonzero(np.abs(caller) > 2_000)[-1]) / hz - 0.4) < 0.05  # its own words, where it said them
     assert picture.read_bytes().startswith(PNG)
@@ -108,7 +108,7 @@ async def test_tail_follows_calls_as_they_happen(home: Platform, tmp_path: Path)
         async def both_calls() -> None:
             await asyncio.gather(home.talk("echo"), home.talk("other"))
 
-        async with asyncio.timeout(40):  # they say nothing when they begin to listen, so they are called until they hear
+        async with asyncio.timeout(40):  # nobody tells when they begin to listen: call until they hear
             while not all(tail.out.count("session_closed") for tail in (all_, other, text)):
                 await both_calls()
         said = all_.told()

@@ -12,6 +12,7 @@ from tests.kit.processes import Heard, Platform, alive, platform, running, until
 
 CALLS = 20
 UTTERANCES = 2
+LATE = {"unknown_session", "unknown_to_owner", "undelivered"}  # frames on their way to a call that has just closed
 NAMED = scripted("named", llm={"replies": ["I am {session}."]})
 
 
@@ -65,7 +66,7 @@ async def test_twenty_calls_on_two_workers_a_stage_do_not_cross(tmp_path: Path) 
             assert {stage: owner.worker for stage, owner in opened.owners.items()}.items() <= session["owners"].items()
         for worker in await home.workers():
             assert worker.sessions == []
-            assert {reason: n for reason, n in worker.counters.items() if reason != "undelivered"} == {}
+            assert set(worker.counters) <= LATE, worker.stage
 
         # --- a third recogniser takes new ones; one that is told to go finishes its own ---
         with running(tmp_path, "run", "stt", "--json", "--warm", "scripted", "--data", home.data) as third:

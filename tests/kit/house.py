@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from bus import journal, server
-from bus.connect import Bus, connect
+from bus.connect import Bus, Subscription, connect
 from config_service.client import ConfigClient
 from config_service.service import open_service
 from schemas import control, events, subjects
@@ -46,6 +46,7 @@ class Heard:
     def __init__(self, session: str) -> None:
         self.session = session
         self.facts: list[Fact] = []
+        self.subscriptions: list[Subscription] = []
         self._came = asyncio.Event()
 
     def hear(self, _subject: str, data: bytes, _reply: str) -> None:
@@ -124,14 +125,14 @@ class House:
         """From now on, all facts of a session, live ones included."""
         heard = Heard(session)
         for subject in (subjects.events(session=session), subjects.lives(session=session)):
-            await self.bus.subscribe(subject, heard.hear)
+            heard.subscriptions.append(await self.bus.subscribe(subject, heard.hear))
         await self.bus.flush()
         return heard
 
     async def null_call(self, agent: str, **pattern: int) -> Heard:
         """A call whose caller is made in ingress."""
         heard = Heard("")
-        await self.bus.subscribe(subjects.events(agent=agent), heard.hear)
+        heard.subscriptions.append(await self.bus.subscribe(subjects.events(agent=agent), heard.hear))
         await self.bus.flush()
         asked = control.ClaimLine(agent, "null", control.Pattern(**pattern))
         answer = await self.bus.request(subjects.claim(subjects.INGRESS), msgspec.msgpack.encode(asked), 5)

@@ -81,7 +81,7 @@ def memory_kb(pid: int) -> int:
 async def until(met: Callable[[], bool], within_s: float) -> None:
     """Return once it holds; raises TimeoutError."""
     async with asyncio.timeout(within_s):
-        while not met():  # noqa: ASYNC110 - processes tell nobody when they go
+        while not met():  # processes tell nobody when they go
             await asyncio.sleep(LOOK_EVERY_S)
 
 
