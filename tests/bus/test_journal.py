@@ -1,5 +1,7 @@
 """The journal keeps every fact once and reads them back in order."""
 
+from contextlib import aclosing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -66,3 +68,50 @@ async def test_without_a_stream_reading_says_so(bus: Bus) -> None:
     await journal.check(bus)
     with pytest.raises(Unreachable, match="the journal does not answer"):
         await journal.read(bus, "s1")
+    with pytest.raises(Unreachable, match="there is no journal on this server"):
+        await journal.extent(bus)
+
+
+async def said(bus: Bus, number: int, session: str = "s1") -> None:
+    """So many facts of a session, kept."""
+    writer = Journal(bus)
+    await writer.open()
+    for count in range(number):
+        writer.publish(subjects.event("desk", session, "llm.turn_ended"), b"%d" % count, f"{session}-llm-1-{count}")
+    await until(lambda: writer.kept == number)
+
+
+async def test_the_journal_is_read_on_from_any_sequence_in_bounded_batches(bus: Bus) -> None:
+    await journal.ensure(bus)
+    await said(bus, 1_200)
+    there = await journal.extent(bus)
+    assert (there.first, there.last) == (1, 1_200)
+    batches = [batch async for batch in journal.batches(bus, subjects.events(), after=100, until=1_150)]
+    assert [kept.sequence for batch in batches for kept in batch] == list(range(101, 1_151))
+    assert [kept.data for batch in batches for kept in batch] == [b"%d" % number for number in range(100, 1_150)]
+    assert max(len(batch) for batch in batches) <= journal.FETCH
+    assert [batch async for batch in journal.batches(bus, subjects.events(), after=1_200)] == []
+
+
+async def test_the_journal_is_read_on_from_a_time(bus: Bus) -> None:
+    await journal.ensure(bus)
+    await said(bus, 3, "before")
+    between = datetime.now(UTC)
+    await said(bus, 3, "later")
+    [batch] = [batch async for batch in journal.batches(bus, subjects.events(), since=between)]
+    assert [kept.sequence for kept in batch] == [4, 5, 6]
+    assert all(kept.at >= between.timestamp() * 1_000_000 for kept in batch)
+
+
+async def test_reading_ends_while_calls_go_on_and_leaves_no_reader_behind(bus: Bus) -> None:
+    await journal.ensure(bus)
+    await said(bus, 600)
+    sequences = []
+    async for batch in journal.batches(bus, subjects.events()):
+        sequences += [kept.sequence for kept in batch]
+        await said(bus, 300, f"during-{len(sequences)}")
+    assert sequences == list(range(1, 601))
+    async with aclosing(journal.batches(bus, subjects.events())) as reading:
+        async for _ in reading:
+            break
+    assert await bus.client.jetstream().consumers_info(journal.STREAM) == []
