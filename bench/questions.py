@@ -25,7 +25,7 @@ from stages.llm.facts import choose
 from stages.llm.providers.local import open_provider
 from stages.providers import LanguageModel, Message, ProviderContext, ReplyRequest
 
-RECEPTIONIST = Path(__file__).parents[1] / "examples" / "receptionist.json"
+RECEPTIONIST = Path(__file__).parents[1] / "examples" / "agents" / "receptionist.json"
 HANDS_OVER = r"don't have|not sure|connect you|colleague"  # says that it does not know, and offers a person
 
 

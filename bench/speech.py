@@ -74,7 +74,7 @@ class Opening(NamedTuple):
 
 def receptionist() -> AgentDocument:
     """The agent of the demo: recogniser, model and voice are local."""
-    return AgentDocument.model_validate_json((EXAMPLES / "receptionist.json").read_text())
+    return AgentDocument.model_validate_json((EXAMPLES / "agents" / "receptionist.json").read_text())
 
 
 # --- what is heard of a reader ----------------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ def import_(
 ) -> None:
     """Store many agents: all of them, or none if one is wrong.
 
-    Example: antiphon agent import examples/
+    Example: antiphon agent import examples/agents/
     """
     _store(load(paths), nats, data, json)
 

@@ -219,7 +219,7 @@ async def _welcome(nats: str) -> None:
     from schemas.settings import BusSettings
 
     async with connect(BusSettings(url=nats), "antiphon up") as bus:
-        await import_new(bus, [EXAMPLES / "receptionist.json"])
+        await import_new(bus, [EXAMPLES / "agents" / "receptionist.json"])
 
 
 async def _all_ready(children: list[Child], stop: asyncio.Event) -> None:

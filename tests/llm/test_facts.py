@@ -11,7 +11,7 @@ from schemas.agent import AgentDocument, AgentFact
 from stages.llm.facts import CHOSEN, MATCHED, choose, stem
 from stages.providers import Message
 
-RECEPTIONIST = Path(__file__).parents[2] / "examples" / "receptionist.json"
+RECEPTIONIST = Path(__file__).parents[2] / "examples" / "agents" / "receptionist.json"
 FACTS = AgentDocument.model_validate(json.loads(RECEPTIONIST.read_text())).facts
 
 

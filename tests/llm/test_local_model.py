@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 AGENT = AgentDocument.model_validate(
-    json.loads((Path(__file__).parents[2] / "examples" / "receptionist.json").read_text())
+    json.loads((Path(__file__).parents[2] / "examples" / "agents" / "receptionist.json").read_text())
 )
 
 
