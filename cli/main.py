@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cli import agent, call, demo, doctor, fetch, ps, run, tail, up
+from cli import agent, call, demo, doctor, export, fetch, ps, run, tail, up
 from cli.errors import DONE, FAILED, INTERRUPTED, WRONG_USE, Failed, WrongUse
 
 # Our own exceptions carry a text for a person; any other exception is a bug of ours, and its text may quote a caller.
@@ -22,7 +22,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo.demo, up.up, call.call, ps.ps, tail.tail, run.run, fetch.fetch, doctor.doctor):
+for command in (demo.demo, up.up, call.call, ps.ps, tail.tail, export.export, run.run, fetch.fetch, doctor.doctor):
     app.command()(command)
 app.add_typer(agent.app, name="agent")
 
@@ -44,7 +44,17 @@ def antiphon(
 
 def main() -> None:
     """The console script."""
+    _have_standard_files()
     sys.exit(_run())
+
+
+def _have_standard_files() -> None:
+    """Who starts us may have closed them; what is opened next would get their numbers, and the loop dies of that."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
 
 
 def _run() -> int:
