@@ -178,3 +178,12 @@ async def test_without_a_terminal_it_tells_a_person_where_to_call_and_in_no_colo
         assert "\x1b" not in process.out
         assert await process.end() == 0
         assert "\x1b" not in process.err
+
+
+async def test_it_runs_where_standard_input_is_closed(tmp_path: Path) -> None:
+    with running(tmp_path, "up", "--json", "--warm", "none", "--data", tmp_path, closed=(0,)) as process:
+        assert (await process.ready())["event"] == "ready"
+        children = descendants(process.pid)
+        assert await process.end() == 0
+        assert [pid for pid in children if alive(pid)] == []
+        assert process.err == ""

@@ -95,7 +95,7 @@ def taken_port() -> Iterator[int]:
 class Running:
     """A command that stays until it is ended; what it says goes into files."""
 
-    def __init__(self, folder: Path, *arguments: object, **environment: str) -> None:
+    def __init__(self, folder: Path, *arguments: object, closed: tuple[int, ...] = (), **environment: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         name = f"{arguments[0]}-{time.monotonic_ns()}"
         self._out, self._err = folder / f"{name}.out", folder / f"{name}.err"
@@ -105,6 +105,7 @@ class Running:
                 [sys.executable, "-m", "cli.main", *(str(argument) for argument in arguments)],
                 cwd=ROOT, env={**ours, "COLUMNS": "200", **environment},
                 stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True,
+                preexec_fn=(lambda: [os.close(number) for number in closed]) if closed else None,
             )  # fmt: skip
         self.pid = self._process.pid
 
@@ -154,9 +155,9 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, *arguments: object, **environment: str) -> Iterator[Running]:
-    """A command that stays, gone at the end with everything below it."""
-    process = Running(folder, *arguments, **environment)
+def running(folder: Path, *arguments: object, closed: tuple[int, ...] = (), **environment: str) -> Iterator[Running]:
+    """A command that stays, gone at the end with everything below it; it starts without the files `closed`."""
+    process = Running(folder, *arguments, closed=closed, **environment)
     try:
         yield process
     finally:
