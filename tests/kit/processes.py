@@ -92,6 +92,11 @@ def taken_port() -> Iterator[int]:
         yield int(listener.getsockname()[1])
 
 
+def _close(numbers: tuple[int, ...]) -> None:
+    for number in numbers:
+        os.close(number)
+
+
 class Running:
     """A command that stays until it is ended; what it says goes into files."""
 
@@ -105,7 +110,7 @@ class Running:
                 [sys.executable, "-m", "cli.main", *(str(argument) for argument in arguments)],
                 cwd=ROOT, env={**ours, "COLUMNS": "200", **environment},
                 stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True,
-                preexec_fn=(lambda: [os.close(number) for number in closed]) if closed else None,
+                preexec_fn=(lambda: _close(closed)) if closed else None,
             )  # fmt: skip
         self.pid = self._process.pid
 
@@ -249,7 +254,8 @@ class Platform:
 @asynccontextmanager
 async def platform(folder: Path, *options: object, **environment: str) -> AsyncIterator[Platform]:
     """`antiphon up --json` with scripted providers in `folder`, ready, and a bus to look at it."""
-    with running(folder, "up", "--json", "--warm", "scripted", "--data", folder, *options, **environment) as up:
+    command = ("up", "--json", "--warm", "scripted", "--data", folder, *options)
+    with running(folder, *command, closed=(), **environment) as up:
         async with looked_at(up) as home:
             yield home
 
