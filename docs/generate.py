@@ -1,10 +1,12 @@
 """Writes what the documentation takes from the code, so that it cannot go stale unnoticed: `make docs`.
 
-docs/events.md is written whole. In other pages the text between `<!-- generated: NAME -->` and `<!-- end -->` is.
+docs/events.md and docs/asyncapi.json are written whole, in other pages the text between `<!-- generated: NAME -->` and
+`<!-- end -->`.
 """
 
 import importlib
 import inspect
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from schemas import events, subjects
+from schemas import asyncapi, events, fields, subjects
 from schemas.events import Cause, Decision, Fact, Owner, Word
 from stages.llm import turns
 from stages.session import handlers
@@ -20,14 +22,8 @@ from stages.worker import SPEAKER
 
 FOLDER = Path(__file__).parent
 
-# What a field counts, where its name does not end in `_ms`.
-UNITS = {
-    "at": "sample of the caller's line",
-    "start": "sample of the caller's line",
-    "until": "sample of the caller's line",
-    "started": "UTC microseconds",
-    "time": "UTC microseconds",
-}
+ENVELOPE = Fact.__struct_fields__
+LINE = 110  # characters of an example that stand beside each other
 
 _BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -93,9 +89,11 @@ HEAD = """\
 
 A fact is said in the past tense, by one stage, on the subject `va1.event.<agent>.<session>.<event>`; a live one on
 `va1.live.…`, which is never journaled and may be lost. It is a msgpack map. A reader ignores fields that it does not
-know.
-[schemas/json](../schemas/json) holds a JSON Schema for each, and `antiphon tail --json` prints them as they are said.
-A field without a default is always there.
+know. A field without a default is always there.
+
+For code in any language: [asyncapi.json](asyncapi.json) describes all subjects and messages (AsyncAPI 3), and
+[schemas/json](../schemas/json) holds a JSON Schema for each fact. `antiphon tail --json` prints facts as they are said,
+and [transcripts.js](../examples/transcripts.js) reads them without any Python.
 
 Beside its own fields every fact carries the envelope:
 """
@@ -130,7 +128,26 @@ def _section(fact: type[Fact]) -> list[str]:
     parent = fact.__mro__[1]
     if parent not in (Fact, Decision):  # the fields are explained where they are declared
         lines += [_told(parent), ""]
-    return [*lines, _hearers(fact), "", *_fields(fact, (*Fact.__struct_fields__, *Decision.__struct_fields__))]
+    lines += [f"Said by {events.stage(fact)}{_plane(fact)}. {_hearers(fact)}", ""]
+    lines += _fields(fact, (*Fact.__struct_fields__, *Decision.__struct_fields__))
+    return [*lines, "```json", _example(fact), "```", ""]
+
+
+def _plane(fact: type[Fact]) -> str:
+    return " on the live plane" if fact in events.LIVE else ""
+
+
+def _example(fact: type[Fact]) -> str:
+    """One such fact as JSON: first its own fields, then the envelope on a line of its own."""
+    said = msgspec.to_builtins(fields.example(fact))
+    own = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in said.items() if name not in ENVELOPE]
+    envelope = [f"{json.dumps(name)}: {json.dumps(said[name])}" for name in ENVELOPE]
+    lines = [""]
+    for item in own:
+        if lines[-1] and len(lines[-1]) + len(item) > LINE:
+            lines.append("")
+        lines[-1] += f"{item}, "
+    return "{" + "\n ".join([*(line.rstrip() for line in lines), ", ".join(envelope)]) + "}"
 
 
 def _hearers(fact: type[Fact]) -> str:
@@ -158,17 +175,15 @@ def _fields(struct: type[msgspec.Struct], without: tuple[str, ...]) -> list[str]
     own = [field for field in msgspec.structs.fields(struct) if field.name not in without]
     if not own:
         return []
-    rows = [f"| `{field.name}` | {_type(field.type)} | {_unit(field.name)} | {_default(field)} |" for field in own]
+    rows = [
+        f"| `{field.name}` | {_type(field.type)} | {fields.unit(field.name)} | {_default(field)} |" for field in own
+    ]
     return ["| field | type | unit | default |", "|---|---|---|---|", *rows, ""]
 
 
 def _type(annotation: Any) -> str:
     name = annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else annotation
     return "`" + str(name).replace("schemas.events.", "").replace("typing.", "").replace("|", "or") + "`"
-
-
-def _unit(field: str) -> str:
-    return "ms" if field.endswith("_ms") else UNITS.get(field, "")
 
 
 def _default(field: Any) -> str:
@@ -191,11 +206,11 @@ def filled(page: str) -> str:
 
 
 def files() -> dict[Path, str]:
-    """Every page that the code has a part in, as it should be."""
+    """Every file that the code has a part in, as it should be."""
     pages = {
         FOLDER / name: filled((FOLDER / name).read_text(encoding="utf-8")) for name in ("ARCHITECTURE.md", "turns.md")
     }
-    return {FOLDER / "events.md": events_page(), **pages}
+    return {FOLDER / "events.md": events_page(), FOLDER / "asyncapi.json": asyncapi.text(), **pages}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,131 @@
+"""Where everything is said, and who says it: the tables that docs/asyncapi.json is made of."""
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from schemas import config, control, events, media, subjects
+
+MSGPACK, JSON, BINARY = "application/x-msgpack", "application/json", "application/octet-stream"
+
+Struct = type[msgspec.Struct]
+
+
+class Channel(NamedTuple):
+    """Where something is said: the subject with its parameters in capitals, the messages and how they are encoded."""
+
+    subject: str
+    messages: tuple[Struct, ...]
+    content: str
+    about: str
+
+
+class Operation(NamedTuple):
+    """What `who` does on a channel with some of its messages (none: all of them), and what comes back."""
+
+    who: str
+    does: str
+    action: str
+    channel: str
+    messages: tuple[Struct, ...]
+    replies: tuple[Struct, ...]
+    about: str
+
+
+JOURNALED = tuple(fact for fact in events.FACTS if fact not in events.LIVE)
+
+CHANNELS = {
+    "event": Channel(
+        subjects.event("AGENT", "SESSION", "STAGE.FACT"),
+        JOURNALED,
+        MSGPACK,
+        "The facts of calls. Each is also kept in the JetStream stream `CALLS`. Put `*` for what you do not mind:"
+        f" `{subjects.events(agent='receptionist')}` are all facts of one agent.",
+    ),
+    "live": Channel(
+        subjects.live("AGENT", "SESSION", "STAGE.FACT"),
+        events.LIVE,
+        MSGPACK,
+        "The same envelope, for what is of use only now: never journaled, and it may be lost.",
+    ),
+    "media": Channel(
+        subjects.media("WORKER", "SESSION"),
+        (media.Frame,),
+        BINARY,
+        "Audio for one session, addressed to the worker that owns its stage, and to nobody else.",
+    ),
+    "control": Channel(
+        subjects.control("SESSION", "STAGE", "VERB"),
+        (control.Start, control.Close, control.Unknown),
+        MSGPACK,
+        "The life of a session between its coordinator and its owners.",
+    ),
+    "claim": Channel(
+        subjects.claim("STAGE"),
+        (control.ClaimStage, control.ClaimLine),
+        MSGPACK,
+        "Requests to the queue group with the name of the stage: one worker that has room answers.",
+    ),
+    "beat": Channel(
+        subjects.beat("COORDINATOR", "WORKER"),
+        (control.Beat,),
+        MSGPACK,
+        "A worker's sign of life to each coordinator that it serves, every 100 ms.",
+    ),
+    "worker": Channel(
+        subjects.worker("WORKER"),
+        (),
+        JSON,
+        "An empty request; the worker tells about itself. `nats micro ls` finds the workers.",
+    ),
+    "config": Channel(
+        subjects.config("VERB"),
+        (config.GetAgent, config.SetAgents, config.ListAgents, config.AgentChanged),
+        JSON,
+        "The config service, in the NATS micro convention: an error comes as the headers"
+        " `Nats-Service-Error` and `Nats-Service-Error-Code`.",
+    ),
+}
+
+REPLIES: dict[Struct, str] = {
+    **dict.fromkeys((control.Claimed, control.Line, control.Started, control.Closed), MSGPACK),
+    **dict.fromkeys((control.WorkerStatus, config.StoredAgent, config.AgentsSet, config.AgentPage), JSON),
+}
+
+SEND, RECEIVE = "send", "receive"
+OPERATIONS = (
+    Operation("subscriber", "follows_calls", RECEIVE, "event", (), (), "Hear what happens in calls, as it happens."),
+    Operation("subscriber", "follows_live", RECEIVE, "live", (), (), "Hear what is said before it is final."),
+    *(
+        Operation(stage, f"says_{plane}", SEND, plane, said, (), f"What {stage} says.")
+        for plane, facts in (("event", JOURNALED), ("live", events.LIVE))
+        for stage in subjects.STAGES
+        if (said := tuple(fact for fact in facts if events.stage(fact) == stage))
+    ),
+    Operation("ingress", "sends_caller", SEND, "media", (), (), "What the caller says, to stt."),
+    Operation("tts", "sends_agent", SEND, "media", (), (), "What the agent says, to egress."),
+    Operation("egress", "sends_paced", SEND, "media", (), (), "What the caller is to hear now, to ingress."),
+    Operation(
+        "ingress", "claims", SEND, "claim", (control.ClaimStage,), (control.Claimed,), "Find an owner for a stage."
+    ),
+    Operation("caller", "asks", SEND, "claim", (control.ClaimLine,), (control.Line,), "Find out where to call."),
+    Operation("ingress", "starts", SEND, "control", (control.Start,), (control.Started,), "Hand over a session."),
+    Operation("ingress", "closes", SEND, "control", (control.Close,), (control.Closed,), "End it."),
+    Operation("worker", "disowns", SEND, "control", (control.Unknown,), (), "Say that a session is not its own."),
+    Operation("worker", "beats", SEND, "beat", (), (), "Say that it lives."),
+    Operation("anyone", "asks_worker", SEND, "worker", (), (control.WorkerStatus,), "What `antiphon ps` shows."),
+    Operation("anyone", "gets", SEND, "config", (config.GetAgent,), (config.StoredAgent,), "Read an agent."),
+    Operation("anyone", "sets", SEND, "config", (config.SetAgents,), (config.AgentsSet,), "Write agents."),
+    Operation("anyone", "lists", SEND, "config", (config.ListAgents,), (config.AgentPage,), "List agents."),
+    Operation("config", "tells", SEND, "config", (config.AgentChanged,), (), "Say to all that an agent changed."),
+)
+
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "agent": {"description": "Which agent answers the call."},
+    "session": {"description": "Which call: 128 random bits in hexadecimal."},
+    "stage": {"description": "Who speaks, or is spoken to.", "enum": list(subjects.STAGES)},
+    "fact": {"description": "What is said; with the stage before it, the name of the message."},
+    "worker": {"description": "One process start of a stage."},
+    "coordinator": {"description": "The ingress worker that coordinates a session."},
+    "verb": {"description": "What is asked, or was done."},
+}
