@@ -1,0 +1,185 @@
+"""`antiphon export`: what the journal remembers as a table, each fact or turn once however often it is run."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import aclosing, contextmanager
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.errors import WrongUse
+
+if TYPE_CHECKING:
+    from bus.connect import Bus
+    from bus.journal import Kept
+    from cli.parquet import Growing
+    from cli.rows import Row, Turns
+    from schemas.settings import BusSettings
+
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class What(StrEnum):
+    """What a row is."""
+
+    FACTS = "facts"
+    TURNS = "turns"
+
+
+def export(
+    to: Annotated[Path, typer.Option(metavar="FILE", help="A Parquet file: made, or continued where it ends.")],
+    what: Annotated[What, typer.Option(help="A row for each fact, or for each turn of an agent.")] = What.FACTS,
+    since: Annotated[
+        str | None, typer.Option(help="For a new file: 90s, 15m, 1h, 2d ago or an ISO time; else all there is.")
+    ] = None,
+    nats: Annotated[str | None, typer.Option(help="NATS URL [env ANTIPHON_NATS_URL, else DIR/run.json]")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder [env ANTIPHON_DATA, else ./data]")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
+) -> None:
+    """Write what the journal remembers of all calls into a file. [bold]It holds what people said.[/bold]
+
+    Run it again with the same file and what is new since is added. Stop it half-way and the next run goes on from
+    there. A turn has its row once its words and its sound are history, or its call has closed.
+
+    Example: antiphon export --since 1h --to calls.parquet
+    """
+    from cli import processes
+    from cli.parquet import growing
+    from cli.rows import FACTS, TURNS
+    from cli.where import bus_settings
+
+    start = since_when(since, datetime.now(UTC)) if since else None
+    run = _Run(what, start)
+    settings = bus_settings(nats, data)
+    try:
+        with growing(to, what, FACTS if what is What.FACTS else TURNS) as file, _progress(json) as advance:
+            processes.run(run.work(settings, file, advance))
+    except KeyboardInterrupt:
+        typer.echo(f"stopped half-way: {run.added:,} {what} were added to {to}; run it again to go on", err=True)
+        raise
+    run.tell(to, json)
+
+
+def since_when(text: str, now: datetime) -> datetime:
+    """A time so long before `now`, or an ISO time (local, unless it names a zone). Raises WrongUse."""
+    try:
+        if short := re.fullmatch(r"(\d+)([smhd])", text.strip()):
+            return now - timedelta(**{UNITS[short[2]]: int(short[1])})
+        return datetime.fromisoformat(text.strip()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise WrongUse(
+            f"--since {text!r} is no time: say 90s, 15m, 1h, 2d, or a time such as 2026-01-31T09:00"
+        ) from None
+
+
+class _Run:
+    """One run, and what can be said of it afterwards."""
+
+    def __init__(self, what: What, since: datetime | None) -> None:
+        self._what = what
+        self._since = since
+        self.added = 0
+        self._all = 0
+        self._after = 0
+        self._strange = 0  # messages that are no facts, or none that this version can make a row of
+        self._gone = 0  # facts that the journal dropped before the file had them
+
+    async def work(self, settings: "BusSettings", file: "Growing", advance: "Callable[[int, int], None]") -> None:
+        """Read the journal into the file, and on to its end as it is now. Raises BusError, WrongUse, Failed."""
+        from bus import journal
+        from bus.connect import connect
+        from cli.rows import Turns
+        from schemas import subjects
+
+        async with connect(settings, "antiphon export") as bus:
+            there = await journal.extent(bus)
+            self._after = after = file.continues(there.created)
+            self._all = file.old
+            self._gone = max(0, there.first - after - 1) if file.mark else 0
+            turns = Turns()
+            since = None if file.mark else self._since
+            reading = journal.batches(bus, subjects.events(), after=after, since=since, until=there.last)
+            before = None
+            async with aclosing(reading):
+                async for batch in reading:
+                    rows = self._facts(batch) if self._what is What.FACTS else await self._turns(bus, turns, batch)
+                    self._after = batch[-1].sequence
+                    file.add(rows, self._after)
+                    self.added += len(rows)
+                    before = batch[0].sequence - 1 if before is None else before
+                    advance(self._after - before, there.last - before)
+            self._all = file.old + self.added
+
+    def _facts(self, batch: "list[Kept]") -> "list[Row]":
+        from cli.rows import fact_row
+
+        rows = [row for kept in batch if (row := fact_row(kept.sequence, kept.at, kept.data))]
+        self._strange += len(batch) - len(rows)
+        return rows
+
+    async def _turns(self, bus: "Bus", turns: "Turns", batch: "list[Kept]") -> "list[Row]":
+        """The turns that the batch completes, also of calls that began before the first fact of this run."""
+        from bus import journal
+        from cli.rows import known_fact
+        from schemas import subjects
+
+        rows = []
+        for kept in batch:
+            fact = known_fact(kept.data)
+            if fact is None:
+                self._strange += 1
+                continue
+            if not turns.knows(fact):
+                call = subjects.events(session=fact.session)
+                async for earlier in journal.batches(bus, call, until=kept.sequence - 1):
+                    for known in filter(None, (known_fact(before.data) for before in earlier)):
+                        turns.hear(0, known)
+            rows += turns.hear(kept.sequence, fact)
+        return rows
+
+    def tell(self, to: Path, json: bool) -> None:
+        """How it went."""
+        if json:
+            import msgspec
+
+            told: dict[str, Any] = {
+                "to": str(to),
+                "what": str(self._what),
+                "added": self.added,
+                "rows": self._all,
+                "after": self._after,
+                "strange": self._strange,
+                "gone": self._gone,
+            }
+            typer.echo(msgspec.json.encode(told).decode())
+            return
+        if self.added:
+            typer.echo(f"{to}: {self.added:,} {self._what} added, {self._all:,} in all; it holds what people said")
+        else:
+            typer.echo(f"nothing to export: {self._why_nothing(to)}")
+        if self._gone:
+            typer.echo(f"{self._gone:,} facts were dropped from the journal before they were exported", err=True)
+        if self._strange:
+            typer.echo(f"{self._strange:,} messages were passed over: of another version, or no facts", err=True)
+
+    def _why_nothing(self, to: Path) -> str:
+        if self._all:
+            return f"{to} holds all {self._what} that the journal has"
+        since = f" since {self._since.astimezone():%Y-%m-%d %H:%M:%S}" if self._since else " yet"
+        return f"the journal has no {self._what}{since}"
+
+
+@contextmanager
+def _progress(silent: bool) -> "Iterator[Callable[[int, int], None]]":
+    """A bar on a terminal, nothing else anywhere: yields what to call with the facts read so far, and all there are."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("reading the journal"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=silent or not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,161 @@
+"""Facts and turns as the rows of a table, pure: what `antiphon export` writes."""
+
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+
+from calls import latency
+from calls.state import CallState, Turn, fold
+from schemas import events
+from schemas.events import Fact, SessionClosed, SessionOpened
+from schemas.subjects import BadId, check_id
+
+Row = dict[str, Any]
+Columns = dict[str, type | str]  # name -> int, str, bool, or TIME
+
+TIME = "time"  # UTC, integer microseconds
+_STEPS = {
+    latency.TRANSCRIPT: "transcript_ms",
+    latency.END_OF_TURN: "end_of_turn_ms",
+    latency.FIRST_WORD: "first_token_ms",
+    latency.FIRST_AUDIO: "first_audio_ms",
+    latency.HEARD: "audio_out_ms",
+}
+
+FACTS: Columns = {
+    "stream_seq": int,  # of the journal: what a second run continues after
+    "kept": TIME,
+    "event": str,
+    "session": str,
+    "agent": str,
+    "turn": int,
+    "epoch": int,
+    "seq": int,
+    "time": TIME,
+    "fields": str,  # the fact's own, JSON
+}
+TURNS: Columns = {
+    "stream_seq": int,  # of the fact that completed the turn
+    "session": str,
+    "agent": str,
+    "turn": int,
+    "answers": int,
+    "caller": str,
+    "heard": str,
+    "interrupted": bool,
+    "cancelled": str,
+    "started": TIME,
+    "ended": TIME,
+    "heard_ms": int,
+    "counted_from": str,  # where the steps begin: end of speech, or for a greeting the start of the turn
+    **dict.fromkeys(_STEPS.values(), int),
+    "total_ms": int,
+}
+
+
+_Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
+class _Envelope(msgspec.Struct):
+    """What every fact carries, also one of a later version whose own fields nobody here knows."""
+
+    event: str
+    session: str = ""
+    agent: str = ""
+    turn: _Number = 0
+    epoch: _Number = 0
+    seq: _Number = 0
+    time: _Number = 0
+
+
+_envelope = msgspec.msgpack.Decoder(_Envelope)
+
+
+def fact_row(sequence: int, kept: int, data: bytes) -> Row | None:
+    """A fact of any version as a row; None if the bytes are none."""
+    try:
+        envelope = msgspec.structs.asdict(_envelope.decode(data))
+        own = {name: value for name, value in msgspec.msgpack.decode(data).items() if name not in envelope}
+        fields = msgspec.json.encode(own).decode()
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, TypeError, ValueError):
+        return None
+    return {"stream_seq": sequence, "kept": kept, **envelope, "fields": fields}
+
+
+class _Call(NamedTuple):
+    """state, and the turns that have their row."""
+
+    state: CallState
+    told: frozenset[int]
+
+
+class Turns:
+    """Turns become rows when they are history: the words are told and the sound has ended, or the call has closed."""
+
+    def __init__(self) -> None:
+        self._calls: dict[str, _Call] = {}
+        self._closed: set[str] = set()
+
+    def knows(self, fact: Fact) -> bool:
+        """Whether the fact's call is followed from its first fact; if not, what came before has to be heard first."""
+        return fact.session in self._calls or fact.session in self._closed or isinstance(fact, SessionOpened)
+
+    def hear(self, sequence: int, fact: Fact) -> list[Row]:
+        """The next fact of a call: the turns that it completed."""
+        if fact.session in self._closed:
+            return []
+        state, told = self._calls.get(fact.session, _Call(CallState(), frozenset()))
+        state = fold(state, fact)
+        closes = isinstance(fact, SessionClosed)
+        done = [
+            number
+            for number in (state.turns if closes else (fact.turn,))
+            if number not in told and _complete(state.turns.get(number), closes)
+        ]
+        if closes:
+            self._calls.pop(fact.session, None)
+            self._closed.add(fact.session)
+        else:
+            self._calls[fact.session] = _Call(state, told.union(done))
+        return [_turn_row(sequence, fact.time, state, number) for number in done]
+
+
+def _complete(turn: Turn | None, closes: bool) -> bool:
+    if turn is None or not turn.started:
+        return False
+    return closes or (turn.heard is not None and turn.playback == "ended")
+
+
+def _turn_row(sequence: int, now: int, state: CallState, number: int) -> Row:
+    turn = state.turns[number]
+    falls = latency.waterfall(state, number)
+    assert falls is not None  # the turn has started
+    steps = {_STEPS[step.name]: step.length for step in falls.steps}
+    return {
+        "stream_seq": sequence,
+        "session": state.session,
+        "agent": state.agent,
+        "turn": number,
+        "answers": turn.answers,
+        "caller": turn.text,
+        "heard": turn.heard,
+        "interrupted": turn.interrupted,
+        "cancelled": turn.cancelled,
+        "started": turn.started,
+        "ended": turn.stopped or now,
+        "heard_ms": turn.heard_ms,
+        "counted_from": falls.marks[0].name,
+        **dict.fromkeys(_STEPS.values()),
+        **steps,
+        "total_ms": falls.total_ms,
+    }
+
+
+def known_fact(data: bytes) -> Fact | None:
+    """The fact if it is one of this version, and of a call."""
+    try:
+        fact = events.decode(data)
+        check_id(fact.session)
+    except (events.BadFact, BadId):
+        return None
+    return fact
