@@ -164,9 +164,11 @@ async def connect(settings: BusSettings, name: str = "antiphon") -> AsyncIterato
     try:
         yield bus
     finally:
-        await bus.flush()
+        if bus.connected:
+            await bus.flush()
         for writer in writers:
             writer.cancel()
         for connection in (facts, media):
-            await quietly(connection.client.drain())
+            if connection.client.is_connected:  # a server that is gone would be waited for
+                await quietly(connection.client.drain())
             await quietly(connection.client.close())

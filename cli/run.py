@@ -14,6 +14,7 @@ from cli.errors import WrongUse
 
 STAGES = ("ingress", "stt", "llm", "tts", "egress")
 SERVICES = ("config",)
+LOOK_EVERY_S = 0.1
 
 
 def run(
@@ -68,7 +69,7 @@ class _Process:
             loop.add_signal_handler(number, self._on_signal)
         settings = bus_settings(self._options["nats"], self._options["data"])
         async with connect(settings, f"antiphon {'+'.join(stages)}") as bus, asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(self._watch_parent()) if self._options["parent"] else None
+            watching = tasks.create_task(self._watch_parent(bus)) if self._options["parent"] else None
             async with asyncio.TaskGroup() as works:
                 ready = [asyncio.Event() for _ in stages]
                 for stage, event in zip(stages, ready, strict=True):
@@ -143,13 +144,16 @@ class _Process:
             os._exit(1)  # the second signal: whoever asks twice means now
         self._stop.set()
 
-    async def _watch_parent(self) -> None:
+    async def _watch_parent(self, bus: Any) -> None:
         from cli import processes
 
         await processes.parent_gone()
         for worker in self._workers:
             worker.drain_s = 0.0  # nobody is left to wait for
         self._stop.set()
+        while bus.connected:  # it stops NATS last
+            await asyncio.sleep(LOOK_EVERY_S)
+        os._exit(1)  # it was killed, and NATS went with it: there is nobody left to take leave of
 
 
 async def _when_ready(event: asyncio.Event, then: Any) -> None:
