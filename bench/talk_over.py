@@ -216,7 +216,8 @@ async def report(tries: int, voice: str) -> None:
     if voice == "scripted":
         print("characters that the history keeps less (more: below 0) than was heard, at worst:", end=" ")
         print(*(pick(len(one.audible) - len(one.kept) for one in found) for pick in (min, max)))
-    print(f"{len(BREATHS)} coughs, {coughed.noticed} noticed: holes of", end=" ")
+    pauses = "" if voice == "scripted" else " (and the voice's own pauses)"
+    print(f"{len(BREATHS)} coughs, {coughed.noticed} noticed: holes{pauses} of", end=" ")
     print(*(f"{ms:.0f}" for ms in coughed.holes_ms), f"ms; went on as {', '.join(coughed.resumed)}")
     print("what the recogniser made of them:", coughed.words)
     print("every word once:", coughed.audible == coughed.reply if voice == "scripted" else "cannot be told of a voice")

@@ -2,10 +2,11 @@
 
 import asyncio
 import json as json_
+import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -56,7 +57,8 @@ def demo(
 
     check_installed()
     folder = (out or Path(f"demo-{time.strftime('%Y%m%d-%H%M%S')}")).absolute()
-    fetch(json=json)
+    with redirect_stdout(sys.stderr) if json else nullcontext():  # there are only facts on the standard output
+        fetch()
     folder.mkdir(parents=True, exist_ok=True)
     with Recording() as recording:
         problem, facts = processes.run(_demo(script, weights_folder(), recording, json=json))

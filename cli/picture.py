@@ -31,6 +31,7 @@ LEFT_PX, RIGHT_PX = 96, 32
 LOOK_HZ = 2_000  # of the waveform that is looked at; it is drawn as the peak of each pixel
 CHARACTER_PX = 6.1  # of a caption, on average
 CAPTION_PX, CAPTION_LINES = 300, 3  # at most
+GAP_PX = 12  # between two captions
 NARROWEST_PX = 84  # a caption with less room is left out
 STEP_PX = 20  # a step of a waterfall that is narrower has no figure of its own
 
@@ -241,12 +242,12 @@ class _Row:
 
     def _captions(self, spans: list[Span], y: float, side: str, colour: str) -> None:
         """Each at the beginning of its words, as wide as there is room before the next."""
-        mine = [span for span in spans if self._start <= span.start < self._end and span.text]
+        mine = [span for span in spans if span.text and self._first_room(span)]
         free = 0.0
         for index, span in enumerate(mine):
-            x = max((span.start - self._start) * self._px, free)
+            x = max((span.start - self._start) * self._px, 0.0, free)
             after = mine[index + 1].start - self._start if index + 1 < len(mine) else self._end - self._start
-            room = min(after * self._px - x - 12, CAPTION_PX)
+            room = min(after * self._px - x - GAP_PX, CAPTION_PX)
             if room < NARROWEST_PX:
                 continue
             lines = textwrap.wrap(span.text, int(room / CHARACTER_PX), max_lines=CAPTION_LINES, placeholder=" …")
@@ -255,6 +256,12 @@ class _Row:
                 linespacing=1.25, parse_math=False, zorder=4,
             )  # fmt: skip
             free = x + room
+
+    def _first_room(self, span: Span) -> bool:
+        """Whether the words of `span` stand in this row: it begins here, or too late in the row before."""
+        narrowest = (NARROWEST_PX + GAP_PX) / self._px
+        begins = self._start <= span.start < self._end
+        return begins or (span.start < self._start < span.end and self._start - span.start < narrowest)
 
     def _cuts(self) -> None:
         for span in self._scene.agent_spans:

@@ -86,6 +86,19 @@ def test_a_picture_of_any_length_is_as_wide_and_never_endless(tmp_path: Path, se
         )
 
 
+def test_words_that_begin_at_the_end_of_a_row_are_written_in_the_next(tmp_path: Path) -> None:
+    seconds = int(2 * picture.ROW_S)
+    late = events.SpeechStarted(utterance=0, at=int((seconds / 2 - 0.5) * CALLER_HZ))
+    ended = events.SpeechEnded(utterance=0, at=int((seconds / 2 + 1.5) * CALLER_HZ))
+    final = events.TranscriptFinal(
+        utterance=0, text="are you open on Saturdays", start=0, until=1, time=at(seconds / 2)
+    )
+    with recorded(seconds, loud=False) as recording:
+        picture.draw(tmp_path / "call.png", recording, numbered(CALL[0], late, ended, final))
+        picture.draw(tmp_path / "none.png", recording, numbered(CALL[0], late, ended))
+    assert inked(tmp_path / "call.png", picture.CALLER) > inked(tmp_path / "none.png", picture.CALLER)
+
+
 def inked(path: Path, colour: str) -> int:
     """Pixels that have exactly this colour."""
     wanted = [int(colour[index : index + 2], 16) for index in (1, 3, 5)]
