@@ -77,7 +77,8 @@ def test_an_answer_is_told_as_heard_with_where_its_time_went() -> None:
     terminal.show(events.TurnEnded(turn=2, heard="At [nine]", interrupted=True))
     assert "agent  At [nine]  ✂ interrupted" in terminal.printed, "what people say is never markup"
     assert (
-        "770 ms after end of speech: transcript final 300, end of turn 50, LLM first token 200, TTS first audio 150, first audio out 70"
+        "770 ms after end of speech: transcript final 300, end of turn 50, LLM first token 200, "
+        "TTS first audio 150, first audio out 70"
         in terminal.printed
     )
 
