@@ -78,8 +78,7 @@ def test_an_answer_is_told_as_heard_with_where_its_time_went() -> None:
     assert "agent  At [nine]  ✂ interrupted" in terminal.printed, "what people say is never markup"
     assert (
         "770 ms after end of speech: transcript final 300, end of turn 50, LLM first token 200, "
-        "TTS first audio 150, first audio out 70"
-        in terminal.printed
+        "TTS first audio 150, first audio out 70" in terminal.printed
     )
 
 
