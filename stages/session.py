@@ -8,7 +8,7 @@ after another in a task of their own, so that a `hush` is never behind a sentenc
 import asyncio
 import inspect
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
@@ -148,6 +148,10 @@ class Session:
     def count(self, reason: str) -> None:
         """Count something dropped or refused."""
         self.counters[reason] = self.counters.get(reason, 0) + 1
+
+    def counted(self) -> Counter[str]:
+        """All that was counted, and what never came."""
+        return Counter(self.counters) + Counter(gaps=self.gate.gaps)
 
     # --- what the worker calls ----------------------------------------------------------------------------------
 

@@ -119,7 +119,7 @@ class Worker:
         was_full = self.full
         if self.sessions.get(session.id) is session:
             del self.sessions[session.id]
-        self.counters.update(session.counters)
+        self.counters += session.counted()
         if was_full and not self.full and not self.draining:
             self.tasks.create_task(self._group.join())
         if not self.sessions:
@@ -190,7 +190,7 @@ class Worker:
     def status(self) -> WorkerStatus:
         """What `antiphon ps` shows."""
         sessions = [self._work.describe(held) for held in self.sessions.values()]
-        counted = self.counters + sum((Counter(held.counters) for held in self.sessions.values()), Counter())
+        counted = self.counters + sum((held.counted() for held in self.sessions.values()), Counter())
         if self.bus.undelivered:
             counted["undelivered"] = self.bus.undelivered
         return WorkerStatus(

@@ -1,16 +1,27 @@
 """No door at all: a caller made here who speaks by a pattern and hears nothing, for measuring the stages alone."""
 
 import asyncio
+import math
 import time
+from array import array
 from collections.abc import Iterator
-from itertools import chain, repeat
+from functools import cache
+from itertools import chain, cycle, islice, repeat
 
-from schemas.audio import CALLER_FRAME_BYTES, FRAME_MS
+from schemas.audio import CALLER_FRAME_BYTES, CALLER_HZ, FRAME_MS, SAMPLE_BYTES
 from schemas.control import Pattern
 from transports.door import Answer, Refused
 
 SILENT_FRAME = bytes(CALLER_FRAME_BYTES)
-SPEECH_FRAME = b"\x00\x20\x00\xe0" * (CALLER_FRAME_BYTES // 4)  # a square wave of 8 kHz, a quarter of full scale
+PITCH_HZ = 150  # whole periods in a frame: frames join without a click
+VOWELS = (  # resonances of the mouth in "a", "i", "u": Hz, width, strength
+    ((750, 90, 1.0), (1200, 110, 0.6), (2600, 160, 0.3)),
+    ((300, 70, 1.0), (2200, 110, 0.4), (3000, 160, 0.3)),
+    ((350, 80, 1.0), (800, 100, 0.5), (2400, 150, 0.1)),
+)
+FRAMES_A_VOWEL = 5  # ten vowels a second: a voice detector takes a longer one for a hum
+LOUDEST_HZ = 4_000  # nothing above is needed to sound like a voice
+PEAK = 8_192  # a quarter of full scale
 
 
 class Silence:
@@ -43,12 +54,32 @@ def frames(pattern: Pattern) -> Iterator[bytes]:
     """What the caller says: PCM16 mono at 16 kHz in frames of 20 ms."""
     speech = pattern.speech_ms // FRAME_MS
     pause = max(1, pattern.every_ms // FRAME_MS - speech)
-    turn = [SPEECH_FRAME] * speech + [SILENT_FRAME] * pause
+    said = chain.from_iterable(repeat(vowel, FRAMES_A_VOWEL) for vowel in cycle(vowels()))
+    turn = [*islice(said, speech), *repeat(SILENT_FRAME, pause)]
     return chain(
         repeat(SILENT_FRAME, pattern.start_ms // FRAME_MS),
         chain.from_iterable(repeat(turn, pattern.turns)),
         repeat(SILENT_FRAME, pattern.linger_ms // FRAME_MS),
     )
+
+
+@cache
+def vowels() -> tuple[bytes, ...]:
+    """A frame of each vowel: what a detector of voice activity takes for speech when they follow each other."""
+    return tuple(_frame(resonances) for resonances in VOWELS)
+
+
+def _frame(resonances: tuple[tuple[int, int, float], ...]) -> bytes:
+    overtones = [
+        (hz, sum(strength / (1 + ((hz - centre) / width) ** 2) for centre, width, strength in resonances))
+        for hz in range(PITCH_HZ, LOUDEST_HZ, PITCH_HZ)
+    ]
+    samples = [
+        sum(loud * math.cos(2 * math.pi * hz * sample / CALLER_HZ + (hz / PITCH_HZ) ** 2) for hz, loud in overtones)
+        for sample in range(CALLER_FRAME_BYTES // SAMPLE_BYTES)
+    ]
+    loudest = max(map(abs, samples))
+    return array("h", [round(sample / loudest * PEAK) for sample in samples]).tobytes()
 
 
 class Deaf:

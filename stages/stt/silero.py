@@ -7,13 +7,15 @@ back; both are kept for each caller. Windows that come within GATHER_S of each o
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.audio import SAMPLE_BYTES
+from schemas.audio import CALLER_HZ, SAMPLE_BYTES
 from stages.stt.voice_activity import WINDOW
+from stages.weights import SILERO, locate
 
 Floats = NDArray[np.float32]
 Run = Callable[[Floats, Floats], tuple[Floats, Floats]]  # [N, 576], [2, N, 128] -> [N, 1], [2, N, 128]
@@ -100,9 +102,15 @@ def _tell(listeners: list[Listener], heard: list[float]) -> None:
         listener.heard(probability)
 
 
-def session_run(session: Any) -> Run:
-    """The model in an onnxruntime InferenceSession as a function."""
-    rate = np.array(16_000, np.int64)
+def load(weights: Path) -> Run:
+    """The model as a function. Raises ProviderMissing if the folder `weights` does not hold it."""
+    import onnxruntime  # noqa: TID251 - the one place: the local recogniser and the scripted one share it
+
+    model = locate(SILERO, weights)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    rate = np.array(CALLER_HZ, np.int64)
 
     def run(heard: Floats, state: Floats) -> tuple[Floats, Floats]:
         found, states = session.run(None, {"input": heard, "state": state, "sr": rate})

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.stt.silero import WINDOW_BYTES, Memory, Run, probabilities, session_run
+from stages.stt.silero import WINDOW_BYTES, Memory, Run, load, probabilities
 from stages.stt.voice_activity import ON
 from tests.kit.speech import recording, silence
 
@@ -14,9 +14,8 @@ CALLERS = 7
 
 @pytest.fixture
 def run(weights: Path) -> Run:
-    from stages.stt.providers.local import load_silero  # imports the engines, which may not be there
-
-    return session_run(load_silero(weights))
+    pytest.importorskip("onnxruntime")
+    return load(weights)
 
 
 def windows(pcm: bytes) -> list[bytes]:

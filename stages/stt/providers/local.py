@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 import moonshine_voice
 import numpy as np
-import onnxruntime
 from moonshine_voice.errors import MoonshineError, check_error
 from moonshine_voice.moonshine_api import TranscriptC
 from moonshine_voice.transcriber import Transcriber
@@ -25,8 +24,7 @@ from schemas.audio import CALLER_HZ
 from stages.providers import Hear, ProviderContext, ProviderError, ProviderMissing, parse_options
 from stages.stt.desk import Desk
 from stages.stt.ear import Ear
-from stages.stt.silero import FULL_SCALE, Detector, session_run
-from stages.weights import SILERO, locate
+from stages.stt.silero import FULL_SCALE, Detector, load
 
 CAPACITY = 8  # calls on 2 cores: callers talk half the time, and of four who never pause 95 % of finals take < 0.3 s
 LISTEN_NICE = 2  # before the engines, since the agent must fall silent when the caller speaks; behind all pacing
@@ -80,14 +78,6 @@ class Moonshine:
 
     def close(self) -> None:
         self._transcriber.close()
-
-
-def load_silero(weights: Path) -> onnxruntime.InferenceSession:
-    """Raises ProviderMissing if the folder `weights` does not hold the model."""
-    model = locate(SILERO, weights)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
 
 
 class Local:
@@ -145,9 +135,9 @@ class Local:
 async def open_provider(context: ProviderContext) -> AsyncIterator[Local]:
     loop = asyncio.get_running_loop()
     with _thread("voice-activity", LISTEN_NICE) as listening, _thread("recogniser", READ_NICE) as reading:
-        silero = await loop.run_in_executor(listening, load_silero, context.weights)
+        silero = await loop.run_in_executor(listening, load, context.weights)
         moonshine = await loop.run_in_executor(reading, Moonshine)
-        detector, desk = Detector(session_run(silero), listening), Desk(moonshine.transcribe, reading)
+        detector, desk = Detector(silero, listening), Desk(moonshine.transcribe, reading)
         provider = Local(detector, desk)
         with provider.working(loop.create_task(detector.work()), loop.create_task(desk.work())):
             yield provider

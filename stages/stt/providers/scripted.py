@@ -1,8 +1,14 @@
-"""A recogniser that hears given texts: it tells loud from silent only, so that it works through every transport."""
+"""A recogniser that hears given texts: it tells loud from silent only, so that it works through every transport.
+
+Asked for voice activity it tells speech from silence as the local recogniser does, with the detector that all callers
+of the worker share: what that costs can be measured without the cost of reading words.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -10,7 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.audio import CALLER_HZ, SAMPLE_BYTES, samples_to_ms
 from schemas.events import SpeechEnded, SpeechStarted, TranscriptFinal, TranscriptInterim
-from stages.providers import Hear, ProviderContext, parse_options
+from stages.providers import Hear, ProviderContext, ProviderMissing, parse_options
+from stages.stt.silero import Detector, Memory, load
+from stages.stt.tape import Tape
+from stages.stt.voice_activity import WINDOW, Offset, Onset, VoiceActivity
 
 LOUD = 328  # 1 % of full scale: above the dither of converters, below any speech
 
@@ -18,7 +27,10 @@ Delay = Annotated[int, Field(ge=0, le=60_000)]
 
 
 class Options(BaseModel):
-    """texts: given in turn, again and again; "" is a wordless noise. Delays count from the audio that causes them."""
+    """texts: given in turn, again and again; "" is a wordless noise. Delays count from the audio that causes them.
+
+    voice_activity: the shared detector finds speech; the final then follows `final_ms` after 250 ms of silence.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -26,6 +38,7 @@ class Options(BaseModel):
     final_ms: Delay = 100
     interim_ms: Delay | None = None
     ends_turn: bool | None = True
+    voice_activity: bool = False
 
 
 class Script:
@@ -102,20 +115,99 @@ class Script:
         return self._options.texts[self._utterance % len(self._options.texts)]
 
 
+class Attentive(Script):
+    """One caller whose utterances the detector finds."""
+
+    def __init__(self, options: Options, hear: Hear, detector: Detector) -> None:
+        super().__init__(options, hear)
+        self.memory = Memory()
+        self._detector = detector
+        self._tape = Tape()
+        self._activity = VoiceActivity()
+        self._closed = False
+
+    def feed(self, pcm: bytes, at: int) -> None:
+        self._tape.append(pcm, at)
+        self._look()
+
+    async def finish(self) -> None:
+        if offset := self._activity.stop(self._tape.end):
+            self._last_loud = offset.at
+        await super().finish()
+
+    def close(self) -> None:
+        self._closed = True
+        self._detector.forget(self)
+        super().close()
+
+    def window(self) -> bytes | None:
+        start = self._tape.start
+        return self._tape.cut(start, start + WINDOW) if self._tape.end - start >= WINDOW else None
+
+    def heard(self, probability: float) -> None:
+        if self._closed:
+            return
+        change = self._activity.step(probability, self._tape.start)
+        self._tape.forget(self._tape.start + WINDOW)
+        match change:
+            case Onset():
+                self._start(change.at)
+            case Offset():
+                self._last_loud = change.at
+                self._end(change.at + change.silence)
+        self._look()
+
+    def _look(self) -> None:
+        if self._tape.end - self._tape.start >= WINDOW:
+            self._detector.ready(self)
+
+
 class Scripted:
-    """The provider: nothing is shared."""
+    """The provider. The detector is shared, and loaded when the first caller asks for it."""
 
     capacity = None
 
+    def __init__(self, weights: Path, exits: AsyncExitStack) -> None:
+        self._weights = weights
+        self._exits = exits
+        self._loading = asyncio.Lock()
+        self._detector: Detector | None = None
+
     @asynccontextmanager
     async def open(self, options: dict[str, Any], hear: Hear) -> AsyncIterator[Script]:
-        script = Script(parse_options(Options, options), hear)
+        checked = parse_options(Options, options)
+        script = Attentive(checked, hear, await self._shared()) if checked.voice_activity else Script(checked, hear)
         try:
             yield script
         finally:
             script.close()
 
+    async def _shared(self) -> Detector:
+        async with self._loading:
+            if self._detector is None:
+                self._detector = await self._exits.enter_async_context(open_detector(self._weights))
+        return self._detector
+
+
+@asynccontextmanager
+async def open_detector(weights: Path) -> AsyncIterator[Detector]:
+    """At work in a thread of its own. Raises ProviderMissing."""
+    with ThreadPoolExecutor(1, "voice-activity") as thread:
+        try:
+            run = await asyncio.get_running_loop().run_in_executor(thread, load, weights)
+        except ImportError as error:
+            raise ProviderMissing(f"voice activity needs {error.name}: pip install -e '.[local]'") from None
+        detector = Detector(run, thread)
+        working = asyncio.create_task(detector.work())
+        try:
+            yield detector
+        finally:
+            working.cancel()
+            with suppress(asyncio.CancelledError):
+                await working
+
 
 @asynccontextmanager
 async def open_provider(context: ProviderContext) -> AsyncIterator[Scripted]:
-    yield Scripted()
+    async with AsyncExitStack() as exits:
+        yield Scripted(context.weights, exits)
