@@ -1,10 +1,14 @@
 """What the documentation takes from the code is what the code says now."""
 
+import json
+import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from docs import generate
+from schemas import events
 
 
 @pytest.mark.parametrize("path", generate.files(), ids=lambda path: path.name)
@@ -25,3 +29,16 @@ def test_what_a_person_wrote_around_a_block_stays() -> None:
     assert now.startswith("before\n<!-- generated: states -->\n```mermaid\nstateDiagram-v2\n")
     assert now.endswith("```\n<!-- end -->\nafter\n")
     assert "old" not in now
+
+
+@pytest.mark.parametrize("fact", events.FACTS, ids=events.tag)
+def test_a_fact_is_told_with_its_speaker_its_fields_and_an_example(fact: type[events.Fact]) -> None:
+    page = (generate.FOLDER / "events.md").read_text(encoding="utf-8")
+    [section] = re.findall(rf"^### {re.escape(events.tag(fact))}\n(.*?)(?=^##|\Z)", page, re.MULTILINE | re.DOTALL)
+    assert f"\nSaid by {events.stage(fact)}" in section
+    shared = {*events.Fact.__struct_fields__, *events.Decision.__struct_fields__}
+    assert [name for name in fact.__struct_fields__ if name not in shared and f"\n| `{name}` | `" not in section] == []
+    [example] = re.findall(r"```json\n(.*?)```", section, re.DOTALL)
+    said = json.loads(example)
+    assert type(events.decode(msgspec.msgpack.encode(said))) is fact
+    assert [name for name in fact.__struct_fields__ if name not in said] == []
