@@ -86,8 +86,8 @@ async def _demo(script: Path, cache: Path, recording: "Recording", *, json: bool
     from bus.connect import connect
     from cli.call import claim, closed, followed, print_json
     from cli.caller import dial
+    from cli.platform import Options, platform
     from cli.render import CallView
-    from cli.up import Options, parse_workers, platform
     from schemas.settings import BusSettings
 
     console = Console(stderr=json, highlight=False)
@@ -96,7 +96,7 @@ async def _demo(script: Path, cache: Path, recording: "Recording", *, json: bool
         with console.status("making the caller's voice, starting NATS, config service and five stages"):
             agent, questions = await _read(script, cache)
         async with (
-            platform(Options(Path(data), parse_workers("1")), asyncio.Event()) as running,
+            platform(Options(Path(data)), asyncio.Event()) as running,
             connect(BusSettings(url=running.nats), "antiphon demo") as bus,
         ):
             line = await claim(bus, agent)

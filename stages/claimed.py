@@ -120,7 +120,9 @@ class ClaimedStage:
             except msgspec.MsgspecError:
                 self._worker.counters["bad_control"] += 1
                 return
-            if start.epoch == holding.session.epoch and holding.life is None:
+            if start.epoch > holding.session.epoch:  # our answer came too late and another was asked
+                self._worker.tasks.create_task(self._close(holding))
+            elif start.epoch == holding.session.epoch and holding.life is None:
                 holding.life = self._worker.tasks.create_task(self._live(holding, start, reply))
 
     async def _live(self, holding: Holding, start: control.Start, reply: str) -> None:

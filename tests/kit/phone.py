@@ -23,8 +23,8 @@ from bus.connect import Bus, connect
 from calls.state import CallState
 from cli.call import Following, claim, closed, followed
 from cli.caller import Caller, dial
+from cli.platform import Options, platform
 from cli.recording import Recording
-from cli.up import Options, parse_workers, platform
 from config_service.client import ConfigClient
 from schemas.agent import AgentDocument
 from schemas.audio import AGENT_HZ
@@ -94,7 +94,7 @@ class Exchange:
 async def exchange(*agents: AgentDocument, warm: str = "local") -> AsyncIterator[Exchange]:
     """NATS, the config service and five stages, each a process, in a folder that goes with them."""
     with tempfile.TemporaryDirectory(prefix="antiphon-") as folder:
-        options = Options(Path(folder), parse_workers("1"), warm=warm)
+        options = Options(Path(folder), warm=warm)
         async with platform(options, asyncio.Event()) as running, connect(BusSettings(url=running.nats)) as bus:
             await ConfigClient(bus).set(list(agents))
             yield Exchange(bus)

@@ -1,0 +1,145 @@
+"""Everything of one machine as processes of this one: NATS, config service and stages, started and stopped in order."""
+
+import asyncio
+import fcntl
+import json
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from cli.child import Child
+from cli.errors import Failed
+from cli.where import EXAMPLES, RUN_FILE
+
+STAGES = ("ingress", "stt", "llm", "tts", "egress")
+READY_WITHIN_S = 60.0  # the local models load in seconds; a machine under load takes longer
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to start, and where. workers: stage -> processes. warm: providers to load before ready, comma-separated.
+
+    nats_port, port: 0 is any free port.
+    """
+
+    data: Path
+    workers: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(STAGES, 1))
+    capacity: int = 100
+    warm: str = "local"
+    nats_port: int = 0
+    host: str = "127.0.0.1"
+    port: int = 0
+
+
+class Platform:
+    """A running product on this machine."""
+
+    def __init__(self, nats: str, children: list[Child]) -> None:
+        self.nats = nats
+        self.children = children
+
+    @property
+    def websocket(self) -> str:
+        """Where callers connect: the first ingress; `call` asks for a line instead."""
+        return next(child.url for child in self.children if child.stage == "ingress")
+
+
+@asynccontextmanager
+async def platform(options: Options, stop: asyncio.Event) -> AsyncIterator[Platform]:
+    """Everything, started in order and ready; stopped in the reverse order, NATS last. Raises Failed or BusError.
+
+    When `stop` is set while it starts, it is yielded as far as it has come.
+    """
+    from bus.server import serve
+
+    data = options.data.absolute()
+    data.mkdir(parents=True, exist_ok=True)
+    with _only_one(data):
+        async with serve(data, options.nats_port or None) as nats, asyncio.TaskGroup() as keeping:
+            children = _children(options, data, nats)
+            kept = [keeping.create_task(child.keep()) for child in children]
+            try:
+                await _all_ready(children, stop)
+                running = Platform(nats, children)
+                if not stop.is_set():
+                    await _welcome(nats)
+                told = {"pid": os.getpid(), "nats": nats, "websocket": running.websocket, "data": str(data)}
+                _write(data / RUN_FILE, json.dumps(told))
+                yield running
+            finally:
+                (data / RUN_FILE).unlink(missing_ok=True)
+                for child in children:
+                    child.stopping = True
+                await asyncio.gather(*(child.stop() for child in children if child.stage == "ingress"))
+                await asyncio.gather(*(child.stop() for child in children))
+                for task in kept:
+                    task.cancel()
+
+
+def _children(options: Options, data: Path, nats: str) -> list[Child]:
+    logs = data / "logs"
+    logs.mkdir(exist_ok=True)
+    common = ["--nats", nats, "--data", str(data)]
+    children = [Child("config", 0, common, logs)]
+    for stage, count in options.workers.items():
+        for number in range(count):
+            own = ["--capacity", str(options.capacity)]
+            if stage == "ingress":
+                own += ["--host", options.host, "--port", str(options.port)]
+            elif stage != "egress" and options.warm:
+                own += ["--warm", options.warm]
+            children.append(Child(stage, number, common + own, logs))
+    return children
+
+
+async def _welcome(nats: str) -> None:
+    """Somebody to call from the first start on: the example agent, unless there is one of that name already."""
+    from bus.connect import connect
+    from cli.agent import import_new
+    from schemas.settings import BusSettings
+
+    async with connect(BusSettings(url=nats), "antiphon up") as bus:
+        await import_new(bus, [EXAMPLES / "agents" / "receptionist.json"])
+
+
+async def _all_ready(children: list[Child], stop: asyncio.Event) -> None:
+    async def ready() -> None:
+        for child in children:
+            await child.ready.wait()
+
+    waits = [asyncio.create_task(ready()), asyncio.create_task(stop.wait())]
+    done, _ = await asyncio.wait(waits, timeout=READY_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    if not done:
+        late = ", ".join(child.stage for child in children if not child.ready.is_set())
+        raise Failed(f"not ready within {READY_WITHIN_S:.0f} s: {late}: see the logs folder")
+
+
+@contextmanager
+def _only_one(data: Path) -> Iterator[None]:
+    lock: IO[str] = (data / "lock").open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        pid = lock.read().strip() or "another process"
+        what_to_do = "stop it, or choose another folder with --data"
+        raise Failed(f"antiphon runs in {data} already (pid {pid}): {what_to_do}") from None
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    try:
+        yield
+    finally:
+        lock.truncate(0)
+        lock.close()
+
+
+def _write(path: Path, text: str) -> None:
+    beside = path.with_suffix(".new")
+    beside.write_text(text)
+    beside.replace(path)
