@@ -35,8 +35,8 @@ def export(
     since: Annotated[
         str | None, typer.Option(help="For a new file: 90s, 15m, 1h, 2d ago or an ISO time; else all there is.")
     ] = None,
-    nats: Annotated[str | None, typer.Option(help="NATS URL [env ANTIPHON_NATS_URL, else DIR/run.json]")] = None,
-    data: Annotated[Path | None, typer.Option(help="Data folder [env ANTIPHON_DATA, else ./data]")] = None,
+    nats: Annotated[str | None, typer.Option(help=r"NATS URL \[env ANTIPHON_NATS_URL, else DIR/run.json]")] = None,
+    data: Annotated[Path | None, typer.Option(help=r"Data folder \[env ANTIPHON_DATA, else ./data]")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
 ) -> None:
     """Write what the journal remembers of all calls into a file. [bold]It holds what people said.[/bold]
