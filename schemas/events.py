@@ -80,7 +80,7 @@ class OwnerChanged(Fact, tag="ingress.owner_changed", frozen=True):
 class SessionClosed(Fact, tag="ingress.session_closed", frozen=True):
     """The last fact of a call.
 
-    reason: `hangup`, `shutdown`, `no_worker`, `<stage>_lost`, `<stage>_failed`, `overloaded`, ...
+    reason: `hangup`, `caller_lost`, `shutdown`, `no_worker`, `<stage>_lost`, `<stage>_failed`, `overloaded`, ...
     """
 
     reason: str

@@ -20,6 +20,22 @@ from schemas.settings import BusSettings
 CANARY = "s3cret-canary"
 
 
+def listening(folder: Path) -> str:
+    """host:port of the server whose ports file lies in `folder`, "" before it is there."""
+    written = [text for path in folder.glob("*.ports") if (text := path.read_text())]
+    return json.loads(written[0])["nats"][0].rpartition("/")[2] if written else ""
+
+
+def certificate(folder: Path, name: str) -> None:
+    """A self-signed certificate for this machine: NAME.pem and NAME.key."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
+         "-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.pem"), "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+
+
 @asynccontextmanager
 async def guarded(folder: Path, **settings: Any) -> AsyncIterator[str]:
     """A nats-server with these settings; yields host:port."""
@@ -28,9 +44,9 @@ async def guarded(folder: Path, **settings: Any) -> AsyncIterator[str]:
     server = await asyncio.create_subprocess_exec(binary(), "-c", str(config), stderr=asyncio.subprocess.DEVNULL)
     try:
         async with asyncio.timeout(10):
-            while not (found := [path.read_text() for path in folder.glob("*.ports")]) or not found[0]:
+            while not (where := listening(folder)):
                 await asyncio.sleep(0.01)
-        yield json.loads(found[0])["nats"][0].rpartition("/")[2]
+        yield where
     finally:
         server.terminate()
         await server.wait()
@@ -65,12 +81,7 @@ async def test_the_right_password_opens_and_a_wrong_one_is_told_without_it(tmp_p
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed: apt-get install openssl")
 async def test_tls_is_spoken_where_an_authority_is_named_and_strangers_are_refused(tmp_path: Path) -> None:
     for name in ("ours", "stranger"):
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
-             "-keyout", str(tmp_path / f"{name}.key"), "-out", str(tmp_path / f"{name}.pem"), "-subj", "/CN=localhost",
-             "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"],
-            check=True, capture_output=True,
-        )  # fmt: skip
+        certificate(tmp_path, name)
     tls = {"cert_file": str(tmp_path / "ours.pem"), "key_file": str(tmp_path / "ours.key")}
     async with guarded(tmp_path, tls=tls) as where:
         assert await works(BusSettings(url=f"tls://{where}", tls_ca=tmp_path / "ours.pem"))

@@ -39,7 +39,7 @@ async def cached(bus: Bus, name: str, wanted: Callable[[bytes | None], bool]) ->
     """Return when the shared cache holds what is wanted."""
     bucket = await kv.bucket(bus, BUCKET, create=True)
     async with asyncio.timeout(PATIENCE_S):
-        while not wanted(await bucket.get(name)):  # noqa: ASYNC110 - a cache has no event of its own
+        while not wanted(await bucket.get(name)):
             await asyncio.sleep(0.02)
 
 
@@ -60,7 +60,7 @@ async def test_a_change_reaches_the_memory_of_every_process(bus: Bus, nats: str,
         assert (await there.get("desk")).source == "memory"
         await here.set([agent("desk", "new")])
         async with asyncio.timeout(PATIENCE_S):
-            while (await there.get("desk")).document.prompt != "new":  # noqa: ASYNC110
+            while (await there.get("desk")).document.prompt != "new":
                 await asyncio.sleep(0)
 
 

@@ -22,7 +22,7 @@ PATIENCE_S = 10.0  # nothing here takes longer unless it is broken
 async def until(condition: Callable[[], bool]) -> None:
     """Return once it holds: for what has no event of its own."""
     async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0.01)
 
 

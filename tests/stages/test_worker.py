@@ -173,3 +173,17 @@ async def test_rubbish_on_the_bus_is_counted_and_the_call_goes_on(tmp_path: Path
         closed = await call.until(events.SessionClosed)
     assert closed.reason == "hangup"
     assert [ended.heard for ended in call.all(events.TurnEnded)][-1] == "You said second."
+
+
+async def test_what_never_came_is_counted(tmp_path: Path) -> None:
+    async with house(tmp_path, [ECHO]) as home:
+        call = await home.null_call("echo", turns=1, **LONG)
+        await call.until(events.SessionOpened)
+        stt = home.workers[subjects.STT][0]
+        ingress = home.workers[subjects.INGRESS][0].sessions[call.session]
+        assert "gaps" not in stt.status().counters
+        ingress._seq["media"] += 3  # as if the bus had dropped three frames
+        await call.until(events.SpeechStarted)
+        assert stt.status().counters["gaps"] == 3
+        await call.until(events.SessionClosed)
+        assert stt.status().counters["gaps"] == 3  # the worker remembers when the call is over

@@ -1,12 +1,17 @@
 """A call whose caller is a script: loud is speech, silent is silence."""
 
+from pathlib import Path
+
 import pytest
 
 import stages.stt.stage
+from schemas.audio import CALLER_HZ
+from schemas.control import Pattern
 from schemas.events import SpeechEnded, SpeechStarted, TranscriptFinal, TranscriptInterim
 from stages.providers import ProviderContext, ProviderError, Providers
 from tests.kit.clock import in_virtual_time
-from tests.kit.stage import Call, call
+from tests.kit.stage import Call, call, worker
+from transports.null import frames
 
 FRAME = 320
 SILENT = bytes(2 * FRAME)
@@ -85,3 +90,31 @@ async def test_an_option_that_makes_no_sense_is_named(options: dict[str, object]
         opening = provider.open(options, print)
         with pytest.raises(ProviderError, match=next(iter(options))):
             await opening.__aenter__()
+
+
+# --- with the shared detector -----------------------------------------------------------------------------------------
+
+
+async def test_the_detector_finds_words_and_not_noise(weights: Path) -> None:
+    pattern = Pattern(speech_ms=600, every_ms=1_200, turns=2, start_ms=500, linger_ms=600)
+    attentive = scripted(texts=["one", "two"], voice_activity=True)
+    async with worker(stages.stt.stage, ProviderContext(weights=weights)) as running, running.call(attentive) as caller:
+        for number in range(50):
+            caller.hear_audio(LOUD, at=number * FRAME)  # as loud as speech, but a hum
+        for number, frame in enumerate(frames(pattern), start=50):
+            caller.hear_audio(frame, at=number * FRAME)
+        await caller.says(TranscriptFinal, utterance=1)
+    begun = [fact.at / CALLER_HZ for fact in caller.said(SpeechStarted)]
+    ended = [fact.at / CALLER_HZ for fact in caller.said(SpeechEnded)]
+    assert begun == pytest.approx([1.5, 2.7], abs=0.1)
+    assert ended == pytest.approx([2.1, 3.3], abs=0.1)
+    assert [final.text for final in caller.said(TranscriptFinal)] == ["one", "two"]
+
+
+async def test_words_at_the_end_of_the_line_are_not_lost(weights: Path) -> None:
+    attentive = scripted(texts=["and so"], voice_activity=True)
+    async with worker(stages.stt.stage, ProviderContext(weights=weights)) as running, running.call(attentive) as caller:
+        for number, frame in enumerate(frames(Pattern(linger_ms=0, every_ms=520))):
+            caller.hear_audio(frame, at=number * FRAME)
+        await caller.says(SpeechStarted)
+    assert [final.text for final in caller.said(TranscriptFinal)] == ["and so"]
