@@ -1,4 +1,4 @@
-"""What the pipeline adds to the delays of its providers, and what it costs: overhead per turn, processor, memory, losses.
+"""What the pipeline adds to the delays of its providers, and its cost: overhead per turn, processor, memory, losses.
 
 Method. Every stage is a process of its own and nats-server another; caller and ear are the `null` transport. 20 ms
 frames come in at real-time pace all the time; the caller speaks, and the scripted recogniser's final follows 100 ms
@@ -24,7 +24,7 @@ from bench import report
 from bench.echo import four_hops
 from bench.house import House, house
 from bench.load import LOADS, Calls, Load, agent
-from bench.measure import Turns, percentiles
+from bench.measure import Turns, failed, others_s, percentiles
 from cli import processes
 
 __all__ = ["percentiles"]
@@ -57,15 +57,17 @@ async def measure(asked: Asked) -> dict[str, Any]:
         await calls.listen()
         talk_s = asked.turns * asked.load.every_ms / 1000
         await calls.begin(asked.sessions, talk_s)
-        since, used = time.time_ns() // 1_000, running.cpu_s()
+        since, used, all_used = time.time_ns() // 1_000, running.cpu_s(), others_s()
         await asyncio.sleep(talk_s)
-        until, used_then = time.time_ns() // 1_000, running.cpu_s()
+        until, used_then, all_then = time.time_ns() // 1_000, running.cpu_s(), others_s()
         lost = await running.lost()
         await calls.ended()
-    turns = Turns(calls.facts(), since, until)
+    facts = calls.facts()
+    turns = Turns(facts, since, until)
     overhead, hops = percentiles(turns.overheads_ms()), percentiles(echo)
     session_s = (until - since) / 1e6 * asked.sessions
     cpu = {process: round((used_then[process] - used[process]) / session_s, 6) for process in used}
+    cores = sum(cpu.values()) * asked.sessions
     return {
         "load": asked.load.name,
         "sessions": asked.sessions,
@@ -77,10 +79,12 @@ async def measure(asked: Asked) -> dict[str, Any]:
         "four_hop_echo_ms": hops,
         "ratio_p50": round(overhead["p50"] / hops["p50"], 2),
         "cpu_s_per_session_s": {**cpu, "total": round(sum(cpu.values()), 6)},
-        "cores": round(sum(cpu.values()) * asked.sessions, 3),
+        "cores": round(cores, 3),
+        "other_cores": round((all_then - all_used) / (until - since) * 1e6 - cores, 3),
         "memory_mb": {"base": {process: round(megabytes, 1) for process, megabytes in base.items()}},
         "frames_lost": sum(lost.values()),
         "lost": lost,
+        "calls_failed": failed(facts),
     }
 
 
@@ -111,9 +115,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.pipeline", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--sessions", type=int, default=1)
     parser.add_argument("--turns", type=int, default=60, help="a session")
-    parser.add_argument(
-        "--load", choices=LOADS, default="latency", help="a turn each 1.1 s, or each 4 s as people talk"
-    )
+    parser.add_argument("--load", choices=LOADS, default="latency", help="a turn each 1.1 s, or each 4 s")
     parser.add_argument("--vad", action="store_true", help="the shared detector of voice activity finds the words")
     parser.add_argument("--memory", action="store_true", help=f"instead: memory from {FEW} to {MANY} sessions")
     parser.add_argument("--repeat", type=int, default=1, help="runs; figures are their medians, with the spread")

@@ -1,0 +1,54 @@
+"""The product as it is measured: every stage and nats-server a process of its own, watched from outside."""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from bench import measure
+from bus.connect import Bus, connect
+from cli.platform import Options, platform
+from cli.ps import workers_on
+from config_service.client import ConfigClient
+from schemas.agent import AgentDocument
+from schemas.settings import BusSettings
+
+ROOM = 2  # a claim that was answered too late holds its place for seconds; calls are not to be refused for that
+
+
+class House:
+    """Everything that runs. pids: name of a stage, `config` or `nats` -> its processes."""
+
+    def __init__(self, bus: Bus, url: str, pids: dict[str, list[int]]) -> None:
+        self.bus = bus
+        self.url = url
+        self.pids = pids
+
+    def cpu_s(self) -> dict[str, float]:
+        """Seconds of processor time so far."""
+        return {name: sum(map(measure.cpu_s, pids)) for name, pids in self.pids.items()}
+
+    def memory_mb(self) -> dict[str, float]:
+        """PSS now."""
+        return {name: sum(map(measure.pss_mb, pids)) for name, pids in self.pids.items()}
+
+    async def lost(self) -> dict[str, int]:
+        """Messages that did not reach whom they were for, by reason, since the start."""
+        return measure.lost(worker.counters for worker in await workers_on(self.bus))
+
+
+@asynccontextmanager
+async def house(agent: AgentDocument, sessions: int) -> AsyncIterator[House]:
+    """One worker a stage, ready for `sessions` calls to `agent`."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = Options(Path(folder), capacity=max(100, ROOM * sessions), warm="scripted")
+        async with platform(options, asyncio.Event()) as running, connect(BusSettings(url=running.nats)) as bus:
+            await ConfigClient(bus).set([agent])
+            pids: dict[str, list[int]] = {}
+            for child in running.children:
+                assert child.process
+                pids.setdefault(child.stage, []).append(child.process.pid)
+            pids["nats"] = [measure.below(os.getpid(), "nats-server")]
+            yield House(bus, running.nats, pids)

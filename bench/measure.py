@@ -1,0 +1,142 @@
+"""What the figures are made of: the facts of the calls, and what the kernel tells of processes. Pure, but for /proc."""
+
+import os
+import statistics
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from bench.load import FIRST_AUDIO_MS, FIRST_TOKEN_MS
+from schemas import events
+
+TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+UTIME = 11  # of the fields after the name in /proc/PID/stat (14 in proc(5)); then stime, and both of dead children
+LOST = (  # counters that tell of a message somebody did not hear; the others refuse what is stale, and rightly so
+    "gaps",
+    "undelivered",
+    "unknown_session",
+    "bad_frame",
+    "bad_fact",
+    "wrong_rate",
+    "audio_refused",
+    "early_frame_dropped",
+    "caller_too_fast",
+    "bad_caller_frame",
+)
+
+
+# --- the facts --------------------------------------------------------------------------------------------------------
+
+
+class Turns:
+    """The turns of all calls whose final transcript was said from `since` to `until`, UTC microseconds."""
+
+    def __init__(self, facts: Iterable[events.Fact], since: int = 0, until: int = 2**63) -> None:
+        self._finals: dict[tuple[str, int], int] = {}
+        self._answers: dict[tuple[str, int], int] = {}
+        self._started: dict[tuple[str, int], int] = {}
+        self._sentences: dict[tuple[str, int], int] = {}
+        self._playing: dict[tuple[str, int], int] = {}
+        for fact in facts:
+            match fact:
+                case events.TranscriptFinal() if since <= fact.time < until:
+                    self._finals[fact.session, fact.utterance] = fact.time
+                case events.TurnStarted():
+                    self._answers[fact.session, fact.turn] = fact.answers
+                    self._started[fact.session, fact.turn] = fact.time
+                case events.SentenceReady():
+                    self._sentences.setdefault((fact.session, fact.turn), fact.time)
+                case events.PlaybackStarted():
+                    self._playing[fact.session, fact.turn] = fact.time
+
+    @property
+    def asked(self) -> int:
+        """Questions in that time."""
+        return len(self._finals)
+
+    def overheads_ms(self) -> list[float]:
+        """From the final transcript to the first audio at the sink, less what the providers take; one a turn."""
+        return [(heard - final) / 1000 - FIRST_TOKEN_MS - FIRST_AUDIO_MS for final, _, _, heard in self._whole()]
+
+    def steps_ms(self) -> dict[str, list[float]]:
+        """The same in three steps: the turn is decided, its first sentence is there, its first audio is at the sink."""
+        whole = list(self._whole())
+        return {
+            "decide": [(started - final) / 1000 for final, started, _, _ in whole],
+            "model": [(sentence - started) / 1000 - FIRST_TOKEN_MS for _, started, sentence, _ in whole],
+            "voice": [(heard - sentence) / 1000 - FIRST_AUDIO_MS for _, _, sentence, heard in whole],
+        }
+
+    def _whole(self) -> Iterable[tuple[int, int, int, int]]:
+        for (session, turn), heard in self._playing.items():
+            final = self._finals.get((session, self._answers.get((session, turn), -1)))
+            if final is not None:
+                yield final, self._started[session, turn], self._sentences[session, turn], heard
+
+
+def percentiles(values: list[float]) -> dict[str, float]:
+    """p50, p95, p99 and max, to a hundredth."""
+    if len(values) < 2:
+        raise SystemExit("fewer than two turns were answered: nothing to report")
+    cuts = statistics.quantiles(values, n=100, method="inclusive")
+    return {
+        "p50": round(cuts[49], 2),
+        "p95": round(cuts[94], 2),
+        "p99": round(cuts[98], 2),
+        "max": round(max(values), 2),
+    }
+
+
+def lost(counters: Iterable[dict[str, int]]) -> dict[str, int]:
+    """What of all that workers counted is a loss: reason -> how often."""
+    total: Counter[str] = sum((Counter(counted) for counted in counters), Counter())
+    return {reason: total[reason] for reason in LOST if total[reason]}
+
+
+def failed(facts: Iterable[events.Fact]) -> dict[str, int]:
+    """Calls that did not end by their caller's hanging up: reason -> how many."""
+    reasons = Counter(fact.reason for fact in facts if isinstance(fact, events.SessionClosed))
+    return {reason: times for reason, times in reasons.items() if reason != "hangup"}
+
+
+# --- the kernel -------------------------------------------------------------------------------------------------------
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of processor time that a process has used; /proc/stat, which knows all of them, is not to be trusted."""
+    return sum(_ticks(Path(f"/proc/{pid}/stat"))[:2]) / TICKS_A_SECOND
+
+
+def others_s() -> float:
+    """The same of all processes of the machine but this one, and of their children that are no more."""
+    total = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            total += sum(_ticks(stat))
+    return total / TICKS_A_SECOND - cpu_s(os.getpid())
+
+
+def _ticks(stat: Path) -> list[int]:
+    return [int(ticks) for ticks in stat.read_text().rpartition(")")[2].split()[UTIME : UTIME + 4]]
+
+
+def pss_mb(pid: int) -> float:
+    """Megabytes of memory, what is shared with other processes divided among them."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024 / 1_000_000
+    raise SystemExit(f"the kernel does not tell the memory of process {pid}")
+
+
+def below(pid: int, name: str) -> int:
+    """The process called `name` among the descendants of `pid`."""
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, children.read_text().split()):
+            if Path(f"/proc/{child}/comm").read_text().strip() == name:
+                return child
+            try:
+                return below(child, name)
+            except LookupError:
+                continue
+    raise LookupError(f"no process {name} below {pid}")

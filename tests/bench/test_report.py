@@ -1,0 +1,65 @@
+"""Figures of several runs, and how they are told."""
+
+from typing import Any
+
+from bench.profile import shares
+from bench.report import compared, median, table
+
+
+def run(p50: float, stt: float = 0.001) -> dict[str, Any]:
+    """A report as bench.pipeline makes it."""
+    overhead = {"p50": p50, "p95": 2 * p50, "p99": 3 * p50, "max": 4 * p50}
+    return {
+        "load": "latency",
+        "sessions": 1,
+        "voice_activity": False,
+        "turns": 9,
+        "turns_asked": 10,
+        "overhead_ms": overhead,
+        "steps_ms": {"decide": overhead},
+        "four_hop_echo_ms": overhead,
+        "ratio_p50": 1.0,
+        "cpu_s_per_session_s": {"stt": stt, "total": stt},
+        "cores": 0.1,
+        "other_cores": 0.2,
+        "memory_mb": {"base": {"stt": 40.0}},
+        "frames_lost": 3,
+        "lost": {"gaps": 3},
+        "calls_failed": {},
+    }
+
+
+def test_several_runs_are_told_by_their_median_and_their_spread() -> None:
+    merged = median([run(5.0), run(3.0), run(4.0)])
+    assert (merged["overhead_ms"]["p50"], merged["runs"]) == (4.0, 3)
+    assert merged["spread"]["overhead_ms"]["p50"] == [3.0, 5.0]
+    assert merged["load"] == "latency"
+
+
+def test_one_run_has_no_spread() -> None:
+    assert median([run(5.0)]) == run(5.0)
+
+
+def test_what_was_not_answered_and_what_was_lost_is_told() -> None:
+    shown = table(run(5.0))
+    assert "9 of 10" in shown
+    assert "3 {'gaps': 3}" in shown
+
+
+def test_a_figure_that_grew_is_called_worse_and_one_that_shrank_is_not() -> None:
+    lines = compared(run(4.0, stt=0.002), run(5.0)).splitlines()
+    grown = next(line for line in lines if "cpu_s_per_session_s.stt" in line)
+    shrunk = next(line for line in lines if "overhead_ms.p50" in line)
+    assert grown.endswith("x 2.00   worse")
+    assert shrunk.endswith("x 0.80")
+
+
+def test_a_function_is_charged_for_itself_and_for_what_it_calls_but_once() -> None:
+    frames = [{"name": "run", "file": "a/b/loop.py"}, {"name": "hear", "file": "ear.py"}]
+    recording = {"shared": {"frames": frames}, "profiles": [{"samples": [[0], [0, 1], [0, 1, 1], [0, 1]]}]}
+    assert shares(recording) == {"run (b/loop.py)": (0.25, 1.0), "hear (ear.py)": (0.75, 0.75)}
+
+
+def test_a_thread_that_waits_for_work_costs_nothing() -> None:
+    frames = [{"name": "_worker", "file": "/lib/concurrent/futures/thread.py"}, {"name": "run", "file": "x.py"}]
+    assert shares({"shared": {"frames": frames}, "profiles": [{"samples": [[0], [1]]}]}) == {"run (x.py)": (1.0, 1.0)}
