@@ -43,7 +43,7 @@ LOADS = {load.name: load for load in (LATENCY, CAPACITY)}
 
 def agent(load: Load, *, voice_activity: bool = False) -> AgentDocument:
     """Who answers. voice_activity: the shared detector finds the words, not their loudness."""
-    stt = {"texts": ["a question"], "final_ms": FINAL_MS}
+    stt = {"texts": ["a question"], "final_ms": FINAL_MS, "voice_activity": voice_activity}
     llm = {"replies": [REPLY], "first_ms": FIRST_TOKEN_MS, "token_ms": TOKEN_MS}
     tts = {
         "first_ms": FIRST_AUDIO_MS,
