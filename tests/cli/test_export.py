@@ -389,9 +389,15 @@ class HalfWay(list[Row]):
 def test_rows_that_were_half_added_are_not_kept(tmp_path: Path) -> None:
     target = tmp_path / "calls.parquet"
     row = {"stream_seq": 1, "kept": 0, "event": "e", "fields": "{}"}
-    with pytest.raises(KeyboardInterrupt), files.growing(target, "facts", FACTS) as file:
-        file.continues("j")
-        file.add(HalfWay([row, row]), 2)
+
+    def interrupted() -> None:
+        with files.growing(target, "facts", FACTS) as file:
+            file.continues("j")
+            file.add([row], 1)
+            file.add(HalfWay([row, row]), 3)
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert named(tmp_path) == []
 
 
