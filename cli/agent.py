@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from cli.errors import WrongUse
+from cli.options import Data, Nats
 
 if TYPE_CHECKING:
     from config_service.client import ConfigClient
@@ -22,8 +23,6 @@ app = typer.Typer(
     help="List, show, set and import agents.\n\nExample: antiphon agent show receptionist",
 )
 
-Nats = Annotated[str | None, typer.Option(help="NATS URL [env ANTIPHON_NATS_URL, else DIR/run.json]")]
-Data = Annotated[Path | None, typer.Option(help="Data folder [env ANTIPHON_DATA, else ./data]")]
 Json = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.errors import Failed, WrongUse
+from cli.options import Data, Nats
 
 if TYPE_CHECKING:
     from bus.connect import Bus
@@ -35,8 +36,8 @@ def call(
     json: Annotated[
         bool, typer.Option("--json", help="The call's facts as they happen, one JSON object a line.")
     ] = False,
-    nats: Annotated[str | None, typer.Option(help="NATS URL [env ANTIPHON_NATS_URL, else DIR/run.json]")] = None,
-    data: Annotated[Path | None, typer.Option(help="Data folder [env ANTIPHON_DATA, else ./data]")] = None,
+    nats: Nats = None,
+    data: Data = None,
 ) -> None:
     """Call an agent with a recording, at the pace of real time.
 

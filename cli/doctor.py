@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 
+from cli.options import Data, Nats
+
 NEEDED_PYTHON = (3, 11)
 NEEDED_NATS = (2, 15, 1)  # older ones lack what the journal relies on
 NEEDED_FILES = 1_024  # 100 websocket calls and their connections in one ingress, several times over
@@ -37,8 +39,8 @@ class Check(NamedTuple):
 
 
 def doctor(
-    nats: Annotated[str | None, typer.Option(help="NATS URL [env ANTIPHON_NATS_URL, else DIR/run.json]")] = None,
-    data: Annotated[Path | None, typer.Option(help="Data folder [env ANTIPHON_DATA, else ./data]")] = None,
+    nats: Nats = None,
+    data: Data = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """What works here, what is missing, what to do about it.

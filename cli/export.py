@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.errors import WrongUse
+from cli.options import Data, Nats
 
 if TYPE_CHECKING:
     from bus.connect import Bus
@@ -35,8 +36,8 @@ def export(
     since: Annotated[
         str | None, typer.Option(help="For a new file: 90s, 15m, 1h, 2d ago or an ISO time; else all there is.")
     ] = None,
-    nats: Annotated[str | None, typer.Option(help=r"NATS URL \[env ANTIPHON_NATS_URL, else DIR/run.json]")] = None,
-    data: Annotated[Path | None, typer.Option(help=r"Data folder \[env ANTIPHON_DATA, else ./data]")] = None,
+    nats: Nats = None,
+    data: Data = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
 ) -> None:
     """Write what the journal remembers of all calls into a file. [bold]It holds what people said.[/bold]

@@ -1,15 +1,16 @@
 """`antiphon ps`: what runs, asked of the workers themselves over the bus."""
 
 from collections import Counter
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from cli.options import Data, Nats
+
 
 def ps(
-    nats: Annotated[str | None, typer.Option(help="NATS URL [env ANTIPHON_NATS_URL, else DIR/run.json]")] = None,
-    data: Annotated[Path | None, typer.Option(help="Data folder [env ANTIPHON_DATA, else ./data]")] = None,
+    nats: Nats = None,
+    data: Data = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Which workers run, and which sessions they own.

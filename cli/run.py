@@ -5,12 +5,12 @@ import importlib
 import os
 import signal
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from cli.errors import WrongUse
+from cli.options import Data, Nats
 
 STAGES = ("ingress", "stt", "llm", "tts", "egress")
 SERVICES = ("config",)
@@ -19,14 +19,14 @@ LOOK_EVERY_S = 0.1
 
 def run(
     stages: Annotated[list[str], typer.Argument(metavar="STAGE...", help="ingress, stt, llm, tts, egress, config")],
-    nats: Annotated[str | None, typer.Option(help="NATS URL [env ANTIPHON_NATS_URL, else DIR/run.json]")] = None,
-    data: Annotated[Path | None, typer.Option(help="Data folder [env ANTIPHON_DATA, else ./data]")] = None,
+    nats: Nats = None,
+    data: Data = None,
     capacity: Annotated[int, typer.Option(min=1, help="Sessions at once; a provider may declare less.")] = 100,
     drain_s: Annotated[float, typer.Option(min=0, help="How long SIGTERM waits for own sessions.")] = 30.0,
     warm: Annotated[str, typer.Option(help="Providers to load before it is ready: local,openai")] = "",
     host: Annotated[str, typer.Option(help="ingress: where callers connect.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="ingress: 0 is any free port.")] = 0,
-    database: Annotated[str | None, typer.Option(help="config: database URL [env ANTIPHON_DATABASE_URL]")] = None,
+    database: Annotated[str | None, typer.Option(help=r"config: database URL \[env ANTIPHON_DATABASE_URL]")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line when ready.")] = False,
     parent: Annotated[bool, typer.Option("--parent", hidden=True)] = False,
 ) -> None:

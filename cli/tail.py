@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from cli.options import Data, Nats
 
 WAITING = 10_000  # facts; a terminal slower than this loses the oldest and is told how many
 
@@ -13,8 +14,8 @@ WAITING = 10_000  # facts; a terminal slower than this loses the oldest and is t
 def tail(
     session: Annotated[str | None, typer.Option(help="Only this session.")] = None,
     agent: Annotated[str | None, typer.Option(help="Only calls of this agent.")] = None,
-    nats: Annotated[str | None, typer.Option(help="NATS URL [env ANTIPHON_NATS_URL, else DIR/run.json]")] = None,
-    data: Annotated[Path | None, typer.Option(help="Data folder [env ANTIPHON_DATA, else ./data]")] = None,
+    nats: Nats = None,
+    data: Data = None,
     json: Annotated[bool, typer.Option("--json", help="One fact a line, in the envelope of the bus.")] = False,
 ) -> None:
     """Follow calls live: who speaks, what is understood, what is answered. Ctrl-C ends it.

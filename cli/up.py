@@ -5,12 +5,12 @@ import contextlib
 import importlib.util
 import json as json_
 import signal
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cli.errors import WrongUse
+from cli.options import Data
 from cli.platform import STAGES, Options, Platform, platform
 from cli.where import data_folder, weights_folder
 
@@ -19,7 +19,7 @@ REFRESH_S = 1.0
 
 def up(
     workers: Annotated[str, typer.Option(help="Processes a stage: N, or stt=2,llm=1,...")] = "1",
-    data: Annotated[Path | None, typer.Option(help="Data folder [env ANTIPHON_DATA, else ./data]")] = None,
+    data: Data = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line; `ready` when all is.")] = False,
     capacity: Annotated[int, typer.Option(min=1, help="Sessions at once per worker.")] = 100,
     warm: Annotated[str, typer.Option(help="Providers to load before ready; auto: local, if it is here.")] = "auto",

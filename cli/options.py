@@ -1,0 +1,9 @@
+"""Options that many commands have, spelled once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Nats = Annotated[str | None, typer.Option(help=r"NATS URL \[env ANTIPHON_NATS_URL, else DIR/run.json]")]
+Data = Annotated[Path | None, typer.Option(help=r"Data folder \[env ANTIPHON_DATA, else ./data]")]
