@@ -19,7 +19,7 @@ help:
 	@echo 'make test     the tests'
 	@echo 'make check    formatting, lint, types and the arrows between the packages'
 	@echo 'make fmt      put the code in shape'
-	@echo 'make bench    overhead of the pipeline per turn'
+	@echo 'make bench    overhead and cost of a turn, against the last committed figures'
 	@echo 'make lock     resolve the dependencies of pyproject.toml anew'
 	@echo 'make schemas  write the JSON Schemas and the golden wire samples anew'
 	@echo 'make docs     write what the documentation takes from the code anew'
@@ -42,7 +42,8 @@ fmt: .venv/stamp
 	@$(BIN)/ruff format
 
 bench: .venv/stamp
-	@$(BIN)/python -m bench.pipeline
+	@$(BIN)/python -m bench.pipeline --sessions 1 --turns 40 --compare
+	@$(BIN)/python -m bench.pipeline --sessions 100 --turns 12 --compare
 
 lock: .venv/stamp
 	@CUSTOM_COMPILE_COMMAND='make lock' PIP_FIND_LINKS= $(BIN)/python -m piptools compile --quiet --upgrade \

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from bench.callers import Callers
 from bus.connect import Bus
 from schemas import control, events, subjects
 from schemas.agent import AgentDocument, ProviderChoice
@@ -73,6 +74,7 @@ class Calls:
 
     bus: Bus
     load: Load
+    callers: Callers | None = None  # at websockets; without them the caller is made in ingress
     said: list[bytes] = field(default_factory=list)
     _running: int = 0
     _closed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -110,11 +112,13 @@ class Calls:
             await self._closed.wait()
 
     async def _claim(self, pattern: control.Pattern) -> None:
-        ask = msgspec.msgpack.encode(control.ClaimLine(AGENT, "null", pattern))
+        ask = msgspec.msgpack.encode(control.ClaimLine(AGENT, "websocket" if self.callers else "null", pattern))
         answer = await self.bus.request(subjects.claim(subjects.INGRESS), ask, CLAIM_WITHIN_S)
         line = msgspec.msgpack.decode(answer, type=control.Line)
         if line.refused:
             raise SystemExit(f"no line: {line.refused} {line.detail}")
+        if self.callers:
+            self.callers.dial(line.url, pattern)
 
     def _hear(self, subject: str, data: bytes, _reply: str) -> None:
         self.said.append(data)

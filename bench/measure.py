@@ -3,7 +3,7 @@
 import os
 import statistics
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -58,6 +58,15 @@ class Turns:
     def overheads_ms(self) -> list[float]:
         """From the final transcript to the first audio at the sink, less what the providers take; one a turn."""
         return [(heard - final) / 1000 - FIRST_TOKEN_MS - FIRST_AUDIO_MS for final, _, _, heard in self._whole()]
+
+    def door_ms(self, arrivals: Mapping[str, list[int]]) -> list[float]:
+        """From the first audio at the sink to its arrival at the caller; arrivals: session -> UTC microseconds."""
+        return [
+            (min(after) - heard) / 1000
+            for (session, turn), heard in self._playing.items()
+            if (session, self._answers.get((session, turn), -1)) in self._finals
+            and (after := [came for came in arrivals.get(session, []) if came >= heard])
+        ]
 
     def steps_ms(self) -> dict[str, list[float]]:
         """The same in three steps: the turn is decided, its first sentence is there, its first audio is at the sink."""

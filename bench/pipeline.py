@@ -17,10 +17,12 @@ import argparse
 import asyncio
 import json
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench import report
+from bench.callers import callers
 from bench.echo import four_hops
 from bench.house import House, house
 from bench.load import LOADS, Calls, Load, agent
@@ -41,19 +43,23 @@ class Asked(NamedTuple):
     turns: int
     load: Load
     voice_activity: bool
+    websocket: bool
 
     @property
     def name(self) -> str:
         """Of the file that its figures are kept in."""
-        return f"{self.load.name}-{self.sessions}" + "-vad" * self.voice_activity
+        return f"{self.load.name}-{self.sessions}" + "-vad" * self.voice_activity + "-websocket" * self.websocket
 
 
 async def measure(asked: Asked) -> dict[str, Any]:
     """Run the load; the report as plain data."""
-    async with house(agent(asked.load, voice_activity=asked.voice_activity), asked.sessions) as running:
+    async with AsyncExitStack() as stack:
+        document = agent(asked.load, voice_activity=asked.voice_activity)
+        running = await stack.enter_async_context(house(document, asked.sessions))
+        outside = await stack.enter_async_context(callers()) if asked.websocket else None
         base = running.memory_mb()
         echo = await four_hops(running.bus, running.url)
-        calls = Calls(running.bus, asked.load)
+        calls = Calls(running.bus, asked.load, outside)
         await calls.listen()
         talk_s = asked.turns * asked.load.every_ms / 1000
         await calls.begin(asked.sessions, talk_s)
@@ -68,8 +74,9 @@ async def measure(asked: Asked) -> dict[str, Any]:
     session_s = (until - since) / 1e6 * asked.sessions
     cpu = {process: round((used_then[process] - used[process]) / session_s, 6) for process in used}
     cores = sum(cpu.values()) * asked.sessions
-    return {
+    found: dict[str, Any] = {
         "load": asked.load.name,
+        "transport": "websocket" if asked.websocket else "null",
         "sessions": asked.sessions,
         "voice_activity": asked.voice_activity,
         "turns": len(turns.overheads_ms()),
@@ -86,6 +93,9 @@ async def measure(asked: Asked) -> dict[str, Any]:
         "lost": lost,
         "calls_failed": failed(facts),
     }
+    if outside:
+        found["door_ms"] = percentiles(turns.door_ms(outside.arrivals))
+    return found
 
 
 async def memory(load: Load) -> dict[str, Any]:
@@ -116,13 +126,14 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=1)
     parser.add_argument("--turns", type=int, default=60, help="a session")
     parser.add_argument("--load", choices=LOADS, default="latency", help="a turn each 1.1 s, or each 4 s")
+    parser.add_argument("--transport", choices=["null", "websocket"], default="null")
     parser.add_argument("--vad", action="store_true", help="the shared detector of voice activity finds the words")
     parser.add_argument("--memory", action="store_true", help=f"instead: memory from {FEW} to {MANY} sessions")
     parser.add_argument("--repeat", type=int, default=1, help="runs; figures are their medians, with the spread")
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     parser.add_argument("--compare", action="store_true", help="with the last committed figures")
     told = parser.parse_args()
-    asked = Asked(told.sessions, told.turns, LOADS[told.load], told.vad)
+    asked = Asked(told.sessions, told.turns, LOADS[told.load], told.vad, told.transport == "websocket")
     runs = [processes.run(memory(asked.load) if told.memory else measure(asked)) for _ in range(told.repeat)]
     found = report.median(runs)
     print(report.table(found))

@@ -19,8 +19,12 @@ def median(runs: list[dict[str, Any]]) -> dict[str, Any]:
 def table(report: dict[str, Any]) -> str:
     """All of a report that a person wants to see."""
     spread = report.get("spread", {})
-    lines = [f"{report['sessions']} sessions, {report['load']} load" if "sessions" in report else "memory"]
-    for name in ("overhead_ms", "four_hop_echo_ms"):
+    lines = [
+        f"{report['sessions']} sessions, {report['load']} load, {report['transport']}"
+        if "sessions" in report
+        else "memory"
+    ]
+    for name in ("overhead_ms", "door_ms", "four_hop_echo_ms"):
         if name in report:
             lines.append(_row(name, report[name], spread.get(name)))
     lines += [_row(f"{step} ms", figures) for step, figures in report.get("steps_ms", {}).items()]

@@ -60,6 +60,11 @@ def test_only_turns_of_the_stretch_that_was_watched_count() -> None:
     assert (turns.asked, turns.overheads_ms()) == (1, [5.0])
 
 
+def test_the_door_takes_from_the_sink_to_the_next_arrival() -> None:
+    turns = Turns(turn("a", 2, 1_000_000, 104) + turn("a", 3, 2_000_000, 105))
+    assert turns.door_ms({"a": [500_000, 1_107_000, 2_106_000], "b": [1_105_000]}) == [3.0, 1.0]
+
+
 def test_percentiles_of_a_hundred_and_one_values() -> None:
     assert percentiles([float(value) for value in range(101)]) == {"p50": 50, "p95": 95, "p99": 99, "max": 100}
 

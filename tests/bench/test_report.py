@@ -11,6 +11,7 @@ def run(p50: float, stt: float = 0.001) -> dict[str, Any]:
     overhead = {"p50": p50, "p95": 2 * p50, "p99": 3 * p50, "max": 4 * p50}
     return {
         "load": "latency",
+        "transport": "null",
         "sessions": 1,
         "voice_activity": False,
         "turns": 9,
