@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.load import FIRST_AUDIO_MS, FIRST_TOKEN_MS
 from schemas import events
+from schemas.audio import CALLER_HZ
 
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 UTIME = 11  # of the fields after the name in /proc/PID/stat (14 in proc(5)); then stime, and both of dead children
@@ -38,8 +39,12 @@ class Turns:
         self._started: dict[tuple[str, int], int] = {}
         self._sentences: dict[tuple[str, int], int] = {}
         self._playing: dict[tuple[str, int], int] = {}
+        self._late: dict[str, list[float]] = {}
         for fact in facts:
             match fact:
+                case events.SpeechEnded() if since <= fact.time < until:
+                    spoken_ms = fact.at * 1000 / CALLER_HZ + fact.silence_ms
+                    self._late.setdefault(fact.session, []).append(fact.time / 1000 - spoken_ms)
                 case events.TranscriptFinal() if since <= fact.time < until:
                     self._finals[fact.session, fact.utterance] = fact.time
                 case events.TurnStarted():
@@ -67,6 +72,10 @@ class Turns:
             if (session, self._answers.get((session, turn), -1)) in self._finals
             and (after := [came for came in arrivals.get(session, []) if came >= heard])
         ]
+
+    def hearing_ms(self) -> list[float]:
+        """How much later than the soonest of its call each end of speech was told, after it was spoken."""
+        return [late - min(all_late) for all_late in self._late.values() for late in all_late]
 
     def steps_ms(self) -> dict[str, list[float]]:
         """The same in three steps: the turn is decided, its first sentence is there, its first audio is at the sink."""

@@ -83,6 +83,7 @@ async def measure(asked: Asked) -> dict[str, Any]:
         "turns_asked": turns.asked,
         "overhead_ms": overhead,
         "steps_ms": {step: percentiles(values) for step, values in turns.steps_ms().items()},
+        "hearing_ms": percentiles(turns.hearing_ms()),
         "four_hop_echo_ms": hops,
         "ratio_p50": round(overhead["p50"] / hops["p50"], 2),
         "cpu_s_per_session_s": {**cpu, "total": round(sum(cpu.values()), 6)},

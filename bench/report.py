@@ -24,7 +24,7 @@ def table(report: dict[str, Any]) -> str:
         if "sessions" in report
         else "memory"
     ]
-    for name in ("overhead_ms", "door_ms", "four_hop_echo_ms"):
+    for name in ("overhead_ms", "door_ms", "hearing_ms", "four_hop_echo_ms"):
         if name in report:
             lines.append(_row(name, report[name], spread.get(name)))
     lines += [_row(f"{step} ms", figures) for step, figures in report.get("steps_ms", {}).items()]

@@ -60,6 +60,12 @@ def test_only_turns_of_the_stretch_that_was_watched_count() -> None:
     assert (turns.asked, turns.overheads_ms()) == (1, [5.0])
 
 
+def test_hearing_is_as_late_as_speech_is_told_after_it_was_spoken() -> None:
+    ends = [(16_000, 1_200), (32_000, 2_203), (48_000, 3_201)]  # sample, and ms at which its end was told
+    told = [events.SpeechEnded(utterance=0, at=at, silence_ms=20, time=when * MS, session="a") for at, when in ends]
+    assert Turns(told).hearing_ms() == [0.0, 3.0, 1.0]
+
+
 def test_the_door_takes_from_the_sink_to_the_next_arrival() -> None:
     turns = Turns(turn("a", 2, 1_000_000, 104) + turn("a", 3, 2_000_000, 105))
     assert turns.door_ms({"a": [500_000, 1_107_000, 2_106_000], "b": [1_105_000]}) == [3.0, 1.0]
