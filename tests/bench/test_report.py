@@ -61,6 +61,8 @@ def test_a_function_is_charged_for_itself_and_for_what_it_calls_but_once() -> No
     assert shares(recording) == {"run (b/loop.py)": (0.25, 1.0), "hear (ear.py)": (0.75, 0.75)}
 
 
-def test_a_thread_that_waits_for_work_costs_nothing() -> None:
-    frames = [{"name": "_worker", "file": "/lib/concurrent/futures/thread.py"}, {"name": "run", "file": "x.py"}]
-    assert shares({"shared": {"frames": frames}, "profiles": [{"samples": [[0], [1]]}]}) == {"run (x.py)": (1.0, 1.0)}
+def test_a_thread_that_waits_for_work_costs_nothing_and_neither_does_an_idle_loop() -> None:
+    waiting = [("_worker", "/lib/concurrent/futures/thread.py"), ("Runner.run", "/lib/asyncio/runners.py")]
+    frames = [{"name": name, "file": file} for name, file in [*waiting, ("hear", "x.py")]]
+    recording = {"shared": {"frames": frames}, "profiles": [{"samples": [[0], [1], [1, 2]]}]}
+    assert shares(recording) == {"Runner.run (asyncio/runners.py)": (0.0, 1.0), "hear (x.py)": (1.0, 1.0)}
