@@ -131,9 +131,12 @@ class Bus:
             await subscription.unsubscribe()
         return answers
 
-    async def flush(self) -> None:
-        """Return when the server has taken all that was said or asked for before, subscriptions included."""
-        for connection in (self._facts, self._media):
+    async def flush(self, *, media: bool = True) -> None:
+        """Return when the server has taken all that was said or asked for before, subscriptions included.
+
+        Without `media` only facts and control are waited for: the other connection may have many frames before it.
+        """
+        for connection in (self._facts, self._media) if media else (self._facts,):
             await connection.hand_over()
             await quietly(connection.client.flush(timeout=int(FLUSH_WITHIN_S)))
 

@@ -103,7 +103,7 @@ class ClaimedStage:
         holding.subscriptions.append(
             await worker.bus.subscribe(subjects.controls(session.id, worker.stage), self._on_control)
         )
-        await worker.bus.flush()
+        await worker.bus.flush(media=False)  # ingress waits 150 ms for the answer
         if self._holdings.get(session.id) is not holding:  # asked again meanwhile
             await _unsubscribe(holding)
 

@@ -1,6 +1,11 @@
-"""What every test shares: how hard Hypothesis looks."""
+"""What every test shares: how hard Hypothesis looks, and what Ctrl-C means to the processes that tests start."""
+
+import signal
 
 from hypothesis import settings
+
+# Started in the background by a shell, we are told to ignore SIGINT, and so would all our children be.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline for one example: the machine that runs the tests is shared, and a slow moment is no fault of the code.
 settings.register_profile("antiphon", deadline=None, print_blob=True)

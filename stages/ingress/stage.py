@@ -74,7 +74,7 @@ class Ingress:
 
     async def _serve(self, call: Session, coordinator: Coordinator) -> None:
         subscriptions = await self._worker.listen(call, subjects.CLAIMED)
-        await self._worker.bus.flush()
+        await self._worker.bus.flush(media=False)
         try:
             await self._worker.contain(call, coordinator.run(), lambda _error: None)
         finally:
