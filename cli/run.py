@@ -76,7 +76,8 @@ class _Process:
                     works.create_task(self._work(stage, bus, event))
                 for event in ready:
                     await event.wait()
-                processes.settle()
+                if any(stage in STAGES for stage in stages):  # a service has no calls that a collection could disturb
+                    processes.settle()
             if watching:
                 watching.cancel()
 
