@@ -16,11 +16,10 @@ READY_WITHIN_S = 10.0
 STOP_WITHIN_S = 3.0
 MAX_PAYLOAD = 1024 * 1024  # an agent document with all its facts; a frame is below 10 KB
 
-# Go's collector lets its heap double before it looks at it; half of that keeps the server of one machine small.
 # When this process dies, however it dies, its end of the pipe closes, `cat` ends, and the server goes too.
 _KEEPER = """
 exec 3<&0
-GOGC=50 "$0" "$@" 3<&- </dev/null & server=$!
+"$0" "$@" 3<&- </dev/null & server=$!
 { cat <&3 >/dev/null; kill $server; } 2>/dev/null &
 wait $server
 """
