@@ -9,19 +9,10 @@ import pytest
 from schemas import control, events, media, subjects
 from stages import claimed
 from stages.ingress import coordinator
-from tests.kit.house import WITHIN_S, House, house, scripted
+from tests.kit.house import WITHIN_S, house, scripted
 
 ECHO = scripted("echo", greeting="Hello.", stt={"texts": ["first", "second"]})
 LONG = {"start_ms": 1_000, "every_ms": 2_500, "linger_ms": 500}  # room for the greeting, and for each answer
-
-
-async def owner(home: House, session: str) -> dict[str, str]:
-    """stage -> worker id, as the coordinator tells it."""
-    for worker in home.workers[subjects.INGRESS]:
-        for held in worker.status().sessions:
-            if held.session == session:
-                return held.owners
-    return {}
 
 
 async def test_a_call_is_answered_turn_by_turn(tmp_path: Path) -> None:
