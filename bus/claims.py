@@ -1,6 +1,7 @@
 """Membership in a stage's queue group: who is in it may be asked to own a session."""
 
-from bus.connect import Bus, Callback, Subscription
+from bus.connect import Bus, Subscription
+from bus.wire import Callback
 from schemas import subjects
 
 

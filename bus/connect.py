@@ -1,29 +1,27 @@
 """A process's door to the bus: publish without waiting, subscribe by callback, ask with a deadline.
 
 Two connections: one for facts, control and requests, which buffers while the server is away; one for media, which
-refuses to (a caller must not hear a burst of what was said seconds ago). Publishing is a plain call: messages go to a
-bounded outbox, and one task per connection hands them to nats in order.
+refuses to (a caller must not hear a burst of what was said seconds ago). Publishing and delivery are plain calls, past
+nats-py where the way is clear (`wire.py`).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import nats.errors
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as NatsSubscription
 from nats.micro.request import ERROR_CODE_HEADER, ERROR_HEADER
 
 from bus.connection import FACTS_BUFFER_BYTES, NO_BUFFER, Connection, dial, quietly
 from bus.errors import NoAnswer, NoResponders, ServiceError, Unreachable
+from bus.wire import Callback, plain
 from schemas.settings import BusSettings
 
 FLUSH_WITHIN_S = 1.0
 PENDING_MESSAGES = 10_000  # per subscription; callbacks only enqueue, so this is a stall of seconds
-
-Callback = Callable[[str, bytes, str], None]
 
 
 class Subscription:
@@ -146,10 +144,7 @@ class Bus:
 
     @staticmethod
     async def _subscribe(client: Client, subject: str, callback: Callback, queue: str) -> Subscription:
-        async def deliver(message: Msg) -> None:
-            callback(message.subject, message.data, message.reply)
-
-        made = await client.subscribe(subject, queue=queue, cb=deliver, pending_msgs_limit=PENDING_MESSAGES)
+        made = await client.subscribe(subject, queue=queue, cb=plain(callback), pending_msgs_limit=PENDING_MESSAGES)
         return Subscription(made)
 
 

@@ -1,4 +1,4 @@
-"""One nats connection: made from settings, with an outbox so that publishing is a plain call, and quiet farewells."""
+"""One nats connection: made from settings, publishing by a plain call, and quiet farewells."""
 
 import asyncio
 import logging
@@ -13,7 +13,9 @@ import nats.errors
 from nats.aio.client import Client
 
 from bus.errors import Unreachable
+from bus.wire import Wire, tap
 from schemas.settings import BusSettings
+from telemetry.logs import places
 
 CONNECT_WITHIN_S = 3.0
 DRAIN_WITHIN_S = 2
@@ -22,42 +24,55 @@ PING_EVERY_S = 1  # a frozen server is noticed after two
 OUTBOX = 20_000  # messages; two seconds of frames from 200 sessions
 FACTS_BUFFER_BYTES = 2 * 1024 * 1024  # what the facts connection keeps while the server is away
 NO_BUFFER = -1
+MAX_HEADERS = 1024  # bytes; the server counts them with the payload, and ours are an id
 
 log = logging.getLogger(__name__)
 
 
 class Connection:
-    """One nats connection with an outbox."""
+    """One nats connection. A message is written at once where the wire is free; otherwise it waits in the outbox."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self.undelivered = 0  # messages that could not be handed to a server
+        self._wire: Wire | None = None
         self._outbox: deque[tuple[str, bytes, str, dict[str, str] | None]] = deque()
         self._wake = asyncio.Event()
 
     def publish(self, subject: str, data: bytes, reply: str = "", headers: dict[str, str] | None = None) -> None:
-        """Put a message in the outbox; a full one drops and counts it."""
-        if len(self._outbox) >= OUTBOX:
+        """Say a message, in order; a full outbox drops and counts it, as does one above the server's `max_payload`."""
+        wire = self._wire
+        if wire and not self._outbox and wire.free and len(data) < self.client.max_payload - MAX_HEADERS:
+            wire.write(subject, data, reply, _block(headers) if headers else b"")
+        elif len(self._outbox) < OUTBOX:
+            self._outbox.append((subject, data, reply, headers))
+            self._wake.set()
+        else:
             self.undelivered += 1
-            return
-        self._outbox.append((subject, data, reply, headers))
-        self._wake.set()
 
     async def write(self) -> None:
-        """Hand the outbox to nats for as long as the connection lives."""
+        """Hand the outbox to nats-py for as long as the connection lives."""
         while True:
             await self._wake.wait()
             self._wake.clear()
             await self.hand_over()
 
     async def hand_over(self) -> None:
-        """Hand to nats what is in the outbox now."""
+        """Hand to nats-py what is in the outbox now."""
         while self._outbox:
             subject, data, reply, headers = self._outbox.popleft()
             try:
                 await self.client.publish(subject, data, reply, headers)
             except nats.errors.Error:
                 self.undelivered += 1
+
+    async def connected(self) -> None:
+        """A server has just taken us, or taken us back."""
+        self._wire = tap(self.client, self._failed)
+
+    @staticmethod
+    def _failed(error: Exception) -> None:
+        log.error("a callback of the bus failed: %s at %s", type(error).__name__, places(error))
 
     async def forget(self) -> None:
         """Drop what was not sent yet, here and in nats-py, which would send it after the reconnect."""
@@ -88,7 +103,13 @@ async def dial(settings: BusSettings, name: str, buffer_bytes: int) -> Connectio
     client = Client()
     connection = Connection(client)
     try:
-        options = {**_options(settings), "servers": servers, "name": name, "error_cb": report}
+        options = {
+            **_options(settings),
+            "servers": servers,
+            "name": name,
+            "error_cb": report,
+            "reconnected_cb": connection.connected,
+        }
         if buffer_bytes == NO_BUFFER:
             options["disconnected_cb"] = connection.forget
         connecting = asyncio.ensure_future(client.connect(**options, pending_size=buffer_bytes))
@@ -96,6 +117,7 @@ async def dial(settings: BusSettings, name: str, buffer_bytes: int) -> Connectio
         await asyncio.wait([connecting, refused], timeout=CONNECT_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
         refused.cancel()
         if client.is_connected:
+            await connection.connected()
             return connection
         connecting.cancel()
         await asyncio.wait([connecting], timeout=DRAIN_WITHIN_S)
@@ -111,6 +133,11 @@ async def dial(settings: BusSettings, name: str, buffer_bytes: int) -> Connectio
         f"no NATS server at {shown} ({_reason(refusals)}): is `antiphon up` running? "
         "say where with --nats URL or ANTIPHON_NATS_URL"
     )
+
+
+def _block(headers: dict[str, str]) -> bytes:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"NATS/1.0\r\n{lines}\r\n".encode()
 
 
 async def quietly(closing: Any) -> None:
