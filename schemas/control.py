@@ -63,11 +63,19 @@ class Line(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
+class Door(msgspec.Struct, frozen=True):
+    """Where egress meets a caller whose line does not end in ingress. token: for this one room, for an hour."""
+
+    url: str
+    token: str
+
+
 class Start(msgspec.Struct, frozen=True):
-    """ingress -> the claimed worker, which answers `Started` once its provider is ready. No key material in it.
+    """ingress -> the claimed worker, which answers `Started` once its provider is ready. No secret in it.
 
     config: the agent document. snapshot: msgpack of calls.state.CallState. after: stage -> (epoch, seq) already in it.
     replay_from: for stt, the sample of the caller's line that the media which follows begins with.
+    door: for egress alone, and for transport `livekit` alone.
     """
 
     session: str
@@ -76,6 +84,7 @@ class Start(msgspec.Struct, frozen=True):
     snapshot: bytes = b""
     after: dict[str, tuple[int, int]] = {}
     replay_from: int = 0
+    door: Door | None = None
 
 
 class Started(msgspec.Struct, frozen=True):

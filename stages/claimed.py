@@ -144,6 +144,7 @@ class ClaimedStage:
             session.agent = AgentDocument.model_validate(start.config)
             session.gate.start_after(start.after)
             session.snapshot = start.snapshot
+            session.door = start.door
             async with AsyncExitStack() as stack:
                 opening: AbstractAsyncContextManager[Any] = self._module.open_session(session, self._shared)
                 holding.stage = await stack.enter_async_context(opening)

@@ -17,6 +17,7 @@ import msgspec
 from calls.gate import Gate
 from schemas import events, media, subjects
 from schemas.agent import AgentDocument
+from schemas.control import Door
 from schemas.events import Fact
 from schemas.media import Frame
 
@@ -72,6 +73,7 @@ class Session:
         self.owners: dict[str, events.Owner] = {}
         self.coordinator = ""
         self.transport = ""  # how the caller is reached, from the claim
+        self.door: Door | None = None  # egress in a room: where, and with what token
         self.snapshot = b""  # msgpack of calls.state.CallState at the time of the claim
         self.gate = Gate()
         self.counters: dict[str, int] = {}
