@@ -19,7 +19,7 @@ T = TypeVar("T")
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     help="List, show, set and import agents.\n\nExample: antiphon agent show receptionist",
 )
 

@@ -40,10 +40,11 @@ def export(
     data: Data = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
 ) -> None:
-    """Write what the journal remembers of all calls into a file. [bold]It holds what people said.[/bold]
+    """Write what the journal remembers of all calls into a file.
 
-    Run it again with the same file and what is new since is added. Stop it half-way and the next run goes on from
-    there. A turn has its row once its words and its sound are history, or its call has closed.
+    It holds what people said. Run it again with the same file and what is new since is added. Stop it half-way and
+    the next run goes on from there. A turn has its row once its words and its sound are history, or its call has
+    closed.
 
     Example: antiphon export --since 1h --to calls.parquet
     """

@@ -10,11 +10,13 @@ import typer
 
 def fetch(
     weights: Annotated[
-        Path | None, typer.Option(help=r"Folder of the models \[env ANTIPHON_WEIGHTS, else the user's cache]")
+        Path | None, typer.Option(help="Folder of the models [env ANTIPHON_WEIGHTS, else the user's cache]")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """Fetch what the local models need: 104 MB, once. What is there already and right is left alone.
+    """Fetch what the local models need: 104 MB, once.
+
+    What is there already and right is left alone.
 
     Example: antiphon fetch
     """

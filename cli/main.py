@@ -1,30 +1,73 @@
 """`antiphon`: one command a file; what goes wrong anywhere below becomes one line and an exit code here.
 
-The command files import nothing heavy at their top, so that `--help` and every quick command stay quick.
+A command's file is imported when the command is called, and help is plain text: both keep `--help` quick.
 """
 
+import importlib
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
-from cli import agent, call, demo, doctor, export, fetch, ps, run, tail, up
 from cli.errors import DONE, FAILED, INTERRUPTED, WRONG_USE, Failed, WrongUse
+
+COMMANDS = {  # name -> what `antiphon --help` says of it, which is the first line of its own help
+    "demo": "Play a call from the first hello to the last goodbye, with local models and no network.",
+    "up": "Start NATS, the config service and every stage on this machine.",
+    "call": "Call an agent with a recording, at the pace of real time.",
+    "ps": "Which workers run, and which sessions they own.",
+    "tail": "Follow calls live: who speaks, what is understood, what is answered.",
+    "export": "Write what the journal remembers of all calls into a file.",
+    "run": "Run a worker for one or more stages.",
+    "fetch": "Fetch what the local models need: 104 MB, once.",
+    "doctor": "What works here, what is missing, what to do about it.",
+    "agent": "List, show, set and import agents.",
+}
 
 # Our own exceptions carry a text for a person; any other exception is a bug of ours, and its text may quote a caller.
 OURS = ("bus", "calls", "cli", "config_service", "schemas", "stages", "transports")
 
+HELP_COLUMNS = 100  # where the terminal has them
+
+
+class Commands(TyperGroup):
+    """The commands by name; `cli/NAME.py` holds the function NAME, or `app` if there are commands below it."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        # After a slip of the finger all of them: typer suggests the nearest that it knows.
+        for name in [cmd_name] if cmd_name in COMMANDS else COMMANDS:
+            if name not in self.commands:
+                self.add_command(_command(name), name)
+        return self.commands.get(cmd_name)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _command(name: str) -> Any:
+    file = importlib.import_module(f"cli.{name}")
+    if hasattr(file, "app"):
+        return get_command(file.app)
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    alone.command()(getattr(file, name))
+    return get_command(alone)
+
+
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": HELP_COLUMNS},
 )
-for command in (demo.demo, up.up, call.call, ps.ps, tail.tail, export.export, run.run, fetch.fetch, doctor.doctor):
-    app.command()(command)
-app.add_typer(agent.app, name="agent")
 
 
 @app.callback()
@@ -33,8 +76,7 @@ def antiphon(
 ) -> None:
     """Voice agents over NATS: each stage of a call in its own process.
 
-    Start with [bold]antiphon demo[/bold], or with [bold]antiphon up[/bold] in one terminal and
-    [bold]antiphon call question.wav[/bold] in another.
+    Start with `antiphon demo`, or with `antiphon up` in one terminal and `antiphon call question.wav` in another.
 
     Exit codes: 0 done, 1 the work failed, 2 wrong use.
     """
@@ -61,7 +103,10 @@ def _run() -> int:
     try:
         result = app(standalone_mode=False)
     except typer.TyperException as error:  # wrong options and the like
-        _tell(f"{error.format_message()} (antiphon {' '.join(sys.argv[1:2])} --help tells what there is)")
+        if type(error).__name__ == "NoArgsIsHelpError":  # whose class typer keeps to itself; its text is the help
+            typer.echo(error.format_message(), err=True)
+        else:
+            _tell(f"{error.format_message()} (antiphon {' '.join(sys.argv[1:2])} --help tells what there is)")
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED

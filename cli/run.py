@@ -26,7 +26,7 @@ def run(
     warm: Annotated[str, typer.Option(help="Providers to load before it is ready: local,openai")] = "",
     host: Annotated[str, typer.Option(help="ingress: where callers connect.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="ingress: 0 is any free port.")] = 0,
-    database: Annotated[str | None, typer.Option(help=r"config: database URL \[env ANTIPHON_DATABASE_URL]")] = None,
+    database: Annotated[str | None, typer.Option(help="config: database URL [env ANTIPHON_DATABASE_URL]")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line when ready.")] = False,
     parent: Annotated[bool, typer.Option("--parent", hidden=True)] = False,
 ) -> None:

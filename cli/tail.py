@@ -18,7 +18,9 @@ def tail(
     data: Data = None,
     json: Annotated[bool, typer.Option("--json", help="One fact a line, in the envelope of the bus.")] = False,
 ) -> None:
-    """Follow calls live: who speaks, what is understood, what is answered. Ctrl-C ends it.
+    """Follow calls live: who speaks, what is understood, what is answered.
+
+    Ctrl-C ends it.
 
     Example: antiphon tail --agent receptionist
     """

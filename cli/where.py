@@ -3,10 +3,12 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cli.errors import Failed
-from schemas.settings import DEFAULT_NATS_URL, BusSettings
+
+if TYPE_CHECKING:
+    from schemas.settings import BusSettings
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 RUN_FILE = "run.json"  # written by `up`: {"pid", "nats", "websocket", "data"}
@@ -34,6 +36,8 @@ def find_nats(nats: str | None, data: Path | None = None) -> str:
     folder = data_folder(data)
     found = running(folder)
     if found is None:
+        from schemas.settings import DEFAULT_NATS_URL
+
         raise Failed(
             f"nothing runs in {folder}: start `antiphon up`, or say where NATS is with --nats URL "
             f"(for example {DEFAULT_NATS_URL}), ANTIPHON_NATS_URL or --data DIR"
@@ -41,8 +45,10 @@ def find_nats(nats: str | None, data: Path | None = None) -> str:
     return str(found["nats"])
 
 
-def bus_settings(nats: str | None, data: Path | None = None) -> BusSettings:
+def bus_settings(nats: str | None, data: Path | None = None) -> "BusSettings":
     """The settings of the bus that this command talks to."""
+    from schemas.settings import BusSettings
+
     return BusSettings.from_environment(os.environ, find_nats(nats, data))
 
 
