@@ -58,7 +58,9 @@ class Connection:
             await self.hand_over()
 
     async def hand_over(self) -> None:
-        """Hand to nats-py what is in the outbox now."""
+        """Send what was said, and hand to nats-py what is in the outbox now."""
+        if self._wire:
+            self._wire.flush()
         while self._outbox:
             subject, data, reply, headers = self._outbox.popleft()
             try:

@@ -1,11 +1,12 @@
 """A shared cache in JetStream KV. Reads are direct: they need no leader, so they go on while one is elected."""
 
+import json
 from typing import NamedTuple
 
 import nats.errors
 from nats.js import api
+from nats.js.errors import APIError, KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.errors import Error as JetStreamError
-from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError, NoKeysError
 from nats.js.kv import KeyValue
 
 from bus.connect import Bus
@@ -25,8 +26,10 @@ class Entry(NamedTuple):
 class Bucket:
     """Keys and bytes. Every call raises Unreachable when JetStream does not answer within a second."""
 
-    def __init__(self, store: KeyValue) -> None:
+    def __init__(self, bus: Bus, store: KeyValue, name: str) -> None:
+        self._bus = bus
         self._store = store
+        self._name = name
 
     async def get(self, key: str) -> bytes | None:
         """The value, None if there is none."""
@@ -44,12 +47,27 @@ class Bucket:
         return Entry(found.value or b"", found.revision or 0)
 
     async def keys(self) -> list[str]:
-        try:
-            return await self._store.keys()
-        except NoKeysError:
-            return []
-        except _TROUBLES as error:
-            raise _away(error) from None
+        """Every key that was ever put, also one deleted since: what marks it deleted stays. A read tells them apart.
+
+        The stream's own index is asked, not a watcher: that takes a message still on its way for none at all.
+        """
+        prefix = f"$KV.{self._name}."
+        found: dict[str, None] = {}  # a key put between two pages shifts the second, which then repeats one
+        offset, total = 0, 1
+        while offset < total:
+            asked = json.dumps({"subjects_filter": f"{prefix}>", "offset": offset}).encode()
+            try:
+                answer = await self._bus.client.request(f"$JS.API.STREAM.INFO.KV_{self._name}", asked, WITHIN_S)
+                page = json.loads(answer.data)
+                if "error" in page:
+                    APIError.from_error(page["error"])
+            except _TROUBLES as error:
+                raise _away(error) from None
+            subjects = page["state"].get("subjects") or {}
+            found.update(dict.fromkeys(subject.removeprefix(prefix) for subject in subjects))
+            offset += len(subjects)
+            total = page.get("total", 0) if subjects else 0
+        return list(found)
 
     async def put(self, key: str, value: bytes) -> int:
         """Store; returns the revision."""
@@ -85,11 +103,12 @@ async def bucket(bus: Bus, name: str, *, create: bool = False) -> Bucket:
     """
     jetstream = bus.client.jetstream(timeout=WITHIN_S)
     if not create:
-        return Bucket(KeyValue(name, f"KV_{name}", f"$KV.{name}.", jetstream, direct=True))
+        return Bucket(bus, KeyValue(name, f"KV_{name}", f"$KV.{name}.", jetstream, direct=True), name)
     try:
-        return Bucket(await jetstream.create_key_value(api.KeyValueConfig(bucket=name, history=1, direct=True)))
+        store = await jetstream.create_key_value(api.KeyValueConfig(bucket=name, history=1, direct=True))
     except _TROUBLES as error:
         raise _away(error) from None
+    return Bucket(bus, store, name)
 
 
 def _away(error: Exception) -> BusError:
