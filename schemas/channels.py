@@ -78,6 +78,18 @@ CHANNELS = {
         JSON,
         "An empty request; the worker tells about itself. `nats micro ls` finds the workers.",
     ),
+    "room": Channel(
+        subjects.room_token("ROOM", "VERB"),
+        (control.RoomFinished,),
+        MSGPACK,
+        "What concerns one room of LiveKit: the ingress that serves it listens.",
+    ),
+    "webhook": Channel(
+        subjects.webhook(),
+        (control.Webhook,),
+        MSGPACK,
+        "What was posted in the name of LiveKit, to the ingresses that can tell.",
+    ),
     "config": Channel(
         subjects.config("VERB"),
         (config.GetAgent, config.SetAgents, config.ListAgents, config.AgentChanged),
@@ -88,7 +100,10 @@ CHANNELS = {
 }
 
 REPLIES: dict[Struct, str] = {
-    **dict.fromkeys((control.Claimed, control.Line, control.Started, control.Closed), MSGPACK),
+    **dict.fromkeys(
+        (control.Claimed, control.Line, control.Started, control.Closed, control.RoomHeld, control.WebhookChecked),
+        MSGPACK,
+    ),
     **dict.fromkeys((control.WorkerStatus, config.StoredAgent, config.AgentsSet, config.AgentPage), JSON),
 }
 
@@ -113,6 +128,11 @@ OPERATIONS = (
     Operation("ingress", "closes", SEND, "control", (control.Close,), (control.Closed,), "End it."),
     Operation("worker", "disowns", SEND, "control", (control.Unknown,), (), "Say that a session is not its own."),
     Operation("worker", "beats", SEND, "beat", (), (), "Say that it lives."),
+    Operation("ingress", "asks_room", SEND, "room", (), (control.RoomHeld,), "Does somebody serve this room?"),
+    Operation("ingress", "finishes", SEND, "room", (control.RoomFinished,), (), "Say that a room is closed."),
+    Operation(
+        "gateway", "checks", SEND, "webhook", (control.Webhook,), (control.WebhookChecked,), "Is this from LiveKit?"
+    ),
     Operation("anyone", "asks_worker", SEND, "worker", (), (control.WorkerStatus,), "What `antiphon ps` shows."),
     Operation("anyone", "gets", SEND, "config", (config.GetAgent,), (config.StoredAgent,), "Read an agent."),
     Operation("anyone", "sets", SEND, "config", (config.SetAgents,), (config.AgentsSet,), "Write agents."),
@@ -125,6 +145,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "session": {"description": "Which call: 128 random bits in hexadecimal."},
     "stage": {"description": "Who speaks, or is spoken to.", "enum": list(subjects.STAGES)},
     "fact": {"description": "What is said; with the stage before it, the name of the message."},
+    "room": {"description": "The first 128 bits of the SHA-256 of the room's name, in hexadecimal."},
     "worker": {"description": "One process start of a stage."},
     "coordinator": {"description": "The ingress worker that coordinates a session."},
     "verb": {"description": "What is asked, or was done."},

@@ -127,6 +127,34 @@ class Beat(msgspec.Struct, frozen=True):
     positions: dict[str, int] = {}
 
 
+class RoomHeld(msgspec.Struct, frozen=True):
+    """An ingress serves this room already."""
+
+    session: str
+
+
+class RoomFinished(msgspec.Struct, frozen=True):
+    """The server has closed the room. id: its own, so that a later room of the same name goes on."""
+
+    id: str
+
+
+class Webhook(msgspec.Struct, frozen=True):
+    """gateway -> an ingress with LiveKit's secret: what was posted, and the `Authorization` that came with it."""
+
+    body: str
+    token: str
+
+
+class WebhookChecked(msgspec.Struct, frozen=True):
+    """Whether it is LiveKit's, and what it says. fresh: not heard before (it says everything at least once)."""
+
+    genuine: bool
+    event: str = ""
+    room: str = ""
+    fresh: bool = False
+
+
 class WorkerSession(msgspec.Struct, frozen=True):
     """One session as its worker sees it. `owners` is filled by ingress only: stage -> worker id."""
 

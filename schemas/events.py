@@ -53,12 +53,22 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
 # --- ingress: the life of the call -------------------------------------------------------------------------------
 
 
+class Origin(msgspec.Struct, frozen=True):
+    """Where a call came from: the room, and what its metadata said of it. Empty: not told."""
+
+    room: str = ""
+    campaign_id: str = ""
+    lead_id: str = ""
+    phone_number: str = ""
+
+
 class SessionOpened(Fact, tag="ingress.session_opened", frozen=True):
     """Every stage is claimed and has started; the greeting waits for this.
 
     owners: stage -> who owns it. coordinator: the ingress worker. transport: `websocket`, `null`, ...
     started: UTC microseconds of sample 0 of the caller's line, from which any position in samples becomes a time.
     config: the agent document the call runs on, without secrets. version: of the protocol.
+    origin: of a call in a room.
     """
 
     owners: dict[str, Owner]
@@ -67,6 +77,18 @@ class SessionOpened(Fact, tag="ingress.session_opened", frozen=True):
     started: int
     config: dict[str, Any]
     version: int = 1
+    origin: Origin | None = None
+
+
+class MetadataRefused(Fact, tag="ingress.metadata_refused", frozen=True):
+    """The metadata of a room was not what was agreed; the call goes on without what was wrong with it.
+
+    reason: `missing`, `not_json`, `not_an_object`, `too_long`, `wrong_type`, `bad_value`, `unknown_agent`.
+    field: which of its fields, where it is one.
+    """
+
+    reason: str
+    field: str = ""
 
 
 class OwnerChanged(Fact, tag="ingress.owner_changed", frozen=True):
@@ -286,6 +308,7 @@ class EgressBroken(Broken, tag="egress.broken", frozen=True):
 
 AnyFact = (
     SessionOpened
+    | MetadataRefused
     | OwnerChanged
     | SessionClosed
     | SpeechStarted

@@ -4,6 +4,7 @@ Every id is one token, checked here before it reaches NATS: nats-py lets `*`, `>
 a session id made of them would be heard by every other session.
 """
 
+import hashlib
 import re
 import secrets
 from typing import NamedTuple
@@ -102,6 +103,26 @@ def worker(worker: str) -> str:
 def config(verb: str) -> str:
     """Requests to the config service: `get`, `list`, `set`."""
     return f"{ROOT}.config.{check_id(verb, 'verb')}"
+
+
+def room(name: str, verb: str) -> str:
+    """To the ingress that serves a room, if one does: `held` asks, `finished` tells. Any name makes a token."""
+    return room_token(hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:32], verb)
+
+
+def rooms(name: str) -> str:
+    """What the ingress that serves a room hears."""
+    return room(name, "any").removesuffix("any") + "*"
+
+
+def room_token(token: str, verb: str) -> str:
+    """The same, by the token of the room."""
+    return f"{ROOT}.room.{check_id(token, 'room')}.{check_id(verb, 'verb')}"
+
+
+def webhook() -> str:
+    """Requests to the ingresses that have the secret of LiveKit: is this webhook true?"""
+    return f"{ROOT}.webhook.livekit"
 
 
 class Said(NamedTuple):

@@ -152,7 +152,7 @@ class ClaimedStage:
                 await session.live(holding.stage)
 
         try:
-            await self._worker.contain(session, life(), gave_up)
+            await self._worker.contain(session.id, life(), gave_up)
         finally:
             await self._forget(holding)
 

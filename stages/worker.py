@@ -138,12 +138,12 @@ class Worker:
             for subject in filters
         ]
 
-    async def contain(self, session: Session, life: Awaitable[None], gave_up: Callable[[BaseException], None]) -> None:
+    async def contain(self, session: str, life: Awaitable[None], gave_up: Callable[[BaseException], None]) -> None:
         """Await a session's life. Whatever it raises ends that session only: the one place where all is caught."""
         try:
             await life
         except Exception as error:  # noqa: BLE001 - whatever it is, the other calls go on
-            log.error("session failed", session=session.id, stage=self.stage, places=places(error))
+            log.error("session failed", session=session, stage=self.stage, places=places(error))
             gave_up(error)
 
     # --- what sessions say: the Outlet of a Session -----------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from transports.door import Answer
 
@@ -30,6 +30,35 @@ class Attend(Protocol):
 
     def __call__(self, answer: Answer, job: Job) -> Awaitable[None]:
         """Returns when the session in that room is over; raises Refused or OSError with a message for a person."""
+
+
+class Notice(NamedTuple):
+    """What a webhook says: an event of a room."""
+
+    id: str
+    event: str
+    room: str
+    room_id: str
+
+
+class Keys(Protocol):
+    """The secret of a LiveKit project, for what it can sign and tell."""
+
+    url: str
+
+    def worker_token(self) -> str:
+        """Opens `/agent`, on which jobs come."""
+
+    def egress_token(self, room: str, session: str) -> str:
+        """Lets the egress of `session` into `room` and no other, as its agent."""
+
+    def opened(self, body: str, token: str) -> Notice | None:
+        """What the webhook says, None if it is not LiveKit's."""
+
+
+def ear_identity(session: str) -> str:
+    """Who ingress is in the room, where nobody sees it."""
+    return f"ingress-{session}"
 
 
 def agent_identity(session: str) -> str:

@@ -19,6 +19,7 @@ from schemas.agent import AgentDocument
 from schemas.audio import CALLER_HZ, SAMPLE_BYTES
 from schemas.events import Fact, Owner
 from schemas.media import MAX_CHUNK_MS, Flag, Frame
+from stages.ingress.job import Arrival
 from stages.session import Session, hears
 from stages.worker import Worker
 from transports.door import Sink
@@ -28,6 +29,7 @@ CLAIM_FOR_S = 3.0  # then the session is closed: nobody has room
 CLAIM_PAUSE_S = 0.05
 START_WITHIN_S = 20.0  # a provider that was not warm loads its models now, while the caller's audio waits
 CLOSE_WITHIN_S = 2.5  # a stage flushes within 2 s
+ORDERLY = ("hangup", "shutdown", "room_closed")  # no reason to tell the caller about
 LOST_AFTER_S = 3.0  # no beat with this session in it
 AHEAD_S = 60.0  # a caller may send a file at once, but not flood the workers that others share
 LEAST_S = 0.01  # a frame counts as this long at least: many short ones are a flood, too
@@ -47,15 +49,24 @@ class CannotClaim(Exception):
 class Coordinator:
     """A session of this ingress."""
 
-    says = (events.SessionOpened, events.OwnerChanged, events.SessionClosed)
+    says = (events.SessionOpened, events.MetadataRefused, events.OwnerChanged, events.SessionClosed)
 
-    def __init__(self, worker: Worker, call: Session, document: AgentDocument, transport: str, sink: Sink) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        call: Session,
+        document: AgentDocument,
+        transport: str,
+        sink: Sink,
+        arrival: Arrival | None = None,
+    ) -> None:
         self.session = call.id
         self._worker = worker
         self._call = call
         self._document = document
         self._transport = transport
         self._sink = sink
+        self._arrival = arrival
         self._epoch = call.epoch
         self._owners: dict[str, Owner] = {}
         self._seen: dict[str, float] = {}  # stage -> when a beat last named this session
@@ -127,8 +138,11 @@ class Coordinator:
                 transport=self._transport,
                 started=self._started,
                 config=self._document.model_dump(mode="json"),
+                origin=self._arrival.origin if self._arrival else None,
             )
         )
+        for refused in self._arrival.refused if self._arrival else ():
+            self._say(refused)
 
     async def _claim(self, stage: str) -> None:
         deadline = time.monotonic() + CLAIM_FOR_S
@@ -172,6 +186,7 @@ class Coordinator:
             config=self._document.model_dump(mode="json"),
             snapshot=msgspec.msgpack.encode(self._state),
             after=dict(self._state.after),
+            door=self._arrival.door() if self._arrival and stage == subjects.EGRESS else None,
         )
         try:
             answer = await self._worker.bus.request(
@@ -187,8 +202,7 @@ class Coordinator:
         reason = self._reason or "failed"
         await asyncio.gather(*(self._close_stage(stage, reason) for stage in self._owners))
         self._say(events.SessionClosed(reason=reason, detail=self._detail))
-        orderly = reason in ("hangup", "shutdown")
-        self._sink.end("" if orderly else self._detail or f"the call ended: {reason}")
+        self._sink.end("" if reason in ORDERLY else self._detail or f"the call ended: {reason}")
         log.info("session closed", session=self.session, agent=self._document.id, reason=reason, detail=self._detail)
 
     async def _close_stage(self, stage: str, reason: str) -> None:

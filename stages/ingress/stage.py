@@ -1,36 +1,67 @@
 """The front of a worker of ingress: gives lines to callers, and knows which of its sessions are alive."""
 
 import asyncio
+import math
 import time
+from dataclasses import dataclass, replace
 
 import msgspec
+import structlog
 
 from bus.beats import EVERY_S
-from config_service.client import ConfigClient, UnknownAgent
+from config_service.client import ConfigClient, Runtime, UnknownAgent
+from config_service.documents import DEFAULT_ID
 from schemas import control, subjects
 from schemas.control import WorkerSession
+from schemas.events import MetadataRefused
 from schemas.subjects import BadId, check_id
 from stages.ingress.coordinator import Coordinator
+from stages.ingress.dispatch import Dispatch
+from stages.ingress.job import Arrival
+from stages.ingress.webhook import Webhooks
 from stages.session import Session
 from stages.worker import Worker
 from transports import null
 from transports.door import Refused, Sink
+from transports.rooms import Attend, Keys
 from transports.websocket import call_url
 
 RESERVED_S = 10.0  # a claimed line that nobody calls is given up
 FIRST_EPOCH = 1  # ingress speaks at this; every claim of a stage raises it
 
+log = structlog.get_logger("ingress")
+
 STAGE = Coordinator
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """What an ingress that takes rooms of LiveKit has. default_agent: for rooms that name none that is known."""
+
+    keys: Keys
+    attend: Attend
+    agent_name: str = ""
+    default_agent: str = DEFAULT_ID
+
+
+@dataclass(frozen=True)
+class Reserved:
+    """A slot that is kept for a caller. until: on the monotonic clock."""
+
+    until: float
+    agent: str = ""
+    arrival: Arrival | None = None
 
 
 class Ingress:
     """The work of an ingress worker, whose `url` says where its websocket door is."""
 
-    def __init__(self, worker: Worker, config: ConfigClient) -> None:
+    def __init__(self, worker: Worker, config: ConfigClient, rooms: Rooms | None = None) -> None:
         self._worker = worker
         self._config = config
+        self._rooms = rooms
         self._calls: dict[str, Coordinator] = {}
-        self._reserved: dict[str, tuple[str, float]] = {}
+        self._reserved: dict[str, Reserved] = {}
 
     # --- lines ------------------------------------------------------------------------------------------------------
 
@@ -48,35 +79,54 @@ class Ingress:
         except (UnknownAgent, BadId) as unknown:
             return control.Line(refused="unknown_agent", detail=str(unknown))
         session = subjects.new_id()
-        self._reserved[session] = (asked.agent, time.monotonic() + RESERVED_S)
+        self._reserved[session] = Reserved(time.monotonic() + RESERVED_S, asked.agent)
         if asked.transport == "null":
             self._worker.tasks.create_task(null.call(self.answer, asked.agent, session, asked.pattern))
         return control.Line(session, call_url(self._worker.url, asked.agent, session))
 
     async def answer(self, agent: str, session: str | None, transport: str, sink: Sink) -> Coordinator:
         """A caller is there: open a session for it. Raises Refused."""
+        arrival: Arrival | None = None
         try:
             agent = check_id(agent, "agent id")
-            if session is not None and self._reserved.pop(check_id(session, "session id"), ("",))[0] != agent:
-                raise Refused(f"session {session} was not claimed here, or too long ago: claim a line again")
+            if session is not None:
+                reserved = self._reserved.pop(check_id(session, "session id"), None)
+                if reserved is None or reserved.agent != agent:
+                    raise Refused(f"session {session} was not claimed here, or too long ago: claim a line again")
+                arrival = reserved.arrival
             if self._worker.draining or (session is None and self._full):
                 raise Refused("no line is free here: try again in a moment")
-            runtime = await self._config.get(agent)
+            runtime, arrival = await self._runtime(agent, arrival)
         except (UnknownAgent, BadId) as unknown:
             raise Refused(str(unknown)) from None
-        call = Session(subjects.INGRESS, session or subjects.new_id(), agent, FIRST_EPOCH, self._worker)
+        call = Session(subjects.INGRESS, session or subjects.new_id(), runtime.document.id, FIRST_EPOCH, self._worker)
         call.agent = runtime.document
-        coordinator = Coordinator(self._worker, call, runtime.document, transport, sink)
+        coordinator = Coordinator(self._worker, call, runtime.document, transport, sink, arrival)
         self._calls[call.id] = coordinator
         self._worker.admit(call)
         self._worker.tasks.create_task(self._serve(call, coordinator))
         return coordinator
 
+    async def _runtime(self, agent: str, arrival: Arrival | None) -> tuple[Runtime, Arrival | None]:
+        """What the call runs on. A room whose agent nobody knows gets the default one, or the one that is built in."""
+        try:
+            return await self._config.get(agent), arrival
+        except UnknownAgent:
+            if arrival is None or self._rooms is None:
+                raise
+        unknown = MetadataRefused(reason="unknown_agent", field="agent_id")
+        arrival = replace(arrival, refused=(*arrival.refused, unknown))
+        try:
+            return await self._config.get(self._rooms.default_agent), arrival
+        except (UnknownAgent, BadId):
+            log.warning("the default agent is unknown, the built-in one answers", agent=self._rooms.default_agent)
+            return await self._config.get(DEFAULT_ID), arrival
+
     async def _serve(self, call: Session, coordinator: Coordinator) -> None:
         subscriptions = await self._worker.listen(call, subjects.CLAIMED)
         await self._worker.bus.flush(media=False)
         try:
-            await self._worker.contain(call, coordinator.run(), lambda _error: None)
+            await self._worker.contain(call.id, coordinator.run(), lambda _error: None)
         finally:
             del self._calls[call.id]
             self._worker.release(call)
@@ -91,11 +141,44 @@ class Ingress:
 
     @property
     def _full(self) -> bool:
-        return len(self._worker.sessions) + len(self._reserved) >= self._worker.capacity
+        return self.busy() >= self._worker.capacity
+
+    # --- rooms: what dispatch asks for ------------------------------------------------------------------------------
+
+    def busy(self) -> int:
+        return len(self._worker.sessions) + len(self._reserved)
+
+    def reserve(self, within_s: float) -> str | None:
+        if self._worker.draining or self._full:
+            return None
+        session = subjects.new_id()
+        self._reserved[session] = Reserved(time.monotonic() + within_s)
+        return session
+
+    def expect(self, session: str, agent: str, arrival: Arrival) -> None:
+        self._reserved[session] = Reserved(math.inf, agent, arrival)
+
+    def free(self, session: str) -> None:
+        self._reserved.pop(session, None)
+
+    def hang_up(self, session: str, reason: str) -> bool:
+        if session not in self._calls:
+            return False
+        self._calls[session].hang_up(reason)
+        return True
 
     # --- liveness ---------------------------------------------------------------------------------------------------
 
     async def attend(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch())
+            if self._rooms:
+                rooms = self._rooms
+                await Webhooks(self._worker, rooms.keys).open()
+                dispatch = Dispatch(self._worker, self, rooms.keys, rooms.attend, rooms.agent_name, rooms.default_agent)
+                tasks.create_task(dispatch.run())
+
+    async def _watch(self) -> None:
         await self._worker.bus.subscribe(subjects.beats_to(self._worker.id), self._on_beat)
         await self._worker.bus.subscribe(subjects.unknowns(), self._on_unknown)
         while True:
@@ -103,8 +186,8 @@ class Ingress:
             now = time.monotonic()
             for coordinator in list(self._calls.values()):
                 coordinator.check()
-            for session, (_agent, until) in list(self._reserved.items()):
-                if until < now:
+            for session, reserved in list(self._reserved.items()):
+                if reserved.until < now:
                     del self._reserved[session]
 
     def _on_beat(self, _subject: str, data: bytes, _reply: str) -> None:

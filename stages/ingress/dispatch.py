@@ -1,0 +1,273 @@
+"""Where LiveKit's rooms come in: the `/agent` worker protocol, one connection for a process.
+
+A slot is reserved before a job is taken, so that the answer is given at once. What runs lives on while the connection
+is away; a job for a room that is served already waits until that is over (docs/livekit.md).
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+import aiohttp
+import msgspec
+import structlog
+
+from bus.errors import BusError, NoResponders
+from schemas import control, subjects
+from schemas.control import Door, RoomFinished, RoomHeld
+from stages.ingress import job as said
+from stages.ingress.job import Arrival, Assignment, Offer, Wanted
+from stages.worker import Worker
+from transports.door import Answer, Refused
+from transports.rooms import Attend, Job, Keys, ear_identity
+
+STATUS_EVERY_S = 2.5
+LOOK_EVERY_S = 0.1  # a change of load is told within this
+REGISTERED_WITHIN_S = 10.0  # the server's own patience
+ASSIGNED_WITHIN_S = 7.5  # then the slot is free again
+HEARTBEAT_S = 10.0  # a server whose machine vanished is noticed after this
+PAUSE_S, LONGEST_PAUSE_S = 2.0, 10.0  # before connecting again: longer after each failure
+HELD_WITHIN_S = 0.15  # whoever serves a room answers within this
+HELD_AGAIN_S = 1.0
+MAX_MESSAGE = 4 * 1024 * 1024  # bytes; metadata of any length still gets an agent
+
+log = structlog.get_logger("dispatch")
+
+
+class Lines(Protocol):
+    """What dispatch needs of the ingress it works for."""
+
+    @property
+    def answer(self) -> Answer:
+        """Opens a session."""
+
+    def reserve(self, within_s: float) -> str | None:
+        """A session id whose slot is kept for so long; None when there is no room."""
+
+    def expect(self, session: str, agent: str, arrival: Arrival) -> None:
+        """Keep the slot until `free`."""
+
+    def free(self, session: str) -> None:
+        """The slot is not needed any more."""
+
+    def hang_up(self, session: str, reason: str) -> bool:
+        """End a session; False if it has not begun."""
+
+    def busy(self) -> int:
+        """Sessions and kept slots."""
+
+
+class Dispatch:
+    """The jobs of one process. agent_name: empty takes every new room, a name those that ask for it."""
+
+    def __init__(
+        self, worker: Worker, lines: Lines, keys: Keys, attend: Attend, agent_name: str, default_agent: str
+    ) -> None:
+        self._worker = worker
+        self._lines = lines
+        self._keys = keys
+        self._attend = attend
+        self._agent_name = agent_name
+        self._default_agent = default_agent
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._offered: dict[str, str] = {}  # job -> session
+        self._serving: dict[str, tuple[str, asyncio.Task[None]]] = {}  # job -> session and who serves it
+        self._trouble = ""
+
+    async def run(self) -> None:
+        """Be there for jobs as long as the worker lives, whatever becomes of the server."""
+        failures = 0
+        try:
+            async with aiohttp.ClientSession() as http:
+                while True:
+                    self._socket = None
+                    try:
+                        async with self._registered(http) as socket:
+                            failures = 0
+                            await self._listen(socket)
+                        self._tell("the connection was closed")
+                    except (aiohttp.ClientError, OSError, TimeoutError, said.BadMessage) as error:
+                        self._tell(_why(error))
+                    self._offered.clear()  # the server forgets them, too
+                    failures += 1
+                    await asyncio.sleep(min(PAUSE_S * failures, LONGEST_PAUSE_S))
+        finally:
+            for session, task in self._serving.values():
+                if not self._lines.hang_up(session, "shutdown"):
+                    task.cancel()
+
+    # --- the connection -----------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _registered(self, http: aiohttp.ClientSession) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        async with asyncio.timeout(REGISTERED_WITHIN_S):
+            socket = await http.ws_connect(
+                agent_url(self._keys.url),
+                headers={"Authorization": f"Bearer {self._keys.worker_token()}"},
+                heartbeat=HEARTBEAT_S,
+                max_msg_size=MAX_MESSAGE,
+            )
+        async with socket:
+            async with asyncio.timeout(REGISTERED_WITHIN_S):
+                await socket.send_str(said.register(self._agent_name, str(control.VERSION)))
+                while not said.read(await socket.receive_str()).register:
+                    pass
+            self._socket, self._trouble = socket, ""
+            log.info("takes rooms", url=self._keys.url, agent_name=self._agent_name, worker=self._worker.id)
+            yield socket
+
+    async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            telling = tasks.create_task(self._tell_status())
+            async for message in socket:
+                if message.type is aiohttp.WSMsgType.TEXT:
+                    try:
+                        await self._hear(said.read(message.data))
+                    except said.BadMessage:
+                        self._worker.counters["bad_room_message"] += 1
+            telling.cancel()
+
+    async def _tell_status(self) -> None:
+        told: tuple[int, bool] | None = None
+        at = 0.0
+        while True:
+            busy = self._lines.busy()
+            now = busy, not self._worker.draining and busy < self._worker.capacity
+            if now != told or time.monotonic() - at > STATUS_EVERY_S:
+                told, at = now, time.monotonic()
+                await self._say(said.status(busy, self._worker.capacity, takes=now[1]))
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _say(self, message: str) -> None:
+        """What cannot be said now is not said: a server that lost us has forgotten the job."""
+        if self._socket is not None:
+            with suppress(ConnectionError):
+                await self._socket.send_str(message)
+
+    def _tell(self, trouble: str) -> None:
+        if trouble != self._trouble:  # once, and not at every attempt
+            self._trouble = trouble
+            log.warning(f"no rooms come from {self._keys.url}: {trouble}; trying on", serving=len(self._serving))
+
+    # --- jobs ---------------------------------------------------------------------------------------------------------
+
+    async def _hear(self, told: said.Told) -> None:
+        if told.availability:
+            await self._offer(told.availability)
+        elif told.assignment:
+            self._assign(told.assignment)
+        elif told.termination:
+            self._end(told.termination.job_id)
+
+    async def _offer(self, offer: Offer) -> None:
+        job = offer.job.id
+        session = None if job in self._serving else self._lines.reserve(ASSIGNED_WITHIN_S)
+        if session is None:
+            await self._say(said.unavailable(job))
+            return
+        self._offered[job] = session
+        asyncio.get_running_loop().call_later(ASSIGNED_WITHIN_S, self._give_up, job, session)
+        await self._say(said.available(job, ear_identity(session)))
+
+    def _give_up(self, job: str, session: str) -> None:
+        if self._offered.get(job) == session:
+            del self._offered[job]
+
+    def _assign(self, assignment: Assignment) -> None:
+        wanted = assignment.job
+        session = self._offered.pop(wanted.id, None)
+        if session is None:
+            self._worker.counters["job_too_late"] += 1
+            return
+        room, url = wanted.room.name, assignment.url or self._keys.url
+        told = said.metadata(wanted.metadata, wanted.room.metadata)
+        agent = told.agent or self._default_agent
+        job = Job(wanted.id, room, session, agent, url, assignment.token, told.fields)
+
+        def door() -> Door:
+            return Door(url, self._keys.egress_token(room, session))
+
+        self._lines.expect(session, agent, Arrival(told.origin(room), told.refused, door))
+        life = self._worker.contain(session, self._serve(job, wanted), lambda _error: None)
+        task = self._worker.tasks.create_task(life)
+        self._serving[job.id] = session, task
+
+        def over(_task: asyncio.Task[None]) -> None:
+            del self._serving[job.id]
+            self._lines.free(session)
+
+        task.add_done_callback(over)
+
+    async def _serve(self, job: Job, wanted: Wanted) -> None:
+        error = "failed"
+        try:
+            async with self._held(job, wanted.room.sid):
+                await self._say(said.running(job.id))
+                await self._attend(self._lines.answer, job)
+                error = ""
+        except (Refused, OSError) as refused:
+            error = str(refused)
+            self._worker.counters["room_refused"] += 1
+            log.warning("a room got no agent", room_job=job.id, session=job.session, why=error)
+        finally:
+            await self._say(said.done(job.id, error))
+
+    def _end(self, job: str) -> None:
+        """The server closed the room, or took the agent out of it."""
+        if job in self._serving:
+            session, task = self._serving[job]
+            if not self._lines.hang_up(session, "room_closed"):
+                task.cancel()
+
+    @asynccontextmanager
+    async def _held(self, job: Job, sid: str) -> AsyncIterator[None]:
+        """The room is ours: one that is served, here or by another ingress, is waited for."""
+        bus = self._worker.bus
+
+        def heard(subject: str, data: bytes, reply: str) -> None:
+            if subjects.last_token(subject) == "held":
+                bus.publish(reply, msgspec.msgpack.encode(RoomHeld(job.session)))
+                return
+            try:
+                finished = msgspec.msgpack.decode(data, type=RoomFinished)
+            except msgspec.MsgspecError:
+                self._worker.counters["bad_control"] += 1
+                return
+            if finished.id == sid:
+                self._end(job.id)
+
+        while True:
+            try:
+                await bus.request(subjects.room(job.room, "held"), b"", HELD_WITHIN_S)
+            except NoResponders:
+                break
+            except BusError:  # the bus is away, or whoever serves it is slow: ask again
+                pass
+            await asyncio.sleep(HELD_AGAIN_S)
+        subscription = await bus.subscribe(subjects.rooms(job.room), heard)
+        try:
+            yield
+        finally:
+            await subscription.unsubscribe()
+
+
+def agent_url(url: str) -> str:
+    """Where workers register at the LiveKit of `url`."""
+    parts = urlsplit(url)
+    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+    return urlunsplit((scheme, parts.netloc, f"{parts.path.rstrip('/')}/agent", "", ""))
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, aiohttp.WSServerHandshakeError):
+        if error.status in (401, 403):
+            return "it refuses our key or secret: look at ANTIPHON_LIVEKIT_KEY and ANTIPHON_LIVEKIT_SECRET"
+        return f"it answers {error.status} where workers register: is it a LiveKit server?"
+    if isinstance(error, TimeoutError):
+        return f"no answer within {REGISTERED_WITHIN_S:.0f} s"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"it cannot be reached ({error.os_error.strerror or error.os_error}): is it running?"
+    return str(error) or type(error).__name__
