@@ -1,12 +1,16 @@
 """The shared cache: direct reads, and writes that only succeed on what was read."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
 from bus import kv
 from bus.connect import Bus
 from bus.errors import Unreachable
+from tests.kit.bus import PATIENCE_S
+
+PAGE = 100_000  # subjects in one answer of nats-server
 
 
 async def test_a_value_is_read_directly_and_from_another_handle(bus: Bus) -> None:
@@ -38,6 +42,7 @@ async def test_what_was_deleted_may_be_made_anew(bus: Bus) -> None:
     await bucket.put("a", b"1")
     await bucket.delete("a")
     assert await bucket.get("a") is None
+    assert await bucket.keys() == ["a"]  # as its mark
     assert await bucket.replace("a", b"2", 0)
     assert await bucket.get("a") == b"2"
 
@@ -45,3 +50,27 @@ async def test_what_was_deleted_may_be_made_anew(bus: Bus) -> None:
 async def test_a_bucket_that_is_not_there_shows_at_the_first_read(bus: Bus) -> None:
     with pytest.raises(Unreachable, match="the KV store does not answer"):
         await (await kv.bucket(bus, "nothing")).get("a")
+
+
+async def test_a_key_is_told_while_its_bucket_is_written_to(bus: Bus) -> None:
+    bucket = await kv.bucket(bus, "things", create=True)
+    await bucket.put("a", b"1")
+    for _ in range(200):
+        for _ in range(50):
+            bus.publish("$KV.things.a", b"2", "nobody.listens")
+        assert await bucket.keys() == ["a"]
+
+
+async def test_more_keys_than_the_server_tells_at_once_are_all_told(bus: Bus) -> None:
+    bucket = await kv.bucket(bus, "things", create=True)
+    names = {f"k{number}" for number in range(PAGE + 1)}
+    for name in names:
+        await bus.client.publish(f"$KV.things.{name}", b"1")
+    async with asyncio.timeout(3 * PATIENCE_S):
+        while True:
+            with suppress(Unreachable):  # a loaded machine may need longer than a second for so many
+                told = await bucket.keys()
+                if len(told) == len(names):
+                    break
+            await asyncio.sleep(0.1)
+    assert set(told) == names
