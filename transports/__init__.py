@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
+from schemas.events import Fact
+from transports.door import Refused
 from transports.line import Call, CallerLine
 from transports.null import Silence
 
@@ -20,13 +22,23 @@ class Speaking(Protocol):
     def clear(self) -> None:
         """The far end finishes the frame it is in and drops the rest."""
 
+    def tell(self, fact: Fact) -> None:
+        """What happened in the call, for a far end that shows it."""
+
 
 @asynccontextmanager
 async def speaking(transport: str, call: Call) -> AsyncIterator[Speaking]:
-    """The speaking half of `transport` for one call; raises ValueError if there is none of that name."""
+    """The speaking half of `transport` for one call; raises Refused, or ValueError if there is none of that name."""
     if transport == "websocket":
         yield CallerLine(call)
     elif transport == "null":
         yield Silence()
+    elif transport == "livekit":
+        try:
+            from transports.livekit.speaking import agent  # with it comes a native library
+        except ImportError:
+            raise Refused("this worker cannot enter rooms: pip install -e '.[livekit]'") from None
+        async with agent(call) as speaker:
+            yield speaker
     else:
-        raise ValueError(f"transport {transport!r} has no speaking half: it has websocket, null")
+        raise ValueError(f"transport {transport!r} has no speaking half: it has websocket, livekit, null")

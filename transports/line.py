@@ -3,6 +3,8 @@
 from typing import Protocol
 
 from schemas.audio import AGENT_HZ, SAMPLE_BYTES
+from schemas.control import Door
+from schemas.events import Fact
 from schemas.media import Flag
 
 
@@ -10,6 +12,9 @@ class Call(Protocol):
     """What a transport needs of a session."""
 
     coordinator: str
+    door: Door | None
+
+    def fail(self, failure: BaseException) -> None: ...
 
     def send(
         self, worker: str, pcm: bytes, rate: int, *, at: int = 0, turn: int = 0, segment: int = 0, flags: int = 0
@@ -32,3 +37,6 @@ class CallerLine:
     def clear(self) -> None:
         """Send a clear."""
         self._call.send(self._call.coordinator, b"", AGENT_HZ, at=self._at, flags=Flag.DISCONTINUITY)
+
+    def tell(self, fact: Fact) -> None:
+        """Ingress hears it, too."""

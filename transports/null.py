@@ -10,6 +10,7 @@ from itertools import chain, cycle, islice, repeat
 
 from schemas.audio import CALLER_FRAME_BYTES, CALLER_HZ, FRAME_MS, SAMPLE_BYTES
 from schemas.control import Pattern
+from schemas.events import Fact
 from transports.door import Answer, Refused
 
 SILENT_FRAME = bytes(CALLER_FRAME_BYTES)
@@ -32,6 +33,9 @@ class Silence:
 
     def clear(self) -> None:
         """Nothing to clear."""
+
+    def tell(self, fact: Fact) -> None:
+        """Nobody looks."""
 
 
 async def call(answer: Answer, agent: str, session: str, pattern: Pattern) -> None:

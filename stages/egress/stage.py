@@ -12,9 +12,13 @@ from schemas.events import (
     PlaybackStarted,
     ReplyResumed,
     Resumed,
+    SentenceReady,
     SpeechEnded,
     SpeechStarted,
+    TranscriptFinal,
+    TranscriptInterim,
     TurnCancelled,
+    TurnEnded,
     TurnStarted,
 )
 from schemas.media import Frame
@@ -86,6 +90,7 @@ class Playback:
 
     @hears(TurnStarted)
     def start(self, turn: TurnStarted) -> None:
+        self._line.tell(turn)
         self._pacing.start(turn.turn, turn.answers)
         self._advance()
 
@@ -108,6 +113,11 @@ class Playback:
     def resume(self, reply: ReplyResumed) -> None:
         self._pacing.resume(reply.utterance)
         self._advance()
+
+    @hears(TranscriptInterim, TranscriptFinal, SentenceReady, TurnEnded)
+    def show(self, said: Fact) -> None:
+        """Words, for callers who see them."""
+        self._line.tell(said)
 
     def tick(self) -> None:
         """20 ms have passed; what fails here ends this call and no other."""
@@ -141,7 +151,7 @@ class Playback:
             if isinstance(action, Piece):
                 self._line.play(action.pcm, action.turn, action.segment, action.flags)
             elif isinstance(action, Fact):
-                self._call.say(action)
+                self._line.tell(self._call.say(action))
             else:
                 self._line.clear()
 

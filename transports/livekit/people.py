@@ -1,0 +1,62 @@
+"""Who in a room is the caller.
+
+One voice is heard at a time: the person who was first to open a microphone, for as long as they are in the room.
+Another becomes the caller once they are gone. Ingress and egress are in the room each on their own and follow the same
+rule.
+"""
+
+from livekit import rtc
+
+HUMAN = frozenset(
+    {
+        rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD,
+        rtc.ParticipantKind.PARTICIPANT_KIND_SIP,
+        rtc.ParticipantKind.PARTICIPANT_KIND_CONNECTOR,
+    }
+)
+
+
+def is_human(participant: rtc.Participant) -> bool:
+    """Not an agent, a recorder, or a stream that is fed into the room."""
+    return participant.kind in HUMAN
+
+
+def is_present(participant: rtc.Participant) -> bool:
+    """They can hear by now: not only announced, but connected."""
+    return is_human(participant) and participant.state == rtc.ParticipantState.PARTICIPANT_STATE_ACTIVE
+
+
+def is_microphone(publication: rtc.TrackPublication) -> bool:
+    """A microphone, and not the sound of a shared screen."""
+    return publication.kind == rtc.TrackKind.KIND_AUDIO and publication.source == rtc.TrackSource.SOURCE_MICROPHONE
+
+
+def microphone(participant: rtc.RemoteParticipant) -> rtc.RemoteTrackPublication | None:
+    """The one opened last: who changes the device opens the new one before the old one closes."""
+    open_now = [publication for publication in participant.track_publications.values() if is_microphone(publication)]
+    return open_now[-1] if open_now else None
+
+
+class People:
+    """The people of one room. identity: who the caller is, empty while nobody has opened a microphone."""
+
+    def __init__(self, room: rtc.Room) -> None:
+        self._room = room
+        self.identity = ""
+
+    @property
+    def present(self) -> list[rtc.RemoteParticipant]:
+        return [person for person in self._room.remote_participants.values() if is_present(person)]
+
+    @property
+    def caller(self) -> rtc.RemoteParticipant | None:
+        """Looked up anew: someone with a microphone who has been here longest, unless the caller is still here."""
+        here = {person.identity: person for person in self._room.remote_participants.values() if is_human(person)}
+        if self.identity not in here:
+            speakers = [person for person in here.values() if microphone(person)]
+            self.identity = min(speakers, key=_arrival).identity if speakers else ""
+        return here.get(self.identity)
+
+
+def _arrival(person: rtc.Participant) -> tuple[float, str]:
+    return (person.joined_at.timestamp() if person.joined_at else 0.0, person.identity)

@@ -1,0 +1,132 @@
+"""Egress in a room: the agent that people see there, with one track, its state, and the words of both sides.
+
+Frames go to the SDK in larger pieces while enough of them waits there, because every piece costs all rooms of the
+process something; the first ones after silence go at once.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from livekit import rtc
+from livekit.rtc.participant import PublishTrackError
+
+from schemas.audio import AGENT_HZ, SAMPLE_BYTES
+from schemas.events import Fact
+from transports.door import Refused
+from transports.line import Call
+from transports.livekit.captions import Captions
+from transports.livekit.people import People
+
+JOIN_WITHIN_S = 10.0
+LEAVE_WITHIN_S = 1.5  # a stage has 2 s to flush
+SUBSCRIBED_WITHIN_S = 1.0  # of the caller to our track; who never listens must not keep the agent from beginning
+REFILL_S = 0.04  # left in the SDK when the next piece follows: what a busy loop may be late
+QUEUE_MS = 1_000  # the SDK's own bound; egress is never more than 100 ms ahead
+
+
+@asynccontextmanager
+async def agent(call: Call) -> AsyncIterator["Agent"]:
+    """The agent in the room that `call.door` leads to, its track published. Raises Refused.
+
+    When the room lets it go, the call fails in this stage.
+    """
+    speaking = Agent(call)
+    try:
+        await speaking.join()
+        yield speaking
+    finally:
+        await speaking.leave()
+
+
+class Agent:
+    """The speaking half of one room."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._room = rtc.Room()
+        self._people = People(self._room)
+        self._source = rtc.AudioSource(AGENT_HZ, 1, queue_size_ms=QUEUE_MS)
+        self._captions: Captions
+        self._waiting: deque[bytes] = deque()  # frames that the SDK does not have yet
+        self._wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._leaving = False
+
+    # --- what egress calls --------------------------------------------------------------------------------------------
+
+    def play(self, pcm: bytes, turn: int, segment: int, flags: int) -> None:
+        """Play 20 ms."""
+        self._waiting.append(pcm)
+        self._wake.set()
+        self._captions.sound(turn, segment)
+
+    def clear(self) -> None:
+        """Fall silent now."""
+        self._waiting.clear()
+        self._source.clear_queue()
+
+    def tell(self, fact: Fact) -> None:
+        """Show it in the room, if it is something to be shown."""
+        self._captions.tell(fact)
+
+    # --- the room -----------------------------------------------------------------------------------------------------
+
+    async def join(self) -> None:
+        """Enter, publish, and be heard by the caller if there is one. Raises Refused."""
+        door = self._call.door
+        if door is None:
+            raise Refused("ingress gave this call no door to its room")
+        self._room.on("disconnected", self._gone)
+        try:
+            async with asyncio.timeout(JOIN_WITHIN_S):
+                await self._room.connect(door.url, door.token, rtc.RoomOptions(auto_subscribe=False))
+                me = self._room.local_participant
+                track = rtc.LocalAudioTrack.create_audio_track("agent", self._source)
+                microphone = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+                published = await me.publish_track(track, microphone)
+        except (rtc.ConnectError, PublishTrackError) as error:
+            raise Refused(f"the agent cannot enter the room: {error.message}") from None
+        except TimeoutError:
+            raise Refused(f"the agent cannot enter the room: no answer within {JOIN_WITHIN_S:.0f} s") from None
+        self._captions = Captions(me, self._people, published.sid)
+        self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._captions.run())]
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
+        if self._people.present:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(published.wait_for_subscription(), SUBSCRIBED_WITHIN_S)
+
+    async def leave(self) -> None:
+        """Say the last words, and be out of the room whether or not the server still answers."""
+        self._leaving = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_WITHIN_S):
+                if len(self._tasks) == 2:
+                    await self._captions.finish()
+                await self._room.disconnect()
+        for task in self._tasks:
+            task.cancel()
+        await self._source.aclose()
+
+    def _gone(self, reason: rtc.DisconnectReason.ValueType) -> None:
+        if not self._leaving:
+            self._call.fail(Refused(f"the agent is out of the room: {rtc.DisconnectReason.Name(reason).lower()}"))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            self._call.fail(error)
+
+    async def _send(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                ahead_s = self._source.queued_duration
+                if ahead_s > REFILL_S:
+                    await asyncio.sleep(ahead_s - REFILL_S)
+                pcm = b"".join(self._waiting)
+                self._waiting.clear()
+                if pcm:  # none after a clear
+                    await self._source.capture_frame(rtc.AudioFrame(pcm, AGENT_HZ, 1, len(pcm) // SAMPLE_BYTES))
