@@ -7,6 +7,7 @@ from calls.state import CallState, Turn, Utterance
 from schemas.audio import CALLER_HZ
 
 END_OF_SPEECH = "end of speech"
+TYPED = "text received"
 TRANSCRIPT = "transcript final"
 END_OF_TURN = "end of turn"  # until the pause is long enough for what was said
 FIRST_WORD = "LLM first token"
@@ -32,7 +33,8 @@ class Step(NamedTuple):
 class Waterfall(NamedTuple):
     """The marks of one turn that happened, in their order in the pipeline.
 
-    The first, at 0, is the caller's end of speech, or for a greeting, which answers nothing, the start of the turn.
+    The first, at 0, is the caller's end of speech or the text that it typed, whichever came last; for a greeting, which
+    answers nothing, it is the start of the turn.
     began: its UTC microseconds.
     """
 
@@ -61,10 +63,12 @@ def waterfall(state: CallState, number: int) -> Waterfall | None:
     if turn is None or not turn.started:
         return None
     utterance = state.utterances.get(-1 if turn.answers is None else turn.answers)
-    if utterance is None or utterance.end is None or not state.started:
-        began, name = turn.started, "turn started"
-    else:
+    text = state.texts.get(turn.typed)
+    began, name = turn.started, "turn started"
+    if utterance is not None and utterance.end is not None and state.started:
         began, name = state.started + utterance.end * 1_000_000 // CALLER_HZ, END_OF_SPEECH
+    if text is not None and (name != END_OF_SPEECH or text.time > began):
+        began, name, utterance = text.time, TYPED, None
     marks = [Mark(name, 0)]
     for mark, time in _times(turn, utterance):
         if time is not None:

@@ -14,7 +14,9 @@ from schemas import events
 from schemas.events import Fact, Owner
 
 KEEP = 200  # turns, and utterances: half an hour of rapid talk, and far below the 1 MB of a message
+KEEP_TEXTS = 30  # of the caller: each may be as long as a page
 KEEP_SPOKEN = 8  # turns whose sentences are kept: older ones are history, and `heard` holds what matters of them
+KEEP_CHARACTERS = 300  # of what the caller said before an older turn
 KEEP_SEGMENTS = 100  # of one turn, the first ones: longer than any answer a caller listens to
 
 AgentState = Literal["listening", "thinking", "speaking"]
@@ -30,6 +32,13 @@ class Utterance(msgspec.Struct, frozen=True):
     final_time: int = 0  # UTC microseconds at which it was said
 
 
+class Text(msgspec.Struct, frozen=True):
+    """What the caller typed. Said by ingress; `time` is when."""
+
+    text: str
+    time: int
+
+
 class Segment(msgspec.Struct, frozen=True):
     """One sentence of a reply: llm writes it, tts makes `duration_ms` of audio of it, None until it has."""
 
@@ -40,12 +49,14 @@ class Segment(msgspec.Struct, frozen=True):
 class Turn(msgspec.Struct, frozen=True):
     """One turn of the agent. Times are UTC microseconds, 0 where it has not happened.
 
-    llm: answers (utterance; None until it started), text (the caller's), started, first_token_ms, first_sentence,
-    cancelled (why), heard (the text, None until the turn is history), interrupted. tts: first_audio_ms (after hearing
-    the first sentence). egress: playback, playing, heard_ms, stopped. segments: of the newest KEEP_SPOKEN turns only.
+    llm: answers (utterance; None until it started), typed (the text it answers), text (the caller's), started,
+    first_token_ms, first_sentence, cancelled (why), heard (the text, None until the turn is history), interrupted.
+    tts: first_audio_ms (after hearing the first sentence). egress: playback, playing, heard_ms, stopped.
+    segments: of the newest KEEP_SPOKEN turns only, and of older ones only the beginning of text.
     """
 
     answers: int | None = None
+    typed: int = 0
     text: str = ""
     started: int = 0
     first_token_ms: int | None = None
@@ -67,18 +78,20 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One line of the transcript: who said it, and the turn (agent) or utterance (caller) it was."""
+    """One line of the transcript: who said it, and the turn (agent), utterance or typed text (caller) it was."""
 
     who: Literal["caller", "agent"]
     text: str
     number: int
+    typed: bool = False
 
 
 class CallState(msgspec.Struct, frozen=True):
     """Everything that a session's facts say so far. Only the newest KEEP turns and utterances are kept.
 
     started: UTC microseconds of sample 0 of the caller's line. after: stage -> (epoch, seq) of its last fact in here.
-    until: sample up to which the caller's words are final. settled: the last utterance that was answered, or no turn.
+    until: sample up to which the caller's words are final. settled: the last utterance that was answered, or no turn;
+    settled_text: the last text.
     greets: the agent has a greeting to say.
     """
 
@@ -92,7 +105,9 @@ class CallState(msgspec.Struct, frozen=True):
     after: dict[str, tuple[int, int]] = {}
     until: int = 0
     settled: int = -1
+    settled_text: int = 0
     utterances: dict[int, Utterance] = {}
+    texts: dict[int, Text] = {}
     turns: dict[int, Turn] = {}
     closed: str | None = None
 
@@ -120,6 +135,8 @@ class CallState(msgspec.Struct, frozen=True):
             return True
         if self.speaking or (started and started[-1].heard is None):  # a turn below the newest is cancelled
             return True
+        if max(self.texts, default=0) > self.settled_text:
+            return True
         return any(
             utterance.end is None or utterance.text is None or (utterance.text and number > self.settled)
             for number, utterance in self.utterances.items()
@@ -136,14 +153,17 @@ class CallState(msgspec.Struct, frozen=True):
     def transcript(self) -> list[Line]:
         """Who said what, in order; of the agent what was heard, and of the turn still going on what it means to say."""
         lines: list[Line] = []
-        caller = [Line("caller", said.text, number) for number, said in self.utterances.items() if said.text]
+        spoken = [Line("caller", said.text, number) for number, said in self.utterances.items() if said.text]
+        typed = [Line("caller", said.text, number, typed=True) for number, said in self.texts.items()]
         for number, turn in self.turns.items():
-            while turn.answers is not None and caller and caller[0].number <= turn.answers:
-                lines.append(caller.pop(0))
+            while turn.answers is not None and spoken and spoken[0].number <= turn.answers:
+                lines.append(spoken.pop(0))
+            while typed and typed[0].number <= turn.typed:
+                lines.append(typed.pop(0))
             text = turn.reply if turn.heard is None else turn.heard
             if text:
                 lines.append(Line("agent", text, number))
-        return lines + caller
+        return lines + spoken + typed
 
 
 def fold(state: CallState, fact: Fact) -> CallState:
@@ -173,6 +193,9 @@ def _apply(state: CallState, fact: Fact) -> CallState:
             )
         case events.OwnerChanged():
             return put(state, owners=_put(state.owners, fact.stage, Owner(fact.worker, fact.owner_epoch)))
+        case events.TextReceived():
+            texts = _newest(_put(state.texts, fact.number, Text(fact.text, fact.time)), KEEP_TEXTS)
+            return put(state, texts=texts)
         case events.SessionClosed():
             return put(state, closed=fact.reason)
         case events.SpeechStarted():
@@ -183,8 +206,10 @@ def _apply(state: CallState, fact: Fact) -> CallState:
             state = put(state, until=max(state.until, fact.until))
             return _utterance(state, fact.utterance, text=fact.text, final_time=fact.time)
         case events.TurnStarted():
-            state = put(state, settled=max(state.settled, fact.answers))
-            return _turn(state, fact.turn, answers=fact.answers, text=fact.text, started=fact.time)
+            settled, settled_text = max(state.settled, fact.answers), max(state.settled_text, fact.typed)
+            state = put(state, settled=settled, settled_text=settled_text)
+            heard = {"answers": fact.answers, "typed": fact.typed, "text": fact.text}
+            return _turn(state, fact.turn, **heard, started=fact.time)
         case events.ReplyResumed():
             return put(state, settled=max(state.settled, fact.utterance))
         case events.SentenceReady():
@@ -225,13 +250,18 @@ def _utterance(state: CallState, number: int, **fields: Any) -> CallState:
 def _turn(state: CallState, number: int, **fields: Any) -> CallState:
     turn = msgspec.structs.replace(state.turns.get(number, Turn()), **fields)
     turns = _newest(_put(state.turns, number, turn), KEEP)
-    if number not in state.turns or turn.segments:  # otherwise no turn has become too old for its sentences
+    if number not in state.turns or _is_long(turn):  # otherwise no turn has become too old for its sentences
         spoken = _newest(turns, KEEP_SPOKEN)
-        turns = {
-            old: kept if old in spoken or not kept.segments else msgspec.structs.replace(kept, segments={})
-            for old, kept in turns.items()
-        }
+        turns = {old: kept if old in spoken or not _is_long(kept) else _short(kept) for old, kept in turns.items()}
     return msgspec.structs.replace(state, turns=turns)
+
+
+def _is_long(turn: Turn) -> bool:
+    return bool(turn.segments) or len(turn.text) > KEEP_CHARACTERS
+
+
+def _short(turn: Turn) -> Turn:
+    return msgspec.structs.replace(turn, text=turn.text[:KEEP_CHARACTERS], segments={})
 
 
 def _segment(state: CallState, turn: int, number: int, **fields: Any) -> CallState:

@@ -47,6 +47,8 @@ class CallView:
                 self._interim = ""
                 if fact.text:
                     self._print(_said("caller", fact.text, "bold cyan"))
+            case events.TextReceived():
+                self._print(_said("caller", f"[typed] {fact.text}", "bold cyan"))
             case events.TurnEnded():
                 self._turn(fact)
             case events.ProviderFailed():

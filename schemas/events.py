@@ -99,6 +99,19 @@ class OwnerChanged(Fact, tag="ingress.owner_changed", frozen=True):
     owner_epoch: int
 
 
+class TextReceived(Fact, tag="ingress.text_received", frozen=True):
+    """The caller typed instead of speaking: `text` is a whole turn. number: counts the texts of a session from 1."""
+
+    text: str
+    number: int
+
+
+class DtmfReceived(Fact, tag="ingress.dtmf_received", frozen=True):
+    """The caller pressed a key. digit: one of 0-9, `*`, `#`, A-D."""
+
+    digit: str
+
+
 class SessionClosed(Fact, tag="ingress.session_closed", frozen=True):
     """The last fact of a call.
 
@@ -169,11 +182,13 @@ class Decision(Fact, frozen=True, kw_only=True):
 class TurnStarted(Decision, tag="llm.turn_started", frozen=True):
     """The agent takes the floor: every turn below `turn` is cancelled, and holds for utterances <= `answers` lift.
 
-    answers: the last utterance it answers, -1 for the greeting. text: what the caller said.
+    answers: the last utterance that is settled by it, -1 for none. typed: the last text that it answers, 0 if it
+    answers none. text: what the caller said and typed.
     """
 
     answers: int
     text: str = ""
+    typed: int = 0
 
 
 class SentenceReady(Decision, tag="llm.sentence_ready", frozen=True):
@@ -310,6 +325,8 @@ AnyFact = (
     SessionOpened
     | MetadataRefused
     | OwnerChanged
+    | TextReceived
+    | DtmfReceived
     | SessionClosed
     | SpeechStarted
     | SpeechEnded

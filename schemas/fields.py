@@ -47,6 +47,9 @@ EXAMPLES: dict[str, Any] = {
     "stage": "stt",
     "worker": _OWNERS["stt"],
     "owner_epoch": 6,
+    "MetadataRefused.reason": "not_json",
+    "number": 1,
+    "digit": "5",
     "SessionClosed.reason": "hangup",
     # stt
     "stt.epoch": 2,
@@ -67,6 +70,7 @@ EXAMPLES: dict[str, Any] = {
     "cause": {"stage": "stt", "epoch": 2, "seq": 2},
     "now_ms": 5_589_851,
     "answers": 0,
+    "typed": 1,
     "segment": 0,
     "SentenceReady.text": "We open at nine.",
     "last": True,

@@ -33,6 +33,12 @@ class Line(Protocol):
     def hear(self, pcm: bytes) -> None:
         """PCM16 mono at 16 kHz from the caller, at most 100 ms; anything else is refused and counted."""
 
+    def text(self, text: str) -> None:
+        """What the caller typed, a whole turn of it: 1 to 2,000 characters; anything else is refused and counted."""
+
+    def dtmf(self, digit: str) -> None:
+        """A key that the caller pressed: one of `0123456789*#ABCD`; anything else is refused and counted."""
+
     def hang_up(self, reason: str = "hangup") -> None:
         """The caller is gone."""
 

@@ -120,14 +120,19 @@ async def _listen(socket: web.WebSocketResponse, line: Line) -> None:
     async for message in socket:
         if message.type is WSMsgType.BINARY:
             line.hear(message.data)
-        elif message.type is WSMsgType.TEXT and _type(message.data) == "hangup":
-            line.hang_up("hangup")
-            await socket.close(code=WSCloseCode.OK)
+        elif message.type is WSMsgType.TEXT:
+            match _object(message.data):
+                case {"type": "text", "text": str(text)}:
+                    line.text(text)
+                case {"type": "dtmf", "digit": str(digit)}:
+                    line.dtmf(digit)
+                case {"type": "hangup"}:
+                    line.hang_up("hangup")
+                    await socket.close(code=WSCloseCode.OK)
 
 
-def _type(text: str) -> str:
+def _object(text: str) -> object:
     try:
-        said = msgspec.json.decode(text)
+        return msgspec.json.decode(text)
     except (msgspec.MsgspecError, RecursionError):  # the second: nested without end
-        return ""
-    return str(said.get("type", "")) if isinstance(said, dict) else ""
+        return None

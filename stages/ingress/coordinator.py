@@ -33,6 +33,10 @@ ORDERLY = ("hangup", "shutdown", "room_closed")  # no reason to tell the caller 
 LOST_AFTER_S = 3.0  # no beat with this session in it
 AHEAD_S = 60.0  # a caller may send a file at once, but not flood the workers that others share
 LEAST_S = 0.01  # a frame counts as this long at least: many short ones are a flood, too
+KEY_S = 0.1  # a text or a key takes this long: nobody presses faster
+KEYS_AHEAD_S = 3.0  # a number may be pasted at once
+MAX_TEXT = 2_000  # characters; what a turn takes of the caller's words
+DIGITS = frozenset("0123456789*#ABCD")
 MAX_HEARD_BYTES = CALLER_HZ * MAX_CHUNK_MS // 1000 * SAMPLE_BYTES
 
 log = structlog.get_logger("ingress")
@@ -49,7 +53,14 @@ class CannotClaim(Exception):
 class Coordinator:
     """A session of this ingress."""
 
-    says = (events.SessionOpened, events.MetadataRefused, events.OwnerChanged, events.SessionClosed)
+    says = (
+        events.SessionOpened,
+        events.MetadataRefused,
+        events.OwnerChanged,
+        events.TextReceived,
+        events.DtmfReceived,
+        events.SessionClosed,
+    )
 
     def __init__(
         self,
@@ -73,6 +84,9 @@ class Coordinator:
         self._ring = Ring()
         self._at = 0  # samples heard from the caller
         self._spoken_until = 0.0  # when the caller will have spoken what it has sent, at the pace of real time
+        self._keyed_until = 0.0  # the same of what it typed
+        self._texts = 0
+        self._early: list[Fact] | None = []  # what was typed before the session opened
         self._started = time.time_ns() // 1_000
         self._state = CallState()
         self._reason = ""
@@ -96,6 +110,22 @@ class Coordinator:
         self._ring.append(pcm, at)
         if subjects.STT in self._owners and not self._reason:
             self._call.send(self._owners[subjects.STT].worker, pcm, CALLER_HZ, at=at)
+
+    def text(self, text: str) -> None:
+        """Say it: the llm stage takes it for a turn."""
+        text = " ".join(text.split())
+        if not 0 < len(text) <= MAX_TEXT or any(character < " " for character in text):
+            self._call.count("bad_text")
+        elif self._key():
+            self._texts += 1
+            self._say_when_open(events.TextReceived(text=text, number=self._texts))
+
+    def dtmf(self, digit: str) -> None:
+        """Say it."""
+        if digit not in DIGITS:
+            self._call.count("bad_digit")
+        elif self._key():
+            self._say_when_open(events.DtmfReceived(digit=digit))
 
     def hang_up(self, reason: str = "hangup", detail: str = "") -> None:
         """End the session; the first reason counts."""
@@ -143,6 +173,10 @@ class Coordinator:
         )
         for refused in self._arrival.refused if self._arrival else ():
             self._say(refused)
+
+        early, self._early = self._early or [], None
+        for fact in early:
+            self._say(fact)
 
     async def _claim(self, stage: str) -> None:
         deadline = time.monotonic() + CLAIM_FOR_S
@@ -221,6 +255,24 @@ class Coordinator:
             stage = events.stage(fact)
             reason = fact.reason if fact.reason == "overloaded" else f"{stage}_failed"
             self.hang_up(reason, fact.detail)
+
+    def _key(self) -> bool:
+        """Whether the caller may press one more key now: a flood of them would drown the stages that listen."""
+        if self._reason:
+            return False
+        now = time.monotonic()
+        keyed_until = max(self._keyed_until, now) + KEY_S
+        if keyed_until > now + KEYS_AHEAD_S:
+            self._call.count("keys_too_fast")
+            return False
+        self._keyed_until = keyed_until
+        return True
+
+    def _say_when_open(self, fact: Fact) -> None:
+        if self._early is None:
+            self._say(fact)
+        else:
+            self._early.append(fact)
 
     def _say(self, fact: Fact) -> None:
         self._state = fold(self._state, self._call.say(fact))

@@ -20,6 +20,7 @@ from schemas.events import (
     SessionOpened,
     SpeechEnded,
     SpeechStarted,
+    TextReceived,
     TranscriptFinal,
     TranscriptInterim,
     TurnCancelled,
@@ -50,8 +51,8 @@ class Conversation:
 
     # --- what it hears ------------------------------------------------------------------------------------------
 
-    @hears(SessionOpened, SpeechStarted, SpeechEnded, TranscriptInterim, TranscriptFinal)
-    def follow(self, fact: SessionOpened | Heard) -> None:
+    @hears(SessionOpened, SpeechStarted, SpeechEnded, TranscriptInterim, TranscriptFinal, TextReceived)
+    def follow(self, fact: SessionOpened | Heard | TextReceived) -> None:
         """The caller."""
         self._step(fact, _cause(fact))
 
@@ -102,8 +103,8 @@ class Conversation:
 
     def _perform(self, action: states.Action, cause: Cause | None, now_ms: int) -> None:
         match action:
-            case states.StartTurn(turn, answers, text):
-                self._start(turn, answers, text, cause, now_ms)
+            case states.StartTurn():
+                self._start(action, cause, now_ms)
             case states.Cancel(turn, carried):
                 self._unended[turn].cancel()
                 self._history.interrupt(turn, carried=carried)
@@ -113,10 +114,14 @@ class Conversation:
             case states.EndTurn(turn, _, interrupted):
                 self._end(turn, cause, now_ms, interrupted=interrupted)
 
-    def _start(self, turn: int, answers: int, text: str, cause: Cause | None, now_ms: int) -> None:
+    def _start(self, start: states.StartTurn, cause: Cause | None, now_ms: int) -> None:
+        turn, text = start.turn, start.text
         stream = recite(self._call.agent.greeting) if turn == states.GREETING else self._model.reply(self._ask(text))
         self._history.start(turn, text)
-        self._call.say(TurnStarted(turn=turn, answers=answers, text=text, cause=cause, now_ms=now_ms))
+        started = TurnStarted(
+            turn=turn, answers=start.answers, text=text, typed=start.typed, cause=cause, now_ms=now_ms
+        )
+        self._call.say(started)
         self._unended[turn] = self._call.spawn(self._speak(turn, stream, cause))
 
     def _end(self, turn: int, cause: Cause | None, now_ms: int, *, interrupted: bool) -> None:

@@ -20,6 +20,7 @@ from schemas.events import (
     SessionOpened,
     SpeechEnded,
     SpeechStarted,
+    TextReceived,
     TranscriptFinal,
     TranscriptInterim,
 )
@@ -35,13 +36,14 @@ class Deadline:
     """The state's `deadline_ms` has come."""
 
 
-Event = SessionOpened | Heard | PlaybackStarted | PlaybackEnded | Resumed | Deadline
+Event = SessionOpened | Heard | TextReceived | PlaybackStarted | PlaybackEnded | Resumed | Deadline
 EVENTS: tuple[type[Event], ...] = (
     SessionOpened,
     SpeechStarted,
     SpeechEnded,
     TranscriptInterim,
     TranscriptFinal,
+    TextReceived,
     PlaybackStarted,
     PlaybackEnded,
     Resumed,
@@ -54,11 +56,12 @@ EVENTS: tuple[type[Event], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class StartTurn:
-    """Take the floor and answer `text`; `answers` is the last utterance that this settles."""
+    """Take the floor and answer `text`; `answers` is the last utterance that this settles, `typed` the last text."""
 
     turn: int
     answers: int
     text: str
+    typed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from schemas.events import (
     SessionOpened,
     SpeechEnded,
     SpeechStarted,
+    TextReceived,
     TranscriptFinal,
     TranscriptInterim,
     tag,
@@ -47,7 +48,7 @@ from stages.llm.states import (
     Thinking,
     Turn,
 )
-from stages.llm.utterances import Heard, Said, Utterance, close, finalize, follow, merge, text_of
+from stages.llm.utterances import Heard, Said, Utterance, close, finalize, follow, merge, text_of, type_in
 
 MAX_MISSING = 8  # utterances whose late final is still welcome
 
@@ -72,6 +73,11 @@ def collect(state: Opening, heard: Heard, now_ms: int) -> Step:
     """Nobody can answer yet; nothing is lost."""
     memory, said = _take_in(state.memory, state.said, heard, now_ms)
     return Opening(memory, state.greeting, said), ()
+
+
+def collect_text(state: Opening, typed: TextReceived, now_ms: int) -> Step:
+    """The same for what was typed."""
+    return replace(state, said=type_in(state.said, typed, now_ms, state.memory.settled)), ()
 
 
 def open_floor(state: Opening, _: SessionOpened, now_ms: int) -> Step:
@@ -104,8 +110,12 @@ def wait_for_end_of_turn(state: Pausing, _: Deadline, now_ms: int) -> Step:
         return Listening(memory), (Resume(memory.settled),)
     if not overdue:
         return state, ()
-    memory = replace(_settle(state.memory, state.said), turn=state.memory.turn + 1)
-    return Thinking(memory, Turn(memory.turn, state.said)), (StartTurn(memory.turn, memory.settled, text),)
+    return _answer(state.memory, state.said)
+
+
+def answer_text(state: Floor, typed: TextReceived, now_ms: int) -> Step:
+    """What was typed waits for no pause: it is a turn, and whatever was said before it belongs to it."""
+    return _answer(state.memory, type_in(state.said, typed, now_ms, state.memory.settled))
 
 
 # --- the agent has the floor ----------------------------------------------------------------------------------------
@@ -122,6 +132,11 @@ def hold(state: Answering, heard: Heard, now_ms: int) -> Step:
     if not said:
         return replace(state, memory=memory), ()
     return decide(Held(memory, state.turn, said, audible=isinstance(state, Speaking)), Deadline(), now_ms)
+
+
+def interrupt(state: Answering, typed: TextReceived, now_ms: int) -> Step:
+    """Who types means it: no hold, no doubt."""
+    return interrupt_held(Held(state.memory, state.turn, (), audible=isinstance(state, Speaking)), typed, now_ms)
 
 
 def end_turn(state: Answering, ended: PlaybackEnded, now_ms: int) -> Step:
@@ -150,6 +165,13 @@ def decide(state: Held, _: Deadline, now_ms: int) -> Step:
         return _cancel(state, now_ms)
     resumed = _back(state)
     return resumed, (Resume(resumed.memory.settled),)
+
+
+def interrupt_held(state: Held, typed: TextReceived, now_ms: int) -> Step:
+    """The sound goes with the text, whatever it was."""
+    memory, said, cancel = _yield_floor(state)
+    after, actions = _answer(memory, type_in(said, typed, now_ms, memory.settled))
+    return after, (cancel, *actions)
 
 
 def mark_audible(state: Held, started: PlaybackStarted, now_ms: int) -> Step:
@@ -196,36 +218,43 @@ TRANSITIONS: dict[tuple[type[State], type[Event]], Row] = {
     (Opening, SpeechEnded): Row(collect, ()),
     (Opening, TranscriptInterim): Row(collect, ()),
     (Opening, TranscriptFinal): Row(collect, ()),
+    (Opening, TextReceived): Row(collect_text, ()),
     #
     (Listening, SpeechStarted): Row(listen, (Hearing,)),
     (Listening, TranscriptFinal): Row(listen, (Pausing, Thinking)),
+    (Listening, TextReceived): Row(answer_text, (Thinking,)),
     (Listening, PlaybackEnded): Row(file_away, ()),
     #
     (Hearing, SpeechStarted): Row(listen, ()),
     (Hearing, SpeechEnded): Row(listen, (Pausing, Thinking, Listening)),
     (Hearing, TranscriptInterim): Row(listen, ()),
     (Hearing, TranscriptFinal): Row(listen, (Pausing, Thinking, Listening)),
+    (Hearing, TextReceived): Row(answer_text, (Thinking,)),
     (Hearing, PlaybackEnded): Row(file_away, ()),
     #
     (Pausing, SpeechStarted): Row(listen, (Hearing, Thinking, Listening)),
     (Pausing, TranscriptInterim): Row(listen, (Thinking, Listening)),
     (Pausing, TranscriptFinal): Row(listen, (Thinking, Listening)),
+    (Pausing, TextReceived): Row(answer_text, (Thinking,)),
     (Pausing, Deadline): Row(wait_for_end_of_turn, (Thinking, Listening)),
     (Pausing, PlaybackEnded): Row(file_away, ()),
     #
     (Thinking, PlaybackStarted): Row(become_audible, (Speaking,)),
     (Thinking, SpeechStarted): Row(hold, (Held,)),
     (Thinking, TranscriptFinal): Row(hold, (Pausing,)),
+    (Thinking, TextReceived): Row(interrupt, ()),
     (Thinking, PlaybackEnded): Row(end_turn, (Listening,)),
     #
     (Speaking, SpeechStarted): Row(hold, (Held,)),
     (Speaking, TranscriptFinal): Row(hold, (Pausing, Thinking)),
+    (Speaking, TextReceived): Row(interrupt, (Thinking,)),
     (Speaking, PlaybackEnded): Row(end_turn, (Listening,)),
     #
     (Held, SpeechStarted): Row(weigh, (Hearing, Thinking, Speaking)),
     (Held, SpeechEnded): Row(weigh, (Hearing, Pausing, Thinking, Listening, Speaking)),
     (Held, TranscriptInterim): Row(weigh, (Hearing, Pausing, Thinking, Speaking)),
     (Held, TranscriptFinal): Row(weigh, (Hearing, Pausing, Thinking, Listening, Speaking)),
+    (Held, TextReceived): Row(interrupt_held, (Thinking,)),
     (Held, Deadline): Row(decide, (Hearing, Thinking, Speaking)),
     (Held, PlaybackStarted): Row(mark_audible, ()),
     (Held, Resumed): Row(accept_resumption, (Thinking, Speaking)),
@@ -284,6 +313,13 @@ def _go_on(memory: Memory, said: Said, now_ms: int) -> Step:
     return wait_for_end_of_turn(Pausing(memory, said), Deadline(), now_ms)
 
 
+def _answer(memory: Memory, said: Said) -> Step:
+    """The agent's turn, which answers all that was said."""
+    memory = replace(_settle(memory, said), turn=memory.turn + 1)
+    typed = max(utterance.typed for utterance in said)
+    return Thinking(memory, Turn(memory.turn, said)), (StartTurn(memory.turn, memory.settled, text_of(said), typed),)
+
+
 def _settle(memory: Memory, said: Said) -> Memory:
     """`said` is answered or dismissed; finals that have not come are remembered as missing."""
     missing = merge(memory.missing, tuple(utterance for utterance in said if not utterance.final))[-MAX_MISSING:]
@@ -291,11 +327,17 @@ def _settle(memory: Memory, said: Said) -> Memory:
 
 
 def _cancel(state: Held, now_ms: int) -> Step:
-    """The caller takes the floor; what the turn was to answer comes back if nothing of it was heard."""
+    """The caller takes the floor."""
+    memory, said, cancel = _yield_floor(state)
+    after, actions = _go_on(memory, said, now_ms)
+    return after, (cancel, *actions)
+
+
+def _yield_floor(state: Held) -> tuple[Memory, Said, Cancel]:
+    """The agent's turn is over; what it was to answer comes back if nothing of it was heard."""
     carried = () if state.audible else state.turn.answered
     memory = replace(state.memory, ending=(*state.memory.ending, state.turn.number))
-    after, actions = _go_on(memory, merge(carried, state.said), now_ms)
-    return after, (Cancel(state.turn.number, carried=bool(carried)), *actions)
+    return memory, merge(carried, state.said), Cancel(state.turn.number, carried=bool(carried))
 
 
 def _back(state: Held) -> Answering:

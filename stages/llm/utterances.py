@@ -7,7 +7,7 @@ final transcript.
 from dataclasses import dataclass, replace
 
 from schemas.audio import CALLER_HZ, samples_to_ms
-from schemas.events import SpeechEnded, SpeechStarted, TranscriptFinal, TranscriptInterim
+from schemas.events import SpeechEnded, SpeechStarted, TextReceived, TranscriptFinal, TranscriptInterim
 from stages.llm.endpoint import is_backchannel, words
 
 MAX_TEXT = 2_000  # characters of one turn that reach the model; who talks longer is understood by the end of it
@@ -27,7 +27,11 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One stretch of speech. start: sample of its onset. text: so far, until `final`. end: None while it goes on."""
+    """One stretch of speech. start: sample of its onset. text: so far, until `final`. end: None while it goes on.
+
+    typed: of a text, which is as good as an utterance that is final: its number; then `number` is the last utterance
+    before it. 0 for speech.
+    """
 
     number: int
     started_ms: int
@@ -36,10 +40,11 @@ class Utterance:
     end: End | None = None
     final: bool = False
     ends_turn: bool | None = None
+    typed: int = 0
 
     @property
     def has_words(self) -> bool:
-        return bool(words(self.text))
+        return self.typed > 0 or bool(words(self.text))
 
     @property
     def backchannel(self) -> bool:
@@ -53,7 +58,7 @@ Said = tuple[Utterance, ...]
 def follow(said: Said, heard: Heard, now_ms: int, settled: int) -> Said:
     """`said` after `heard`; what belongs to utterances up to `settled` and not in `said` is old news."""
     number = heard.utterance
-    known = next((utterance for utterance in said if utterance.number == number), None)
+    known = next((utterance for utterance in said if utterance.number == number and not utterance.typed), None)
     newest = max(settled, said[-1].number if said else settled)
     match heard:
         case SpeechStarted() if number > newest:
@@ -69,6 +74,13 @@ def follow(said: Said, heard: Heard, now_ms: int, settled: int) -> Said:
     return said
 
 
+def type_in(said: Said, typed: TextReceived, now_ms: int, settled: int) -> Said:
+    """`said` and after it what was typed."""
+    number = max(settled, said[-1].number if said else settled)
+    text = Utterance(number, now_ms, 0, typed.text, End(now_ms, now_ms), final=True, ends_turn=True, typed=typed.number)
+    return (*close(said, now_ms), text)
+
+
 def finalize(utterance: Utterance, heard: TranscriptFinal, now_ms: int) -> Utterance:
     """The utterance with the words that stay."""
     end = utterance.end or End(now_ms, now_ms)
@@ -77,7 +89,8 @@ def finalize(utterance: Utterance, heard: TranscriptFinal, now_ms: int) -> Utter
 
 def merge(older: Said, newer: Said) -> Said:
     """Both, in order of number; of two with one number the newer."""
-    return tuple(sorted({u.number: u for u in (*older, *newer)}.values(), key=lambda utterance: utterance.number))
+    every = {(utterance.number, utterance.typed): utterance for utterance in (*older, *newer)}
+    return tuple(every[place] for place in sorted(every))
 
 
 def close(said: Said, now_ms: int) -> Said:

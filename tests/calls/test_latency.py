@@ -107,3 +107,17 @@ def test_a_mark_that_is_missing_leaves_its_time_to_the_next() -> None:
     falls = waterfall(told(*QUESTION, STARTS, canned, PLAYS), 2)
     assert falls is not None
     assert falls.steps[-1] == ("first audio out", 350, 420)
+
+
+def test_the_wait_for_a_typed_question_counts_from_the_text() -> None:
+    state = told(
+        *QUESTION,
+        STARTS,
+        events.TextReceived(text="and on Sunday", number=1, time=at(5_000)),
+        events.TurnStarted(turn=3, answers=0, typed=1, time=at(5_010)),
+        events.PlaybackStarted(turn=3, time=at(5_400)),
+    )
+    falls = waterfall(state, 3)
+    assert falls is not None
+    assert [(mark.name, mark.at) for mark in falls.marks] == [("text received", 0), ("first audio out", 400)]
+    assert falls.total_ms == 400

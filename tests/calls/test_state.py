@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calls.state import KEEP, KEEP_SEGMENTS, KEEP_SPOKEN, CallState, Line, fold
+from calls.state import KEEP, KEEP_SEGMENTS, KEEP_SPOKEN, KEEP_TEXTS, CallState, Line, fold
 from schemas import events
 from schemas.events import Fact, Owner
 
@@ -230,6 +230,37 @@ def test_a_long_call_stays_small() -> None:
     assert len(msgspec.msgpack.encode(call.state)) < 200_000
 
 
+def test_a_caller_who_types_pages_fits_into_a_message_too() -> None:
+    call = Told()
+    page = "\N{BELL}" * 2_000
+    for number in range(1, KEEP * 2):
+        call(events.TextReceived(text=page, number=number), events.TurnStarted(turn=number + 1, answers=-1, text=page))
+    assert max(call.state.texts) == KEEP * 2 - 1
+    assert len(call.state.texts) == KEEP_TEXTS
+    assert len(msgspec.msgpack.encode(call.state)) < 800_000
+
+
+def test_what_was_typed_stands_where_it_was_answered() -> None:
+    call = Told()
+    asked(call, 0, "When?")
+    answered(call, 2, 0, "At nine.", heard="At nine.")
+    call(events.TextReceived(text="And on Sunday?", number=1))
+    assert call.state.busy
+    assert call.state.agent_state == "thinking"
+    call(
+        events.TurnStarted(turn=3, answers=0, typed=1, text="And on Sunday?"),
+        events.TurnEnded(turn=3, heard="Never."),
+        events.TextReceived(text="Thanks", number=2),
+    )
+    assert call.state.transcript == [
+        Line("caller", "When?", 0),
+        Line("agent", "At nine.", 2),
+        Line("caller", "And on Sunday?", 1, typed=True),
+        Line("agent", "Never.", 3),
+        Line("caller", "Thanks", 2, typed=True),
+    ]
+
+
 # --- in every order -----------------------------------------------------------------------------------------------
 
 few = st.integers(0, 3)
@@ -239,14 +270,17 @@ far = st.sampled_from(
 words = st.sampled_from(["", "yes", "no"])
 
 SPEAKERS: dict[str, st.SearchStrategy[Fact]] = {
-    "ingress": st.builds(events.OwnerChanged, stage=st.just("stt"), worker=words, owner_epoch=st.just(1)),
+    "ingress": st.one_of(
+        st.builds(events.OwnerChanged, stage=st.just("stt"), worker=words, owner_epoch=st.just(1)),
+        st.builds(events.TextReceived, text=words, number=far),
+    ),
     "stt": st.one_of(
         st.builds(events.SpeechStarted, utterance=far, at=few),
         st.builds(events.SpeechEnded, utterance=far, at=few),
         st.builds(events.TranscriptFinal, utterance=far, text=words, start=few, until=few),
     ),
     "llm": st.one_of(
-        st.builds(events.TurnStarted, turn=far, answers=far, text=words),
+        st.builds(events.TurnStarted, turn=far, answers=far, typed=far, text=st.sampled_from(["", "yes", "no" * 200])),
         st.builds(events.SentenceReady, turn=far, segment=few, text=words, first_token_ms=st.none() | few),
         st.builds(events.ReplyResumed, utterance=far),
         st.builds(events.TurnCancelled, turn=far),

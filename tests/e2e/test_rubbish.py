@@ -84,6 +84,33 @@ async def test_words_that_are_no_message_are_passed_over(home: Platform) -> None
         await caller.socket.close()
 
 
+async def test_what_a_caller_may_not_type_is_refused_and_counted(home: Platform) -> None:
+    texts = ["", "  \n ", "x" * 2_001, "bell\x07", 7, None, ["Hello."], {"text": "Hello."}]
+    digits = ["", "10", "E", "a", " 1", 1, None]
+    async with ClientSession() as http:
+        caller = await opened(home, http)
+        for text in texts:
+            await caller.socket.send_json({"type": "text", "text": text})
+        for digit in digits:
+            await caller.socket.send_json({"type": "dtmf", "digit": digit})
+        await caller.socket.send_json({"type": "dtmf", "digit": "#"})
+        await caller.socket.send_json({"type": "text", "text": " Who\nare you? "})
+        started = await home.facts.until(caller.session, events.TurnStarted)
+        for _ in range(1_000):
+            await caller.socket.send_json({"type": "dtmf", "digit": "0"})
+        await caller.socket.send_json({"type": "hangup"})
+        await home.facts.until(caller.session, events.SessionClosed)
+        await caller.socket.close()
+    assert started.text == "Who are you?"
+    assert [fact.text for fact in home.facts.of(caller.session, events.TextReceived)] == ["Who are you?"]
+    pressed = [fact.digit for fact in home.facts.of(caller.session, events.DtmfReceived)]
+    assert pressed[:2] == ["#", "0"]
+    assert len(pressed) < 100
+    assert await counted(home, subjects.INGRESS, "bad_text") == 4, "the others are no messages of this kind"
+    assert await counted(home, subjects.INGRESS, "bad_digit") == 5
+    assert await counted(home, subjects.INGRESS, "keys_too_fast") > 900
+
+
 async def test_text_that_is_not_utf8_ends_that_call_alone(home: Platform) -> None:
     async with ClientSession() as http:
         caller, other = await opened(home, http), await opened(home, http)

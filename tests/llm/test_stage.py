@@ -21,6 +21,7 @@ from schemas.events import (
     SessionOpened,
     SpeechEnded,
     SpeechStarted,
+    TextReceived,
     TranscriptFinal,
     TranscriptInterim,
     TurnCancelled,
@@ -106,6 +107,27 @@ async def test_the_agent_greets_and_then_answers_with_turn_two() -> None:
         started = await one.call.says(TurnStarted, turn=2)
         assert (started.answers, started.text) == (0, "When do you open?")
         assert texts(await one.whole_reply(2)) == ["You said When do you open?"]
+
+
+@in_virtual_time
+async def test_typed_words_stop_the_answer_and_are_in_the_history() -> None:
+    async with talk("One two three four five six.", "{text}") as one:
+        one.call.hear(TextReceived(text="Count, please.", number=1))
+        started = await one.call.says(TurnStarted, turn=2)
+        assert (started.answers, started.typed, started.text) == (-1, 1, "Count, please.")
+        assert started.cause == Cause("ingress", kit.EPOCH, 1)
+        await one.whole_reply(2)
+        one.call.hear(PlaybackStarted(turn=2))
+        await one.call.wait_ms(900)
+        one.call.hear(TextReceived(text="And backwards?", number=2))
+        await one.call.says(TurnCancelled, turn=2)
+        one.call.hear(PlaybackEnded(turn=2, heard_ms=900, interrupted=True))
+        assert (await one.call.says(TurnEnded, turn=2)).heard == "One two"
+        assert texts(await one.whole_reply(3)) == ["And backwards?"]
+        asked = one.call.stage._ask("?").history
+        assert [(entry.role, entry.content) for entry in asked] == [
+            ("user", "Count, please."), ("assistant", "One two —"), ("user", "And backwards?")
+        ]  # fmt: skip
 
 
 @in_virtual_time

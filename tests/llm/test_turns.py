@@ -13,6 +13,7 @@ from schemas.events import (
     SessionOpened,
     SpeechEnded,
     SpeechStarted,
+    TextReceived,
     TranscriptFinal,
     TranscriptInterim,
 )
@@ -86,6 +87,9 @@ class Story:
         self.wait(ms)
         self.ends(utterance)
         self.final(utterance, text)
+
+    def types(self, text: str, number: int = 1) -> None:
+        self.tell(TextReceived(text=text, number=number))
 
     # --- the agent ---
 
@@ -521,3 +525,80 @@ def test_a_final_that_says_more_than_what_was_answered_is_answered_instead() -> 
         Cancel(2, carried=True),
         StartTurn(3, 0, "When do you open on Sunday?"),
     ]
+
+
+# --- the caller types ---
+
+
+def test_what_is_typed_is_answered_at_once_however_it_ends() -> None:
+    story = Story()
+    story.types("my number is")
+    assert story.done == [(0, StartTurn(2, -1, "my number is", 1))]
+
+
+def test_typing_stops_the_answer_that_is_being_heard() -> None:
+    story = Story().answering()
+    story.types("And on Sunday?")
+    assert story.actions == [Cancel(2, carried=False), StartTurn(3, 0, "And on Sunday?", 1)]
+    story.played(2, 400, interrupted=True)
+    assert story.actions[2:] == [EndTurn(2, 400, interrupted=True)]
+
+
+def test_an_answer_nobody_has_heard_yet_answers_both_questions() -> None:
+    story = Story().answering(audible=False)
+    story.types("And on Sunday?")
+    assert story.actions == [Cancel(2, carried=True), StartTurn(3, 0, "When do you open? And on Sunday?", 1)]
+    story.types("And on Monday?", 2)
+    assert story.actions[3:] == [StartTurn(4, 0, "When do you open? And on Sunday? And on Monday?", 2)]
+
+
+def test_a_picture_is_a_text_though_it_holds_no_word() -> None:
+    story = Story()
+    story.types("👍")
+    assert story.actions == [StartTurn(2, -1, "👍", 1)]
+
+
+def test_the_rattle_of_keys_is_no_reason_to_wait() -> None:
+    story = Story()
+    story.starts(0)
+    story.types("When do you open?")
+    assert story.actions == [StartTurn(2, 0, "When do you open?", 1)], "the hold for utterance 0 lifts"
+    story.ends(0)
+    story.final(0, "")
+    assert story.actions[1:] == []
+
+
+def test_words_that_are_said_while_typing_are_heard_after_all() -> None:
+    story = Story()
+    story.starts(0)
+    story.interim(0, "I want")
+    story.types("two")
+    assert story.actions == [StartTurn(2, 0, "I want two", 1)]
+    story.final(0, "I want to cancel.")
+    story.wait(300)
+    assert story.actions[1:] == [Cancel(2, carried=True), StartTurn(3, 0, "I want to cancel. two", 1)]
+
+
+def test_typing_decides_a_hold() -> None:
+    story = Story().answering()
+    story.starts(1)
+    assert isinstance(story.state, Held)
+    story.types("Stop.")
+    assert story.actions == [Cancel(2, carried=False), StartTurn(3, 1, "Stop.", 1)]
+
+
+def test_a_text_before_the_call_is_open_is_answered_instead_of_greeted() -> None:
+    story = Story(greeting=True, opened=False)
+    story.types("Hello?")
+    assert story.actions == []
+    story.tell(OPENED)
+    assert story.actions == [StartTurn(2, -1, "Hello?", 1)]
+
+
+def test_a_text_that_was_answered_but_not_heard_comes_back_with_the_words_that_interrupt() -> None:
+    story = Story()
+    story.types("When do you open?")
+    story.says(0, "On Sunday, I mean.")
+    story.wait(300)
+    text = "When do you open? On Sunday, I mean."
+    assert story.actions[1:] == [Cancel(2, carried=True), StartTurn(3, 0, text, 1)]

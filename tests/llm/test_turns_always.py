@@ -16,6 +16,7 @@ from schemas.events import (
     SessionOpened,
     SpeechEnded,
     SpeechStarted,
+    TextReceived,
     TranscriptFinal,
     TranscriptInterim,
 )
@@ -153,6 +154,7 @@ EVENTS: st.SearchStrategy[Any] = st.one_of(
         until=POSITIONS,
         ends_turn=st.sampled_from([None, True, False]),
     ),
+    st.builds(TextReceived, text=st.sampled_from(["1", "👍"]), number=st.integers(1, 3)),
     st.builds(PlaybackStarted, turn=TURNS),
     st.builds(PlaybackEnded, turn=TURNS, heard_ms=MS, interrupted=st.booleans()),
     st.builds(Resumed, turn=TURNS, heard_ms=MS, utterance=UTTERANCES, reason=st.sampled_from(["decided", "timeout"])),
@@ -189,7 +191,7 @@ def test_every_hold_ends(rules: Turns, told: list[Any]) -> None:
 def test_the_table_says_where_each_event_may_lead_no_more_and_no_less() -> None:
     seen = set()
     dice = random.Random(1)
-    for _ in range(8_000):
+    for _ in range(12_000):
         rules = Turns(min_delay_ms=dice.choice([0, 300]), resume_after_ms=dice.choice([0, 400]))
         state: State = opening(rules, greeting=dice.random() < 0.5)
         now_ms = 0
@@ -212,6 +214,7 @@ def _any_event(dice: random.Random, state: State) -> Event:
         SpeechEnded(utterance=utterance, at=at, silence_ms=silence_ms, final_within_ms=final_within_ms),
         TranscriptInterim(utterance=utterance, text=text, start=0, until=0),
         TranscriptFinal(utterance=utterance, text=text, start=0, until=0, ends_turn=dice.choice([None, True])),
+        TextReceived(text="Stop.", number=dice.randint(1, 3)),
         PlaybackStarted(turn=turn),
         PlaybackEnded(turn=turn, heard_ms=1),
         Resumed(turn=turn, heard_ms=1, utterance=utterance, reason="timeout"),
@@ -235,6 +238,7 @@ class Conversation(RuleBasedStateMachine):
         self.began_ms = 0
         self.owed: dict[int, str] = {}  # ended utterances whose final is still to come
         self.texts: dict[int, str] = {}
+        self.typed: list[str] = []
         self.audible: set[int] = set()
 
     @property
@@ -272,6 +276,14 @@ class Conversation(RuleBasedStateMachine):
         text = self.owed.pop(utterance)
         self.witness.tell(TranscriptFinal(utterance=utterance, text=text, start=0, until=0, ends_turn=ends_turn))
 
+    @rule()
+    def caller_types(self) -> None:
+        self.typed.append(f"typed{len(self.typed)}")
+        self.witness.tell(TextReceived(text=self.typed[-1], number=len(self.typed)))
+        newest = self.witness.started[-1]
+        assert newest.text.split()[-1] == self.typed[-1], "it is answered at once, after all that was said before it"
+        assert newest.typed == len(self.typed)
+
     @precondition(lambda self: self.active and self.active not in self.audible)
     @rule()
     def agent_is_heard(self) -> None:
@@ -295,7 +307,7 @@ class Conversation(RuleBasedStateMachine):
 
     @invariant()
     def no_word_is_answered_twice(self) -> None:
-        for text in filter(None, self.texts.values()):
+        for text in [*filter(None, self.texts.values()), *self.typed]:
             assert self._answers(text) <= 1
 
     def teardown(self) -> None:
@@ -306,7 +318,7 @@ class Conversation(RuleBasedStateMachine):
             self.witness.tell(TranscriptFinal(utterance=utterance, text=text, start=0, until=0))
         self.owed.clear()
         self.witness.wait(10_000)
-        for text in filter(None, self.texts.values()):
+        for text in [*filter(None, self.texts.values()), *self.typed]:
             assert self._answers(text) == 1, f"{text} was not answered"
         if self.active:
             self.witness.tell(PlaybackEnded(turn=self.active, heard_ms=900))
