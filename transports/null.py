@@ -2,16 +2,16 @@
 
 import asyncio
 import math
-import time
 from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from itertools import chain, cycle, islice, repeat
 
 from schemas.audio import CALLER_FRAME_BYTES, CALLER_HZ, FRAME_MS, SAMPLE_BYTES
 from schemas.control import Pattern
 from schemas.events import Fact
-from transports.door import Answer, Refused
+from transports.door import Answer, Line, Refused
 
 SILENT_FRAME = bytes(CALLER_FRAME_BYTES)
 PITCH_HZ = 150  # whole periods in a frame: frames join without a click
@@ -39,19 +39,56 @@ class Silence:
 
 
 async def call(answer: Answer, agent: str, session: str, pattern: Pattern) -> None:
-    """One call from the first frame to the hang-up, at real-time pace: frame k is said at k * 20 ms, without drift."""
-    sink = Deaf()
-    try:
-        line = await answer(agent, session, "null", sink)
-    except Refused:
-        return
-    began = time.monotonic()
-    for number, frame in enumerate(frames(pattern), start=1):
-        await asyncio.sleep(began + number * FRAME_MS / 1000 - time.monotonic())
-        if sink.over:
+    """One call from the first frame to the hang-up, at real-time pace."""
+    caller = Caller(pattern)
+    with suppress(Refused):
+        caller.speak(await answer(agent, session, "null", caller))
+        await caller.over.wait()
+
+
+class Caller:
+    """Speaks by a pattern: frame k at k * 20 ms, without drift. As a sink it only notes the end.
+
+    A timer and a plain call a frame: hundreds of callers share one loop with what is measured.
+    """
+
+    def __init__(self, pattern: Pattern) -> None:
+        self.over = asyncio.Event()
+        self._frames = frames(pattern)
+        self._loop = asyncio.get_running_loop()
+        self._line: Line
+        self._due = 0.0
+
+    def speak(self, line: Line) -> None:
+        """Begin."""
+        self._line = line
+        self._due = self._loop.time()
+        self._next()
+
+    def play(self, pcm: bytes) -> None:
+        """Drop 20 ms."""
+
+    def clear(self) -> None:
+        """Nothing to clear."""
+
+    def end(self, error: str = "") -> None:
+        """Stop speaking."""
+        self.over.set()
+
+    def _next(self) -> None:
+        self._due += FRAME_MS / 1000
+        self._loop.call_at(self._due, self._say)
+
+    def _say(self) -> None:
+        if self.over.is_set():
             return
-        line.hear(memoryview(frame).tobytes())  # a copy: rings fill as with a real caller
-    line.hang_up()
+        frame = next(self._frames, None)
+        if frame is None:
+            self._line.hang_up()
+            self.over.set()
+            return
+        self._line.hear(memoryview(frame).tobytes())  # a copy: rings fill as with a real caller
+        self._next()
 
 
 def frames(pattern: Pattern) -> Iterator[bytes]:
@@ -84,19 +121,3 @@ def _frame(resonances: tuple[tuple[int, int, float], ...]) -> bytes:
     ]
     loudest = max(map(abs, samples))
     return array("h", [round(sample / loudest * PEAK) for sample in samples]).tobytes()
-
-
-class Deaf:
-    """The sink of a null call: egress keeps its voice to itself, so only the end comes here."""
-
-    over = False
-
-    def play(self, pcm: bytes) -> None:
-        """Drop 20 ms."""
-
-    def clear(self) -> None:
-        """Nothing to clear."""
-
-    def end(self, error: str = "") -> None:
-        """Stop speaking."""
-        self.over = True

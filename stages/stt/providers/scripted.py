@@ -26,6 +26,20 @@ LOUD = 328  # 1 % of full scale: above the dither of converters, below any speec
 Delay = Annotated[int, Field(ge=0, le=60_000)]
 
 
+def loud(pcm: bytes) -> bool:
+    """Whether any sample of PCM16 is."""
+    if pcm.count(0) == len(pcm):  # most frames of a silent line, told without numpy
+        return False
+    samples = np.frombuffer(pcm, "<i2")
+    return bool(samples.max() > LOUD or samples.min() < -LOUD)
+
+
+def loud_samples(pcm: bytes) -> list[int]:
+    """The positions of those that are, ascending."""
+    found: list[int] = np.flatnonzero(np.abs(np.frombuffer(pcm, "<i2").astype(np.int32)) > LOUD).tolist()
+    return found
+
+
 class Options(BaseModel):
     """texts: given in turn, again and again; "" is a wordless noise. Delays count from the audio that causes them.
 
@@ -50,22 +64,21 @@ class Script:
         self._loop = asyncio.get_running_loop()
         self._started: SpeechStarted | None = None  # of the open utterance
         self._utterance = 0
-        self._last_loud = 0  # the sample after it
+        self._loud = b"", 0  # the last loud frame and its first sample
         self._interim: asyncio.TimerHandle | None = None
         self._finals: dict[int, tuple[asyncio.TimerHandle, TranscriptFinal]] = {}
 
     def feed(self, pcm: bytes, at: int) -> None:
-        loud = np.flatnonzero(np.abs(np.frombuffer(pcm, "<i2").astype(np.int32)) > LOUD)
-        if loud.size:
-            self._last_loud = at + int(loud[-1]) + 1
+        if loud(pcm):
+            self._loud = pcm, at
             if self._started is None:
-                self._start(at + int(loud[0]))
+                self._start(at + loud_samples(pcm)[0])
         elif self._started is not None and pcm:
             self._end(at + len(pcm) // SAMPLE_BYTES)
 
     async def finish(self) -> None:
         if self._started is not None:
-            self._end(self._last_loud)
+            self._end(self._spoken_until())
         for utterance, (timer, _) in list(self._finals.items()):
             timer.cancel()
             self._say_final(utterance)
@@ -84,7 +97,7 @@ class Script:
 
     def _end(self, now: int) -> None:
         assert self._started is not None
-        at, final_ms = self._last_loud, self._options.final_ms
+        at, final_ms = self._spoken_until(), self._options.final_ms
         silence_ms = samples_to_ms(now - at, CALLER_HZ)
         self._hear(SpeechEnded(utterance=self._utterance, at=at, silence_ms=silence_ms, final_within_ms=final_ms))
         final = TranscriptFinal(
@@ -102,13 +115,17 @@ class Script:
         self._utterance += 1
 
     def _say_interim(self, started: SpeechStarted) -> None:
-        self._hear(
-            TranscriptInterim(utterance=started.utterance, text=self._text, start=started.at, until=self._last_loud)
-        )
+        until = self._spoken_until()
+        self._hear(TranscriptInterim(utterance=started.utterance, text=self._text, start=started.at, until=until))
 
     def _say_final(self, utterance: int) -> None:
         _, final = self._finals.pop(utterance)
         self._hear(final)
+
+    def _spoken_until(self) -> int:
+        """The sample after the last loud one: looked for when somebody asks, and not in every frame."""
+        pcm, at = self._loud
+        return at + loud_samples(pcm)[-1] + 1
 
     @property
     def _text(self) -> str:
@@ -124,6 +141,7 @@ class Attentive(Script):
         self._detector = detector
         self._tape = Tape()
         self._activity = VoiceActivity()
+        self._until = 0  # of speech, once its end is known
         self._closed = False
 
     def feed(self, pcm: bytes, at: int) -> None:
@@ -132,7 +150,7 @@ class Attentive(Script):
 
     async def finish(self) -> None:
         if offset := self._activity.stop(self._tape.end):
-            self._last_loud = offset.at
+            self._until = offset.at
         await super().finish()
 
     def close(self) -> None:
@@ -151,11 +169,15 @@ class Attentive(Script):
         self._tape.forget(self._tape.start + WINDOW)
         match change:
             case Onset():
+                self._until = 0
                 self._start(change.at)
             case Offset():
-                self._last_loud = change.at
+                self._until = change.at
                 self._end(change.at + change.silence)
         self._look()
+
+    def _spoken_until(self) -> int:
+        return self._until or self._tape.start
 
     def _look(self) -> None:
         if self._tape.end - self._tape.start >= WINDOW:
