@@ -21,6 +21,7 @@ from schemas.agent import AgentDocument
 from stages.providers import ProviderError, ProviderMissing, Providers
 from stages.session import Overloaded, Session, handlers
 from stages.worker import Worker
+from transports.door import Refused
 
 START_WITHIN_S = 5.0  # a claim that no start follows was given to another: forget it
 FLUSH_WITHIN_S = 2.0
@@ -235,6 +236,6 @@ def _told(error: BaseException) -> tuple[str, str]:
         error = error.exceptions[0]
     if isinstance(error, Overloaded):
         return "overloaded", str(error)
-    if isinstance(error, ProviderError | ProviderMissing):
+    if isinstance(error, ProviderError | ProviderMissing | Refused):
         return "failed", str(error)
     return "failed", f"{type(error).__name__} in this stage: see its log"

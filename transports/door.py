@@ -15,6 +15,9 @@ class Refused(Exception):
 class Sink(Protocol):
     """The caller's end, for transports whose socket lives in ingress."""
 
+    async def ready(self) -> None:
+        """Returns when the caller can hear the greeting."""
+
     def play(self, pcm: bytes) -> None:
         """20 ms of PCM16 mono at 24 kHz to play after what was given before."""
 

@@ -65,6 +65,9 @@ class Caller:
         self._due = self._loop.time()
         self._next()
 
+    async def ready(self) -> None:
+        """Now as good as ever."""
+
     def play(self, pcm: bytes) -> None:
         """Drop 20 ms."""
 

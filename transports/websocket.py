@@ -29,6 +29,9 @@ class Socket:
         self._over = False
         self.line: Line | None = None
 
+    async def ready(self) -> None:
+        """Who connects can hear."""
+
     def play(self, pcm: bytes) -> None:
         if len(self._waiting) >= MAX_WAITING and self.line:
             self.line.hang_up("caller_too_slow")

@@ -89,6 +89,7 @@ class Coordinator:
         self._early: list[Fact] | None = []  # what was typed before the session opened
         self._started = time.time_ns() // 1_000
         self._state = CallState()
+        self._ended = asyncio.Event()
         self._reason = ""
         self._detail = ""
 
@@ -131,6 +132,7 @@ class Coordinator:
         """End the session; the first reason counts."""
         if not self._reason:
             self._reason, self._detail = reason, detail
+            self._ended.set()
             self._call.close()
 
     def on_audio(self, frame: Frame) -> None:
@@ -161,6 +163,7 @@ class Coordinator:
         async with asyncio.TaskGroup() as starts:
             for stage in subjects.CLAIMED:
                 starts.create_task(self._start(stage))
+        await self._until_ready()
         self._say(
             events.SessionOpened(
                 owners=dict(self._owners),
@@ -177,6 +180,13 @@ class Coordinator:
         early, self._early = self._early or [], None
         for fact in early:
             self._say(fact)
+
+    async def _until_ready(self) -> None:
+        """The caller can hear the greeting, or the call is over before that."""
+        either = [asyncio.create_task(self._sink.ready()), asyncio.create_task(self._ended.wait())]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        for waiting in either:
+            waiting.cancel()
 
     async def _claim(self, stage: str) -> None:
         deadline = time.monotonic() + CLAIM_FOR_S
