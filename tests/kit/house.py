@@ -24,7 +24,7 @@ from schemas.agent import AgentDocument
 from schemas.events import Fact
 from schemas.settings import BusSettings
 from stages.claimed import ClaimedStage
-from stages.ingress.stage import Ingress
+from stages.ingress.stage import Ingress, Rooms
 from stages.providers import ProviderContext, Providers
 from stages.worker import Worker
 from transports import websocket
@@ -77,8 +77,9 @@ class Heard:
 class House:
     """A running house."""
 
-    def __init__(self, bus: Bus, stack: AsyncExitStack, url: str) -> None:
+    def __init__(self, bus: Bus, stack: AsyncExitStack, url: str, rooms: Rooms | None = None) -> None:
         self.bus = bus
+        self.rooms = rooms
         self.nats = url
         self.workers: dict[str, list[Worker]] = {stage: [] for stage in subjects.STAGES}
         self._stack = stack
@@ -95,7 +96,7 @@ class House:
         work: Any
         if stage == subjects.INGRESS:
             await journal.ensure(bus)
-            work = Ingress(worker, ConfigClient(bus))
+            work = Ingress(worker, ConfigClient(bus), self.rooms)
             worker.url = await self._stack.enter_async_context(websocket.serve(work.answer, "127.0.0.1", 0))
         else:
             module = importlib.import_module(f"stages.{stage}.stage")
@@ -121,10 +122,10 @@ class House:
     async def set(self, *agents: AgentDocument) -> None:
         await ConfigClient(self.bus).set(list(agents))
 
-    async def listen(self, session: str) -> Heard:
-        """From now on, all facts of a session, live ones included."""
+    async def listen(self, session: str = "") -> Heard:
+        """From now on, all facts of a session, or of every one, live ones included."""
         heard = Heard(session)
-        for subject in (subjects.events(session=session), subjects.lives(session=session)):
+        for subject in (subjects.events(session=session or None), subjects.lives(session=session or None)):
             heard.subscriptions.append(await self.bus.subscribe(subject, heard.hear))
         await self.bus.flush()
         return heard
@@ -144,13 +145,15 @@ class House:
 
 
 @asynccontextmanager
-async def house(folder: Path, agents: Sequence[AgentDocument] = (), workers: int = 1) -> AsyncIterator[House]:
+async def house(
+    folder: Path, agents: Sequence[AgentDocument] = (), workers: int = 1, rooms: Rooms | None = None
+) -> AsyncIterator[House]:
     """A house with `workers` of every stage, torn down in the order that `antiphon up` uses."""
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(server.serve(folder))
         bus = await stack.enter_async_context(connect(BusSettings(url=url), "test"))
         await stack.enter_async_context(open_service(bus, f"sqlite+aiosqlite:///{folder / 'agents.db'}"))
-        home = House(bus, stack, url)
+        home = House(bus, stack, url, rooms)
         await home.set(*agents)
         try:
             for stage in subjects.STAGES:

@@ -1,0 +1,80 @@
+"""A real livekit-server for tests; without one they are skipped, which says how to get it."""
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.kit.command import ROOT
+
+KEY, SECRET = "devkey", "a-secret-of-thirty-two-characters"
+STARTS_WITHIN_S = 20.0
+LOOK_EVERY_S = 0.05
+
+
+def binary() -> str:
+    """Where it is; skips the test where it is not."""
+    found = shutil.which("livekit-server", path=str(ROOT / ".tools" / "bin")) or shutil.which("livekit-server")
+    if found is None:
+        pytest.skip("livekit-server is not here: make livekit")
+    return found
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+class RoomServer:
+    """One server that can be killed and started again at the same address."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.port = free_port()
+        self._config = folder / "livekit.yaml"
+        self._config.write_text(
+            f"port: {self.port}\n"
+            "bind_addresses: [127.0.0.1]\n"
+            f"keys: {{{KEY}: {SECRET}}}\n"
+            f"rtc: {{tcp_port: {free_port()}, udp_port: {free_port()}, node_ip: 127.0.0.1}}\n"
+            "logging: {level: info}\n"
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        with (self._folder / "livekit.log").open("ab") as log:
+            self._process = subprocess.Popen([binary(), "--config", str(self._config)], stdout=log, stderr=log)
+        until = time.monotonic() + STARTS_WITHIN_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError:
+                assert time.monotonic() < until, (self._folder / "livekit.log").read_text()[-2000:]
+                time.sleep(LOOK_EVERY_S)
+
+    def kill(self) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@contextmanager
+def room_server(folder: Path) -> Iterator[RoomServer]:
+    """A server at a port of its own, gone at the end."""
+    server = RoomServer(folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()

@@ -1,0 +1,193 @@
+"""Somebody in a LiveKit room who knows nothing of Antiphon: LiveKit's SDK, a microphone, and what its own clients show.
+
+    async with visit(url, token(room="r")) as visitor:
+        visitor.say(pcm)
+        await visitor.until(lambda: "hello" in visitor.shown("agent"))
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+from livekit import api, rtc
+from numpy.typing import NDArray
+
+from schemas.audio import AGENT_HZ, CALLER_HZ, FRAME_MS
+from tests.kit.room_server import KEY, SECRET
+
+WITHIN_S = 30.0
+LOOK_EVERY_S = 0.02
+FRAME = CALLER_HZ * FRAME_MS // 1000
+SILENT = 64  # of 32,768: what Opus makes of silence is below
+
+
+def token(room: str, identity: str = "caller", kind: str = "standard", agents: str = "", **grants: bool) -> str:
+    """A token as anybody's application makes one."""
+    grant = api.VideoGrants(room_join=True, room=room, **grants)
+    made = api.AccessToken(KEY, SECRET).with_identity(identity).with_kind(kind).with_grants(grant)  # type: ignore[arg-type]
+    return made.to_jwt()
+
+
+@dataclass
+class Caption:
+    """One text stream on `lk.transcription`."""
+
+    speaker: str
+    segment: str
+    track: str
+    text: str = ""
+    final: bool = False
+
+
+@dataclass
+class Visitor:
+    """One participant. heard: the agent's track from the moment it was subscribed. states: of the agent, in order."""
+
+    room: rtc.Room
+    heard: bytearray = field(default_factory=bytearray)
+    captions: list[Caption] = field(default_factory=list)
+    states: list[str] = field(default_factory=list)
+    frames_at: list[float] = field(default_factory=list)  # when each frame of `heard` came
+    published: rtc.LocalTrackPublication | None = None
+    track: rtc.LocalAudioTrack | None = None
+    gone: str = ""
+    _waiting: deque[bytes] = field(default_factory=deque)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _mic: asyncio.Task[None] | None = None
+
+    # --- what they do -------------------------------------------------------------------------------------------------
+
+    async def open_microphone(self) -> None:
+        """A new track; sound flows from now on, silent while nothing is said."""
+        source = rtc.AudioSource(CALLER_HZ, 1, queue_size_ms=2 * FRAME_MS)
+        self.track = rtc.LocalAudioTrack.create_audio_track("microphone", source)
+        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+        self.published = await self.room.local_participant.publish_track(self.track, options)
+        self._mic = self._spawn(self._speak(source))
+
+    async def close_microphone(self) -> None:
+        assert self.published
+        assert self._mic
+        self._mic.cancel()
+        await self.room.local_participant.unpublish_track(self.published.sid)
+
+    def say(self, pcm: bytes) -> None:
+        """PCM16 mono at 16 kHz, after what is being said."""
+        pcm += bytes(-len(pcm) % (2 * FRAME))
+        self._waiting.extend(pcm[start : start + 2 * FRAME] for start in range(0, len(pcm), 2 * FRAME))
+
+    @property
+    def saying(self) -> bool:
+        return bool(self._waiting)
+
+    # --- what they notice ---------------------------------------------------------------------------------------------
+
+    @property
+    def agents(self) -> list[rtc.RemoteParticipant]:
+        people = self.room.remote_participants.values()
+        return [person for person in people if person.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT]
+
+    @property
+    def state(self) -> str:
+        return self.states[-1] if self.states else ""
+
+    def shown(self, speaker: str) -> dict[str, str]:
+        """The last text of each segment of a speaker whose identity begins so, as a client would show it."""
+        return {one.segment: one.text for one in self.captions if one.speaker.startswith(speaker)}
+
+    def final(self, speaker: str) -> list[str]:
+        """The segments of a speaker that will not change any more."""
+        return [one.text for one in self.captions if one.speaker.startswith(speaker) and one.final]
+
+    @property
+    def samples(self) -> NDArray[np.int16]:
+        return np.frombuffer(bytes(self.heard), np.int16)
+
+    def silent_for(self, seconds: float) -> bool:
+        """Whether the last of what was heard is that long silent."""
+        last = self.samples[-int(seconds * AGENT_HZ) :]
+        return len(last) >= int(seconds * AGENT_HZ) and int(np.abs(last.astype(np.int32)).max()) < SILENT
+
+    def loud(self) -> bool:
+        """Whether the last 100 ms are not silent."""
+        last = self.samples[-AGENT_HZ // 10 :]
+        return len(last) > 0 and int(np.abs(last.astype(np.int32)).max()) >= SILENT
+
+    async def until(self, met: Callable[[], bool], within_s: float = WITHIN_S) -> None:
+        """Return as soon as it holds. Raises TimeoutError."""
+        async with asyncio.timeout(within_s):
+            while not met():
+                await asyncio.sleep(LOOK_EVERY_S)
+
+    # --- how ----------------------------------------------------------------------------------------------------------
+
+    def attach(self) -> None:
+        on = self.room.on
+        on("track_subscribed", self._subscribed)
+        on("participant_attributes_changed", self._attributes)
+        on("participant_connected", lambda person: self._attributes(person.attributes, person))
+        on("disconnected", lambda reason: setattr(self, "gone", rtc.DisconnectReason.Name(reason)))
+        self.room.register_text_stream_handler(
+            "lk.transcription", lambda reader, who: self._spawn(self._read(reader, who)) and None
+        )
+
+    def detach(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    def _spawn(self, work: "asyncio._CoroutineLike[None]") -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _speak(self, source: rtc.AudioSource) -> None:
+        while True:
+            pcm = self._waiting.popleft() if self._waiting else bytes(2 * FRAME)
+            await source.capture_frame(rtc.AudioFrame(pcm, CALLER_HZ, 1, FRAME))
+
+    def _subscribed(
+        self, track: rtc.RemoteTrack, _publication: rtc.RemoteTrackPublication, person: rtc.RemoteParticipant
+    ) -> None:
+        if person.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT:
+            self._spawn(self._listen(track))
+
+    async def _listen(self, track: rtc.RemoteTrack) -> None:
+        stream = rtc.AudioStream(track, sample_rate=AGENT_HZ, num_channels=1, frame_size_ms=FRAME_MS, capacity=500)
+        try:
+            async for event in stream:
+                self.heard += bytes(event.frame.data)
+                self.frames_at.append(time.monotonic())
+        finally:
+            await stream.aclose()
+
+    def _attributes(self, changed: dict[str, str], person: rtc.Participant) -> None:
+        if person.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT and "lk.agent.state" in changed:
+            self.states.append(changed["lk.agent.state"])
+
+    async def _read(self, reader: rtc.TextStreamReader, who: str) -> None:
+        attributes = reader.info.attributes or {}
+        caption = Caption(who, attributes["lk.segment_id"], attributes["lk.transcribed_track_id"])
+        self.captions.append(caption)
+        async for piece in reader:
+            caption.text += piece
+        caption.final = (reader.info.attributes or {}).get("lk.transcription_final") == "true"
+
+
+@asynccontextmanager
+async def visit(url: str, pass_: str, *, microphone: bool = True) -> AsyncIterator[Visitor]:
+    """Be in a room, with an open microphone unless told otherwise."""
+    visitor = Visitor(rtc.Room())
+    visitor.attach()
+    await visitor.room.connect(url, pass_)
+    try:
+        if microphone:
+            await visitor.open_microphone()
+        yield visitor
+    finally:
+        visitor.detach()
+        await visitor.room.disconnect()
