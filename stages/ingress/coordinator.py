@@ -31,6 +31,7 @@ START_WITHIN_S = 20.0  # a provider that was not warm loads its models now, whil
 CLOSE_WITHIN_S = 2.5  # a stage flushes within 2 s
 ORDERLY = ("hangup", "shutdown", "room_closed")  # no reason to tell the caller about
 LOST_AFTER_S = 3.0  # no beat with this session in it
+BEFORE_WORDS = CALLER_HZ  # samples kept before those that became words: a recogniser wants some audio before speech
 AHEAD_S = 60.0  # a caller may send a file at once, but not flood the workers that others share
 LEAST_S = 0.01  # a frame counts as this long at least: many short ones are a flood, too
 KEY_S = 0.1  # a text or a key takes this long: nobody presses faster
@@ -261,7 +262,9 @@ class Coordinator:
     @hears(Fact)
     def _fold(self, fact: Fact) -> None:
         self._state = fold(self._state, fact)
-        if isinstance(fact, events.Broken):
+        if isinstance(fact, events.TranscriptFinal):
+            self._ring.forget(fact.until - BEFORE_WORDS)
+        elif isinstance(fact, events.Broken):
             stage = events.stage(fact)
             reason = fact.reason if fact.reason == "overloaded" else f"{stage}_failed"
             self.hang_up(reason, fact.detail)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calls.ring import RING_S, Ring
+from calls.ring import CHUNK, RING_S, Ring
 from schemas.audio import CALLER_FRAME_BYTES, CALLER_HZ
 
 FRAME = CALLER_FRAME_BYTES // 2
@@ -26,9 +26,30 @@ def test_a_new_owner_hears_again_from_the_sample_it_asks_for() -> None:
     ring = Ring()
     for number in range(5):
         ring.append(speech(number * FRAME, FRAME), number * FRAME)
-    chunks = list(ring.since(FRAME + 7))
-    assert [at for at, _ in chunks] == [FRAME + 7, 2 * FRAME, 3 * FRAME, 4 * FRAME]
     assert kept(ring, FRAME + 7) == speech(FRAME + 7, 4 * FRAME - 7)
+
+
+def test_a_replay_comes_in_chunks_that_the_bus_takes() -> None:
+    ring = Ring()
+    for second in range(3):
+        ring.append(speech(second * CALLER_HZ, CALLER_HZ), second * CALLER_HZ)
+    chunks = list(ring.since(CALLER_HZ - 10))
+    assert max(len(pcm) for _, pcm in chunks) == CHUNK * 2
+    assert [at for at, _ in chunks][:2] == [CALLER_HZ - 10, CALLER_HZ]
+    assert kept(ring, CALLER_HZ - 10) == speech(CALLER_HZ - 10, 2 * CALLER_HZ + 10)
+
+
+def test_what_has_become_words_is_let_go_and_is_no_loss() -> None:
+    ring = Ring()
+    for second in range(5):
+        ring.append(speech(second * CALLER_HZ, CALLER_HZ), second * CALLER_HZ)
+    ring.forget(3 * CALLER_HZ + 7)
+    ring.forget(CALLER_HZ)
+    assert (ring.start, ring.dropped) == (3 * CALLER_HZ + 7, 0)
+    assert kept(ring, 0) == speech(3 * CALLER_HZ + 7, 2 * CALLER_HZ - 7)
+    ring.forget(9 * CALLER_HZ)
+    ring.append(speech(5 * CALLER_HZ, FRAME), 5 * CALLER_HZ)
+    assert list(ring.since(0)) == [(5 * CALLER_HZ, speech(5 * CALLER_HZ, FRAME))]
 
 
 def test_half_a_minute_is_kept_and_what_gave_way_is_counted() -> None:
@@ -77,10 +98,12 @@ def test_the_caller_may_speak_on_while_a_replay_waits() -> None:
     ring = Ring()
     ring.append(speech(0, FRAME), 0)
     ring.append(speech(FRAME, FRAME), FRAME)
+    ring.append(speech(2 * FRAME, CALLER_HZ), 2 * FRAME)
     replay = ring.since(0)
-    next(replay)
-    ring.append(speech(2 * FRAME, FRAME), 2 * FRAME)
-    assert [at for at, _ in replay] == [FRAME]
+    first = next(replay)[1]
+    ring.append(speech(2 * FRAME + CALLER_HZ, CALLER_HZ), 2 * FRAME + CALLER_HZ)
+    ring.forget(CALLER_HZ + FRAME)
+    assert first + b"".join(pcm for _, pcm in replay) == speech(0, 2 * FRAME + CALLER_HZ)
 
 
 def test_half_a_sample_is_refused() -> None:
@@ -88,19 +111,20 @@ def test_half_a_sample_is_refused() -> None:
         Ring().append(b"\x00", 0)
 
 
-chunks = st.lists(st.tuples(st.integers(-400, 400), st.integers(0, 300)), max_size=40)
+chunks = st.lists(st.tuples(st.integers(-400, 400), st.integers(0, 300), st.integers(0, 2_000)), max_size=40)
 
 
 @given(chunks, st.integers(0, 12_000))
-def test_whatever_comes_the_line_is_seamless_true_and_bounded(steps: list[tuple[int, int]], asked: int) -> None:
-    """Each step is (how far from the end of the line the chunk begins, how many samples it has)."""
+def test_whatever_comes_the_line_is_seamless_true_and_bounded(steps: list[tuple[int, int, int]], asked: int) -> None:
+    """Each step is (how far from the end of the line the chunk begins, its samples, how much of the line stays)."""
     ring = Ring(seconds=0.05)
     capacity = CALLER_HZ // 20
     heard: set[int] = set()
-    for offset, samples in steps:
+    for offset, samples, stays in steps:
         at = max(0, ring.until + offset)
         heard.update(range(max(at, ring.until), at + samples))
         ring.append(speech(at, samples), at)
+        ring.forget(ring.until - stays)
     assert ring.until - ring.start <= capacity
     position = max(asked, ring.start)
     for at, pcm in ring.since(asked):
