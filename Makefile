@@ -7,12 +7,14 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 LOCK := requirements/lock.txt
+LIVEKIT := v1.13.5
+LIVEKIT_SERVER := .tools/bin/livekit-server
 EXTRAS := docs export livekit local openai picture postgres dev
 
 # pip's own bar is one a file; this is one line a package, and its errors still come through on stderr.
 NARROW := awk '/^ *(Downloading|Using cached) / && !/metadata/ {sub(/^ *(Downloading|Using cached) /, ""); sub(/-(py|cp)[0-9][^ ]*\.whl/, ""); printf "  [%d/%d] %s\n", ++n, all, $$0} /^Installing collected/ {print "  installing"} {fflush()}'
 
-.PHONY: help demo test check fmt bench lock schemas docs
+.PHONY: help demo test check fmt bench lock schemas docs site livekit
 
 help:
 	@echo 'make demo     a call from start to end: a caller, five stages, a recording and its picture'
@@ -23,6 +25,8 @@ help:
 	@echo 'make lock     resolve the dependencies of pyproject.toml anew'
 	@echo 'make schemas  write the JSON Schemas and the golden wire samples anew'
 	@echo 'make docs     write what the documentation takes from the code anew'
+	@echo 'make site     the documentation as a site, in site/index.html'
+	@echo 'make livekit  build the server for rooms with Go, into .tools/bin'
 
 demo: .venv/stamp
 	@$(BIN)/antiphon demo
@@ -57,6 +61,20 @@ schemas: .venv/stamp
 
 docs: .venv/stamp
 	@$(BIN)/python -m docs.generate
+
+site: .venv/stamp
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+livekit: $(LIVEKIT_SERVER)-$(LIVEKIT)
+	@ln -sf livekit-server-$(LIVEKIT) $(LIVEKIT_SERVER)
+
+# The version is in the name: a newer pin is built, and what is there is not built again.
+$(LIVEKIT_SERVER)-%:
+	@command -v go >/dev/null || { echo 'livekit-server is built with Go, which is not here: install Go 1.24 or newer, or take the server from a container, a package manager or its releases: docs/livekit.md' >&2; exit 1; }
+	@echo 'Building livekit-server $* with Go (some minutes the first time)'
+	@GOBIN='$(CURDIR)/.tools/go' go install github.com/livekit/livekit-server/cmd/server@$*
+	@mkdir -p $(@D)
+	@mv .tools/go/server $@
 
 .venv/stamp: $(LOCK) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Antiphon needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'

@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,13 +18,16 @@ RESTARTS, RESTARTS_WITHIN_S = 5, 30.0  # a worker that dies more often than this
 class Child:
     """One process of ours, restarted when it dies."""
 
-    def __init__(self, stage: str, number: int, arguments: list[str], log: Path) -> None:
+    def __init__(
+        self, stage: str, number: int, arguments: list[str], log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.stage = stage
         self.url = ""
         self.ready = asyncio.Event()
         self.stopping = False
         self.process: asyncio.subprocess.Process | None = None
         self._arguments = arguments
+        self._environment = environment
         self._log = log / f"{stage}-{number}.log"
         self._deaths: deque[float] = deque(maxlen=RESTARTS)
 
@@ -44,6 +48,7 @@ class Child:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "cli.main", "run", self.stage, "--json", "--parent", *self._arguments,
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log,
+                env=self._environment,
                 start_new_session=True,  # Ctrl-C is for us alone: we end them in their order
             )  # fmt: skip
         assert self.process.stdout

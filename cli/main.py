@@ -24,6 +24,7 @@ COMMANDS = {  # name -> what `antiphon --help` says of it, which is the first li
     "run": "Run a worker for one or more stages.",
     "fetch": "Fetch what the local models need: 104 MB, once.",
     "doctor": "What works here, what is missing, what to do about it.",
+    "dispatch": "Send an agent into a room of LiveKit.",
     "agent": "List, show, set and import agents.",
 }
 

@@ -8,11 +8,14 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from cli.child import Child
 from cli.errors import Failed
 from cli.where import EXAMPLES, RUN_FILE
+
+if TYPE_CHECKING:
+    from schemas.settings import LiveKitSettings
 
 STAGES = ("ingress", "stt", "llm", "tts", "egress")
 READY_WITHIN_S = 60.0  # the local models load in seconds; a machine under load takes longer
@@ -22,7 +25,8 @@ READY_WITHIN_S = 60.0  # the local models load in seconds; a machine under load 
 class Options:
     """What to start, and where. workers: stage -> processes. warm: providers to load before ready, comma-separated.
 
-    nats_port, port: 0 is any free port.
+    nats_port, port: 0 is any free port. livekit: start one here; rooms: of one that runs elsewhere. agent_name,
+    default_agent: which rooms are taken, and who answers where they do not say.
     """
 
     data: Path
@@ -32,19 +36,29 @@ class Options:
     nats_port: int = 0
     host: str = "127.0.0.1"
     port: int = 0
+    livekit: bool = False
+    rooms: "LiveKitSettings | None" = None
+    agent_name: str = ""
+    default_agent: str = "receptionist"
 
 
 class Platform:
-    """A running product on this machine."""
+    """A running product on this machine. livekit: where its rooms are, empty without."""
 
-    def __init__(self, nats: str, children: list[Child]) -> None:
+    def __init__(self, nats: str, children: list[Child], livekit: str = "") -> None:
         self.nats = nats
         self.children = children
+        self.livekit = livekit
 
     @property
     def websocket(self) -> str:
         """Where callers connect: the first ingress; `call` asks for a line instead."""
         return next(child.url for child in self.children if child.stage == "ingress")
+
+    def told(self) -> dict[str, str]:
+        """Where everything is, for those who start it and those who look for it."""
+        where = {"nats": self.nats, "websocket": self.websocket}
+        return where | ({"livekit": self.livekit} if self.livekit else {})
 
 
 @asynccontextmanager
@@ -58,16 +72,16 @@ async def platform(options: Options, stop: asyncio.Event) -> AsyncIterator[Platf
     data = options.data.absolute()
     data.mkdir(parents=True, exist_ok=True)
     with _only_one(data):
+        rooms, server = _rooms(options, data)
         async with serve(data, options.nats_port or None) as nats, asyncio.TaskGroup() as keeping:
-            children = _children(options, data, nats)
+            children = [*server, *_children(options, data, nats, rooms)]
             kept = [keeping.create_task(child.keep()) for child in children]
             try:
                 await _all_ready(children, stop)
-                running = Platform(nats, children)
+                running = Platform(nats, children, rooms.url if rooms else "")
                 if not stop.is_set():
                     await _welcome(nats)
-                told = {"pid": os.getpid(), "nats": nats, "websocket": running.websocket, "data": str(data)}
-                _write(data / RUN_FILE, json.dumps(told))
+                _write(data / RUN_FILE, json.dumps({"pid": os.getpid(), **running.told(), "data": str(data)}))
                 yield running
             finally:
                 (data / RUN_FILE).unlink(missing_ok=True)
@@ -79,19 +93,34 @@ async def platform(options: Options, stop: asyncio.Event) -> AsyncIterator[Platf
                     task.cancel()
 
 
-def _children(options: Options, data: Path, nats: str) -> list[Child]:
+def _rooms(options: Options, data: Path) -> tuple["LiveKitSettings | None", list[Child]]:
+    """Where the rooms are, and the server that has to be started for it."""
+    if not options.livekit:
+        return options.rooms, []
+    from cli.room_server import RoomServer
+    from schemas.settings import LiveKitSettings
+
+    server = RoomServer(data)
+    return LiveKitSettings.model_validate({"url": server.url, **server.keys(data)}), [server]
+
+
+def _children(options: Options, data: Path, nats: str, rooms: "LiveKitSettings | None") -> list[Child]:
     logs = data / "logs"
     logs.mkdir(exist_ok=True)
     common = ["--nats", nats, "--data", str(data)]
-    children = [Child("config", 0, common, logs)]
+    without_secret = {name: value for name, value in os.environ.items() if not name.startswith("ANTIPHON_LIVEKIT_")}
+    with_secret = {**without_secret, **(rooms.to_environment() if rooms else {})}
+    children = [Child("config", 0, common, logs, without_secret)]
     for stage, count in options.workers.items():
         for number in range(count):
             own = ["--capacity", str(options.capacity)]
             if stage == "ingress":
                 own += ["--host", options.host, "--port", str(options.port)]
+                own += ["--agent-name", options.agent_name, "--default-agent", options.default_agent] if rooms else []
             elif stage != "egress" and options.warm:
                 own += ["--warm", options.warm]
-            children.append(Child(stage, number, common + own, logs))
+            environment = with_secret if stage == "ingress" else without_secret
+            children.append(Child(stage, number, common + own, logs, environment))
     return children
 
 

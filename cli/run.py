@@ -4,17 +4,18 @@ import asyncio
 import importlib
 import os
 import signal
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Annotated, Any
 
 import typer
 
 from cli.errors import WrongUse
-from cli.options import Data, Nats
+from cli.options import AgentName, Data, DefaultAgent, LiveKit, Nats
 
 STAGES = ("ingress", "stt", "llm", "tts", "egress")
 SERVICES = ("config",)
 LOOK_EVERY_S = 0.1
+REGISTERED_WITHIN_S = 3.0  # a LiveKit that does not answer keeps nobody from calling by other ways
 
 
 def run(
@@ -27,6 +28,9 @@ def run(
     host: Annotated[str, typer.Option(help="ingress: where callers connect.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="ingress: 0 is any free port.")] = 0,
     database: Annotated[str | None, typer.Option(help="config: database URL [env ANTIPHON_DATABASE_URL]")] = None,
+    livekit_url: LiveKit = None,
+    agent_name: AgentName = "",
+    default_agent: DefaultAgent = "receptionist",
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line when ready.")] = False,
     parent: Annotated[bool, typer.Option("--parent", hidden=True)] = False,
 ) -> None:
@@ -47,6 +51,7 @@ def run(
         _Process(
             nats=nats, data=data, capacity=capacity, drain_s=drain_s, warm=[name for name in warm.split(",") if name],
             host=host, port=port, database=database, json=json, parent=parent,
+            livekit_url=livekit_url, agent_name=agent_name, default_agent=default_agent,
         ).run(stages)
     )  # fmt: skip
 
@@ -58,6 +63,7 @@ class _Process:
         self._options = options
         self._stop = asyncio.Event()
         self._workers: list[Any] = []
+        self._rooms: Any = None
 
     async def run(self, stages: list[str]) -> None:
         from bus.connect import connect
@@ -92,8 +98,15 @@ class _Process:
         async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
             work = await (self._ingress if stage == "ingress" else self._claimed)(worker, stack)
             running = tasks.create_task(worker.run(work, self._stop))
-            tasks.create_task(_when_ready(worker.ready, lambda: self._say_ready(stage, worker.id, worker.url, ready)))
+            tasks.create_task(self._when_ready(worker, ready))
             await running
+
+    async def _when_ready(self, worker: Any, ready: asyncio.Event) -> None:
+        await worker.ready.wait()
+        if worker.stage == "ingress" and self._rooms:  # a room that is made before we are known gets nobody
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._rooms.registered.wait(), REGISTERED_WITHIN_S)
+        self._say_ready(worker.stage, worker.id, worker.url, ready)
 
     async def _ingress(self, worker: Any, stack: AsyncExitStack) -> Any:
         from bus import journal
@@ -102,13 +115,28 @@ class _Process:
         from transports import websocket
 
         await journal.ensure(worker.bus)
-        ingress = Ingress(worker, ConfigClient(worker.bus))
+        self._rooms = self._open_rooms()
+        ingress = Ingress(worker, ConfigClient(worker.bus), self._rooms)
         try:
             host, port = self._options["host"], self._options["port"]
             worker.url = await stack.enter_async_context(websocket.serve(ingress.answer, host, port))
         except OSError as error:
             raise WrongUse(f"cannot listen on {host}:{port} ({error.strerror}): choose another with --port") from None
         return ingress
+
+    def _open_rooms(self) -> Any:
+        from cli.where import have_rooms, livekit_settings
+
+        settings = livekit_settings(self._options["livekit_url"], self._options["data"])
+        if settings is None:
+            return None
+        have_rooms()
+        from stages.ingress.dispatch import Rooms
+        from transports.keys import RoomKeys
+        from transports.livekit.hearing import attend
+
+        keys = RoomKeys(settings.url, settings.key, settings.secret.get_secret_value())
+        return Rooms(keys, attend, self._options["agent_name"], self._options["default_agent"])
 
     async def _claimed(self, worker: Any, stack: AsyncExitStack) -> Any:
         from cli.where import weights_folder
@@ -155,8 +183,3 @@ class _Process:
         while bus.connected:  # it stops NATS last
             await asyncio.sleep(LOOK_EVERY_S)
         os._exit(1)  # it was killed, and NATS went with it: there is nobody left to take leave of
-
-
-async def _when_ready(event: asyncio.Event, then: Any) -> None:
-    await event.wait()
-    then()

@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from cli.errors import WrongUse
-from cli.options import Data
+from cli.options import AgentName, Data, DefaultAgent, LiveKit
 from cli.platform import STAGES, Options, Platform, platform
-from cli.where import data_folder, weights_folder
+from cli.where import data_folder, have_rooms, livekit_settings, weights_folder
 
 REFRESH_S = 1.0
 
@@ -26,6 +26,10 @@ def up(
     nats_port: Annotated[int, typer.Option(min=0, max=65535, help="0 is any free port.")] = 0,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where callers connect; 0 is any free port.")] = 0,
     host: Annotated[str, typer.Option(help="Where callers connect.")] = "127.0.0.1",
+    livekit: Annotated[bool, typer.Option("--livekit", help="Rooms, too: start a livekit-server.")] = False,
+    livekit_url: LiveKit = None,
+    agent_name: AgentName = "",
+    default_agent: DefaultAgent = "receptionist",
 ) -> None:
     """Start NATS, the config service and every stage on this machine.
 
@@ -38,8 +42,16 @@ def up(
     counts = parse_workers(workers)
     if port and counts["ingress"] > 1:
         raise WrongUse("--port is one port: with several ingress workers leave it free")
+    if livekit and livekit_url:
+        raise WrongUse("--livekit starts a server, --livekit-url uses another: choose one of them")
     folder = data_folder(data).absolute()
-    processes.run(_stay(Options(folder, counts, capacity, _warm(warm), nats_port, host, port), json))
+    rooms = None if livekit else livekit_settings(livekit_url, folder)
+    if livekit or rooms:
+        have_rooms()
+    options = Options(
+        folder, counts, capacity, _warm(warm), nats_port, host, port, livekit, rooms, agent_name, default_agent
+    )
+    processes.run(_stay(options, json))
 
 
 def parse_workers(text: str) -> dict[str, int]:
@@ -83,8 +95,7 @@ async def _stay(options: Options, json: bool) -> None:
         if stop.is_set():
             return
         if json:
-            told = {"event": "ready", "nats": running.nats, "websocket": running.websocket, "data": str(options.data)}
-            typer.echo(json_.dumps(told))
+            typer.echo(json_.dumps({"event": "ready", **running.told(), "data": str(options.data)}))
             await stop.wait()
         else:
             await _show(running, options, stop)
@@ -100,8 +111,9 @@ async def _show(running: Platform, options: Options, stop: asyncio.Event) -> Non
     from schemas.settings import BusSettings
 
     console = Console()
+    rooms = f"  rooms {running.livekit}" if running.livekit else ""
     head = Text.from_markup(
-        f"[bold]antiphon is up[/]  nats {running.nats}  calls {running.websocket}  data {options.data}\n"
+        f"[bold]antiphon is up[/]  nats {running.nats}  calls {running.websocket}{rooms}  data {options.data}\n"
         f"[dim]call it: antiphon call question.wav --data {options.data}   stop it: Ctrl-C[/]"
     )
     console.print(head)

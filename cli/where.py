@@ -1,5 +1,6 @@
 """Where things are: the data folder, NATS, the database, the weights. The environment is read here."""
 
+import importlib.util
 import json
 import os
 from pathlib import Path
@@ -8,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from cli.errors import Failed
 
 if TYPE_CHECKING:
-    from schemas.settings import BusSettings
+    from schemas.settings import BusSettings, LiveKitSettings
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-RUN_FILE = "run.json"  # written by `up`: {"pid", "nats", "websocket", "data"}
+RUN_FILE = "run.json"  # written by `up`: {"pid", "nats", "websocket", "data"}, with rooms "livekit", too
 
 
 def data_folder(told: Path | None) -> Path:
@@ -50,6 +51,34 @@ def bus_settings(nats: str | None, data: Path | None = None) -> "BusSettings":
     from schemas.settings import BusSettings
 
     return BusSettings.from_environment(os.environ, find_nats(nats, data))
+
+
+def livekit_settings(url: str | None, data: Path | None = None) -> "LiveKitSettings | None":
+    """`--livekit-url`, else ANTIPHON_LIVEKIT_URL, else what runs in the data folder; None if there is none of these.
+
+    Key and secret are in the environment; those of a server that `up` started are in the data folder. Raises Failed.
+    """
+    from pydantic import ValidationError
+
+    from cli.room_server import RoomServer
+    from schemas.settings import LIVEKIT_VARIABLES, LiveKitSettings
+
+    try:
+        told = LiveKitSettings.from_environment(os.environ, url)
+    except ValidationError as error:
+        wrong = [LIVEKIT_VARIABLES[str(problem["loc"][0])] for problem in error.errors()]
+        raise Failed(f"LiveKit needs a ws:// or http:// URL, a key and a secret: set {', '.join(wrong)}") from None
+    if told:
+        return told
+    folder = data_folder(data)
+    here = (running(folder) or {}).get("livekit")
+    return LiveKitSettings.model_validate({"url": here, **RoomServer.keys(folder)}) if here else None
+
+
+def have_rooms() -> None:
+    """Raises Failed where the SDK for rooms is not installed."""
+    if not importlib.util.find_spec("livekit"):
+        raise Failed("rooms need the extra livekit: pip install -e '.[livekit]'")
 
 
 def database_url(told: str | None, folder: Path) -> str:

@@ -34,6 +34,7 @@ from schemas.config import (
 )
 from schemas.subjects import check_id
 
+BUILT_IN = documents.DEFAULT_ID  # the agent that is always there
 REMEMBERED = 1_000  # agents; some 20 MB if every one has a long prompt
 FRESH_S = 300.0
 WITHIN_S = 0.5

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import aiohttp
 from livekit import api
 
 from transports.rooms import Notice, agent_identity
@@ -48,6 +49,24 @@ class RoomKeys:
         except Exception:  # noqa: BLE001 - the SDK raises plain ones, and those of three libraries: all mean no
             return None
         return Notice(said.id, said.event, said.room.name, said.room.sid)
+
+    async def dispatch(self, room: str, agent_name: str, metadata: str) -> str:
+        """Send an agent into a room, which is made if there is none; returns the id of the dispatch. Raises OSError."""
+        wanted = {"agent_name": agent_name, "metadata": metadata}
+        try:
+            async with api.LiveKitAPI(self.url, self._key, self._secret) as service:
+                if (await service.room.list_rooms(api.ListRoomsRequest(names=[room]))).rooms:
+                    asked = api.CreateAgentDispatchRequest(room=room, **wanted)
+                    return str((await service.agent_dispatch.create_dispatch(asked)).id)
+                # made with its dispatch: workers that take every new room would take it twice
+                await service.room.create_room(
+                    api.CreateRoomRequest(name=room, agents=[api.RoomAgentDispatch(**wanted)])
+                )
+                return str((await service.agent_dispatch.list_dispatch(room))[0].id)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ConnectionError(f"LiveKit at {self.url} cannot be reached: {error}") from None
+        except api.TwirpError as error:
+            raise ConnectionError(f"LiveKit at {self.url} refuses: {error.message}") from None
 
     def _sign(self, grants: api.VideoGrants, ttl: timedelta, identity: str = "") -> str:
         token = api.AccessToken(self._key, self._secret).with_grants(grants).with_ttl(ttl)

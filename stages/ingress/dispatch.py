@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import urlsplit, urlunsplit
 
@@ -16,6 +17,7 @@ import msgspec
 import structlog
 
 from bus.errors import BusError, NoResponders
+from config_service.client import BUILT_IN
 from schemas import control, subjects
 from schemas.control import Door, RoomFinished, RoomHeld
 from stages.ingress import job as said
@@ -60,18 +62,29 @@ class Lines(Protocol):
         """Sessions and kept slots."""
 
 
-class Dispatch:
-    """The jobs of one process. agent_name: empty takes every new room, a name those that ask for it."""
+@dataclass(frozen=True)
+class Rooms:
+    """What an ingress that takes rooms has.
 
-    def __init__(
-        self, worker: Worker, lines: Lines, keys: Keys, attend: Attend, agent_name: str, default_agent: str
-    ) -> None:
+    agent_name: empty takes every new room, a name those that ask for it. default_agent: for rooms that name nobody, or
+    nobody that is known. registered: while jobs can come.
+    """
+
+    keys: Keys
+    attend: Attend
+    agent_name: str = ""
+    default_agent: str = BUILT_IN
+    registered: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Dispatch:
+    """The jobs of one process."""
+
+    def __init__(self, worker: Worker, lines: Lines, rooms: Rooms) -> None:
         self._worker = worker
         self._lines = lines
-        self._keys = keys
-        self._attend = attend
-        self._agent_name = agent_name
-        self._default_agent = default_agent
+        self._rooms = rooms
+        self._keys = rooms.keys
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._offered: dict[str, str] = {}  # job -> session
         self._serving: dict[str, tuple[str, asyncio.Task[None]]] = {}  # job -> session and who serves it
@@ -83,7 +96,6 @@ class Dispatch:
         try:
             async with aiohttp.ClientSession() as http:
                 while True:
-                    self._socket = None
                     try:
                         async with self._registered(http) as socket:
                             failures = 0
@@ -91,6 +103,8 @@ class Dispatch:
                         self._tell("the connection was closed")
                     except (aiohttp.ClientError, OSError, TimeoutError, said.BadMessage) as error:
                         self._tell(_why(error))
+                    self._socket = None
+                    self._rooms.registered.clear()
                     self._offered.clear()  # the server forgets them, too
                     failures += 1
                     await asyncio.sleep(min(PAUSE_S * failures, LONGEST_PAUSE_S))
@@ -112,11 +126,12 @@ class Dispatch:
             )
         async with socket:
             async with asyncio.timeout(REGISTERED_WITHIN_S):
-                await socket.send_str(said.register(self._agent_name, str(control.VERSION)))
+                await socket.send_str(said.register(self._rooms.agent_name, str(control.VERSION)))
                 while not said.read(await socket.receive_str()).register:
                     pass
             self._socket, self._trouble = socket, ""
-            log.info("takes rooms", url=self._keys.url, agent_name=self._agent_name, worker=self._worker.id)
+            self._rooms.registered.set()
+            log.info("takes rooms", url=self._keys.url, agent_name=self._rooms.agent_name, worker=self._worker.id)
             yield socket
 
     async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> None:
@@ -184,7 +199,7 @@ class Dispatch:
             return
         room, url = wanted.room.name, assignment.url or self._keys.url
         told = said.metadata(wanted.metadata, wanted.room.metadata)
-        agent = told.agent or self._default_agent
+        agent = told.agent or self._rooms.default_agent
         job = Job(wanted.id, room, session, agent, url, assignment.token, told.fields)
 
         def door() -> Door:
@@ -206,7 +221,7 @@ class Dispatch:
         try:
             async with self._held(job, wanted.room.sid):
                 await self._say(said.running(job.id))
-                await self._attend(self._lines.answer, job)
+                await self._rooms.attend(self._lines.answer, job)
                 error = ""
         except (Refused, OSError) as refused:
             error = str(refused)

@@ -9,21 +9,19 @@ import msgspec
 import structlog
 
 from bus.beats import EVERY_S
-from config_service.client import ConfigClient, Runtime, UnknownAgent
-from config_service.documents import DEFAULT_ID
+from config_service.client import BUILT_IN, ConfigClient, Runtime, UnknownAgent
 from schemas import control, subjects
 from schemas.control import WorkerSession
 from schemas.events import MetadataRefused
 from schemas.subjects import BadId, check_id
 from stages.ingress.coordinator import Coordinator
-from stages.ingress.dispatch import Dispatch
+from stages.ingress.dispatch import Dispatch, Rooms
 from stages.ingress.job import Arrival
 from stages.ingress.webhook import Webhooks
 from stages.session import Session
 from stages.worker import Worker
 from transports import null
 from transports.door import Refused, Sink
-from transports.rooms import Attend, Keys
 from transports.websocket import call_url
 
 RESERVED_S = 10.0  # a claimed line that nobody calls is given up
@@ -32,16 +30,6 @@ FIRST_EPOCH = 1  # ingress speaks at this; every claim of a stage raises it
 log = structlog.get_logger("ingress")
 
 STAGE = Coordinator
-
-
-@dataclass(frozen=True)
-class Rooms:
-    """What an ingress that takes rooms of LiveKit has. default_agent: for rooms that name none that is known."""
-
-    keys: Keys
-    attend: Attend
-    agent_name: str = ""
-    default_agent: str = DEFAULT_ID
 
 
 @dataclass(frozen=True)
@@ -120,7 +108,7 @@ class Ingress:
             return await self._config.get(self._rooms.default_agent), arrival
         except (UnknownAgent, BadId):
             log.warning("the default agent is unknown, the built-in one answers", agent=self._rooms.default_agent)
-            return await self._config.get(DEFAULT_ID), arrival
+            return await self._config.get(BUILT_IN), arrival
 
     async def _serve(self, call: Session, coordinator: Coordinator) -> None:
         subscriptions = await self._worker.listen(call, subjects.CLAIMED)
@@ -173,10 +161,8 @@ class Ingress:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch())
             if self._rooms:
-                rooms = self._rooms
-                await Webhooks(self._worker, rooms.keys).open()
-                dispatch = Dispatch(self._worker, self, rooms.keys, rooms.attend, rooms.agent_name, rooms.default_agent)
-                tasks.create_task(dispatch.run())
+                await Webhooks(self._worker, self._rooms.keys).open()
+                tasks.create_task(Dispatch(self._worker, self, self._rooms).run())
 
     async def _watch(self) -> None:
         await self._worker.bus.subscribe(subjects.beats_to(self._worker.id), self._on_beat)

@@ -24,7 +24,8 @@ from schemas.agent import AgentDocument
 from schemas.events import Fact
 from schemas.settings import BusSettings
 from stages.claimed import ClaimedStage
-from stages.ingress.stage import Ingress, Rooms
+from stages.ingress.dispatch import Rooms
+from stages.ingress.stage import Ingress
 from stages.providers import ProviderContext, Providers
 from stages.worker import Worker
 from transports import websocket
