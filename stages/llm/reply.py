@@ -6,6 +6,7 @@ from contextlib import aclosing
 from typing import NamedTuple, cast
 
 from stages.llm.sentences import Segmenter, plain
+from stages.patience import patiently
 from stages.providers import ProviderError
 
 MAX_REPLY = 4_000  # characters, about 1,000 tokens: four minutes of speech that nobody waits out
@@ -35,15 +36,21 @@ async def segments(stream: AsyncIterator[str]) -> AsyncGenerator[Piece, None]:
     first_token_s = None
     spoken = False
     failure = None
+    left = MAX_REPLY
     try:
-        async with aclosing(_bounded(stream)) as tokens:
+        async with aclosing(patiently(cast(AsyncGenerator[str, None], stream), SILENT_S)) as tokens:
             async for token in tokens:
                 if first_token_s is None:
                     first_token_s = asyncio.get_running_loop().time()
-                for segment in segmenter.feed(token):
+                for segment in segmenter.feed(token[:left]):
                     if text := plain(segment):
                         yield Piece(text, first_token_s=first_token_s)
                         spoken = True
+                left -= len(token)
+                if left <= 0:
+                    break
+    except TimeoutError:
+        failure = ProviderError("timeout", f"no token for {SILENT_S:g} s", retryable=True)
     except ProviderError as error:
         failure = error
     rest = "" if failure else " ".join(filter(None, map(plain, segmenter.flush())))
@@ -53,22 +60,6 @@ async def segments(stream: AsyncIterator[str]) -> AsyncGenerator[Piece, None]:
         yield Piece("", failure=failure)
         rest = "" if spoken else APOLOGY
     yield Piece(rest, last=True, first_token_s=first_token_s)
-
-
-async def _bounded(stream: AsyncIterator[str]) -> AsyncGenerator[str, None]:
-    """Tokens up to MAX_REPLY characters; raises ProviderError when none comes for SILENT_S."""
-    left = MAX_REPLY
-    async with aclosing(cast(AsyncGenerator[str, None], stream)):
-        while left > 0:
-            try:
-                async with asyncio.timeout(SILENT_S):
-                    token = await anext(stream, None)
-            except TimeoutError:
-                raise ProviderError("timeout", f"no token for {SILENT_S:g} s", retryable=True) from None
-            if token is None:
-                return
-            yield token[:left]
-            left -= len(token)
 
 
 async def recite(text: str) -> AsyncIterator[str]:

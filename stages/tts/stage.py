@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from typing import cast
+from typing import Any, cast
 
 from schemas.audio import AGENT_HZ, SAMPLE_BYTES, ms_to_bytes, samples_to_ms
 from schemas.events import (
@@ -20,6 +20,7 @@ from schemas.events import (
 )
 from schemas.media import MAX_CHUNK_MS, Flag
 from schemas.subjects import EGRESS
+from stages.patience import patiently
 from stages.providers import ProviderError, Providers, Synthesizer
 from stages.session import Session, hears
 from stages.tts.credit import Credit
@@ -47,7 +48,8 @@ class Voice:
         self._turn = 0  # the one being spoken
         self._failed_turn = 0  # its audio has ended already
         self._credit = Credit()
-        self._speaking: asyncio.Task[None] | None = None
+        self._speaking: asyncio.Task[Any] | None = None  # what speaks now
+        self._hushed = False  # it was told to stop
         self._moved = asyncio.Event()  # egress or ingress said something that a wait depends on
         self._at = 0  # samples sent in all
 
@@ -58,9 +60,17 @@ class Voice:
             return
         if sentence.turn != self._turn:
             self._turn, self._credit = sentence.turn, Credit()
-        self._speaking = self._call.spawn(self._speak(sentence))
-        await asyncio.wait({self._speaking})  # it may be cancelled without ending what comes after it
-        self._speaking = None
+        self._speaking = task = asyncio.current_task()
+        assert task is not None
+        try:
+            await self._speak(sentence)
+        except asyncio.CancelledError:
+            if not self._hushed or task.cancelling() > 1:  # the call is over
+                raise
+        finally:
+            if self._hushed:
+                task.uncancel()  # it goes on with what comes after
+            self._speaking, self._hushed = None, False
 
     @hears(TurnStarted)
     def hush_before(self, turn: TurnStarted) -> None:
@@ -91,14 +101,16 @@ class Voice:
         self._moved.set()
 
     def _hush_below(self, turn: int) -> None:
-        if self._speaking is not None and self._turn < turn:
+        if self._speaking is not None and self._turn < turn and not self._hushed:
+            self._hushed = True
             self._speaking.cancel()
 
     async def _speak(self, sentence: SentenceReady) -> None:
         since_ms = self._call.now_ms()
         first_audio_ms: int | None = None
         samples = 0
-        await self._owner()
+        if EGRESS not in self._call.owners:
+            await self._owner()
         try:
             async with aclosing(self._pieces(sentence.text)) as pieces:
                 async for piece in pieces:
@@ -126,18 +138,14 @@ class Voice:
         if not text:
             return
         # every synthesizer is an async generator: the Protocol asks only for what is said of it
-        async with aclosing(cast(AsyncGenerator[bytes, None], self._synthesizer.synthesize(text))) as pieces:
-            while True:
-                try:
-                    async with asyncio.timeout(PIECE_WITHIN_S):
-                        piece = await anext(pieces)
-                except StopAsyncIteration:
-                    return
-                except TimeoutError:
-                    message = f"no audio within {PIECE_WITHIN_S:g} s"
-                    raise ProviderError("timeout", message, retryable=True) from None
-                if piece:
-                    yield piece
+        stream = cast(AsyncGenerator[bytes, None], self._synthesizer.synthesize(text))
+        try:
+            async with aclosing(patiently(stream, PIECE_WITHIN_S)) as pieces:
+                async for piece in pieces:
+                    if piece:
+                        yield piece
+        except TimeoutError:
+            raise ProviderError("timeout", f"no audio within {PIECE_WITHIN_S:g} s", retryable=True) from None
 
     async def _send(self, sentence: SentenceReady, piece: bytes, *, first: bool) -> None:
         for start in range(0, len(piece), _CHUNK_BYTES):
