@@ -5,6 +5,7 @@ said on: `va1.event.<agent>.<session>.<stage>.<fact>`. A field that a reader doe
 later version adds has a default. Positions on the caller's line are samples at 16 kHz since the session opened.
 """
 
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -373,6 +374,11 @@ def tag(fact: Fact | type[Fact]) -> str:
 
 def stage(fact: Fact | type[Fact]) -> str:
     """The stage that says it."""
+    return _stage(fact if isinstance(fact, type) else type(fact))
+
+
+@cache  # asked several times of every fact
+def _stage(fact: type[Fact]) -> str:
     return tag(fact).partition(".")[0]
 
 

@@ -10,6 +10,7 @@ import inspect
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -80,6 +81,7 @@ class Session:
         self.opened_at = time.monotonic()
         self._outlet = outlet
         self._media_to: dict[str, str] = {}  # worker -> subject
+        self._subjects: dict[type[Fact], str] = {}  # where each is said in this session
         self._seq = {"fact": 0, "live": 0, "media": 0}
         self._early_facts: list[Fact] = []
         self._early_frames: deque[Frame] = deque(maxlen=MAX_EARLY_FRAMES)
@@ -106,12 +108,11 @@ class Session:
         stamped = msgspec.structs.replace(
             fact, session=self.id, agent=self.agent_id, epoch=self.epoch, seq=seq, time=time.time_ns() // 1_000
         )
-        tag = events.tag(fact)
         if plane == "live":
-            self._outlet.publish_live(subjects.live(self.agent_id, self.id, tag), events.encode(stamped))
+            self._outlet.publish_live(self._subject(type(fact)), events.encode(stamped))
         else:
             message_id = f"{self.id}-{self.stage}-{self.epoch}-{seq}"
-            self._outlet.publish_fact(subjects.event(self.agent_id, self.id, tag), events.encode(stamped), message_id)
+            self._outlet.publish_fact(self._subject(type(fact)), events.encode(stamped), message_id)
         return stamped
 
     def send(
@@ -166,8 +167,7 @@ class Session:
         except events.BadFact:
             self.count("bad_fact")
             return
-        said = subjects.parse(subject)
-        if said is None or fact.session != self.id or said.tag != events.tag(fact):
+        if fact.session != self.id or subject != self._subject(type(fact)):
             self.count("bad_fact")
             return
         refused = self.gate.fact(fact)
@@ -242,7 +242,9 @@ class Session:
 
     def _attach(self, stage: Any) -> None:
         self._handlers = {fact: getattr(stage, name) for fact, name in handlers(type(stage)).items()}
-        if any(inspect.iscoroutinefunction(handler) for handler in self._handlers.values()):
+        slow = {fact: handler for fact, handler in self._handlers.items() if inspect.iscoroutinefunction(handler)}
+        if slow:
+            self._handlers |= {fact: partial(self._queue, handler) for fact, handler in slow.items()}
             self.spawn(self._labour())
         self._stage = stage
         for fact in self._early_facts:
@@ -255,14 +257,21 @@ class Session:
 
     def _handle(self, fact: Fact) -> None:
         handler = self._handlers.get(type(fact))
-        if handler is None:
-            return
-        if not inspect.iscoroutinefunction(handler):
+        if handler is not None:
             handler(fact)
-        elif self._work.full():
+
+    def _queue(self, handler: Callable[[Any], Coroutine[Any, Any, None]], fact: Fact) -> None:
+        if self._work.full():
             raise Overloaded(f"{MAX_FACTS} facts wait for a slow handler")
-        else:
-            self._work.put_nowait((handler, fact))
+        self._work.put_nowait((handler, fact))
+
+    def _subject(self, fact: type[Fact]) -> str:
+        """Where it is said; spelling it anew, with every id checked, is dearer than all else that is done to a fact."""
+        subject = self._subjects.get(fact)
+        if subject is None:
+            plane = subjects.live if issubclass(fact, events.LIVE) else subjects.event
+            subject = self._subjects[fact] = plane(self.agent_id, self.id, events.tag(fact))
+        return subject
 
     async def _labour(self) -> None:
         while True:
