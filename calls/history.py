@@ -6,6 +6,7 @@ where it gives them, else by characters within the segment.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from schemas.events import Word
 
@@ -61,7 +62,7 @@ def _heard_of(segment: Segment, heard_ms: int) -> str:
     return text[:end].rstrip()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Turn:
     """One turn of the agent: what the caller had said, what was answered, and how much of that was heard.
 
@@ -78,8 +79,13 @@ class Turn:
 
     def heard_at(self, now_ms: int) -> str:
         """What has been heard by now."""
-        playing_ms = 0 if self.playing_since_ms is None else max(0, now_ms - self.playing_since_ms)
-        return heard_text(self.segments, self.heard_ms + playing_ms)
+        if self.playing_since_ms is None:
+            return self._heard
+        return heard_text(self.segments, self.heard_ms + max(0, now_ms - self.playing_since_ms))
+
+    @cached_property  # every prompt asks it of every turn
+    def _heard(self) -> str:
+        return heard_text(self.segments, self.heard_ms)
 
 
 @dataclass

@@ -57,6 +57,8 @@ def choose(facts: Sequence[AgentFact], utterance: str, history: Sequence[Message
 
     history: the call so far, oldest first; a question such as "and on Sunday?" is read with the one before it.
     """
+    if not facts:
+        return ()
     earlier = [message.content for message in history if message.role == "user"]
     sheet = [[words(ask) for ask in fact.asks] for fact in facts]
     texts = [words(fact.text) for fact in facts]

@@ -11,6 +11,7 @@ CLAUSE_WORDS = 3  # a first clause shorter than this gains less time than its br
 
 # What may be a boundary: a line's end, an ideographic stop, or a mark with its closing quotes before white space.
 _CANDIDATE = re.compile(r"\n+|[。！？]+|[.!?…]+[\"')\]”’»]*(?=\s)|[,;:](?=\s)|\s[-–—](?=\s)")
+_MARK = re.compile(r"[\n。！？.!?…,;:\-–—]")  # without any there is no candidate, which costs more to find out
 _LAST_WORD = re.compile(r"[^\s(\"'“‘]*$")
 
 _NEVER_ENDS = frozenset("mr. mrs. ms. mx. dr. prof. st. sr. jr. vs. e.g. i.e. cf. approx. dept. ext. ave. rd.".split())
@@ -54,6 +55,8 @@ class Segmenter:
     def _cut(self) -> int | None:
         """Where the next segment ends, None if that cannot be said yet."""
         window = self._rest[: MAX_SEGMENT + 1]
+        if len(window) <= MAX_SEGMENT and not _MARK.search(window):
+            return None
         for mark in _CANDIDATE.finditer(window):
             verdict = self._ends(mark)
             if verdict is None and len(window) <= MAX_SEGMENT:

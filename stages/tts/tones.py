@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from schemas.audio import AGENT_FRAME_BYTES, AGENT_HZ, FRAME_MS
+from schemas.audio import AGENT_FRAME_BYTES, AGENT_HZ, FRAME_MS, SAMPLE_BYTES
 
 DAMAGED = "\ufffd"  # stands for a byte of which one half is missing
 AMPLITUDE = 8_000  # -12 dBFS: loud for any level meter, far from clipping after resampling
@@ -30,6 +30,7 @@ def _wave(hz: float, rate: int) -> npt.NDArray[np.float64]:
     return np.sin(2 * np.pi * hz * np.arange(rate // _FRAMES_PER_S) / rate)
 
 
+_HUM = (AMPLITUDE * _wave(200.0, AGENT_HZ)).astype("<i2").tobytes()  # below all tones of text
 _FRAMES = [(AMPLITUDE * _wave(float(hz), AGENT_HZ)).astype("<i2").tobytes() for hz in _TONES_HZ]
 
 
@@ -41,9 +42,8 @@ def encode(text: str) -> bytes:
 
 def hum(duration_ms: int) -> bytes:
     """A steady sound that says nothing: PCM16 mono at 24 kHz of this length, to the sample."""
-    samples = duration_ms * AGENT_HZ // 1000
-    wave = AMPLITUDE * _wave(200.0, AGENT_HZ)  # below all tones of text
-    return np.resize(wave.astype("<i2"), samples).tobytes()
+    size = duration_ms * AGENT_HZ // 1000 * SAMPLE_BYTES
+    return (_HUM * (size // len(_HUM) + 1))[:size]
 
 
 def decode(pcm: bytes, rate: int = AGENT_HZ) -> str:
