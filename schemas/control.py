@@ -45,22 +45,29 @@ class Pattern(msgspec.Struct, frozen=True):
 class ClaimLine(msgspec.Struct, frozen=True):
     """A local caller -> queue group `ingress`: where can I call this agent?
 
-    transport `null` starts a call at once whose caller is made in ingress by `pattern` and hears nothing.
+    transport `null` starts a call at once whose caller is made in ingress by `pattern` and hears nothing; `livekit`
+    is a room for one caller, whose session begins when somebody enters it.
     """
 
     agent: str
-    transport: Literal["websocket", "null"] = "websocket"
+    transport: Literal["websocket", "null", "livekit"] = "websocket"
     pattern: Pattern = Pattern()
     version: int = VERSION
 
 
 class Line(msgspec.Struct, frozen=True):
-    """Where to connect, and the session that this will be."""
+    """Where to connect, and the session that this will be.
+
+    room, token: of a room, instead of the session; `SessionOpened.origin` bears the same room. The token lets one caller
+    in, soon.
+    """
 
     session: str = ""
     url: str = ""
     refused: Refusal | None = None
     detail: str = ""
+    room: str = ""
+    token: str = ""
 
 
 class Door(msgspec.Struct, frozen=True):

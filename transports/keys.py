@@ -8,6 +8,7 @@ from livekit import api
 from transports.rooms import Notice, agent_identity
 
 EGRESS_TOKEN_FOR = timedelta(hours=1)  # to join with; who is in the room stays when it runs out
+CALLER_TOKEN_FOR = timedelta(minutes=10)  # a page may wait for somebody to allow the microphone
 WORKER_TOKEN_FOR = timedelta(minutes=10)  # it opens one connection, at once
 
 
@@ -24,7 +25,7 @@ class RoomKeys:
 
     def worker_token(self) -> str:
         """Opens `/agent`, on which jobs come."""
-        return self._sign(api.VideoGrants(agent=True), WORKER_TOKEN_FOR)
+        return self._token(api.VideoGrants(agent=True), WORKER_TOKEN_FOR).to_jwt()
 
     def egress_token(self, room: str, session: str) -> str:
         """Lets the egress of `session` into `room` and no other, as its agent.
@@ -39,7 +40,15 @@ class RoomKeys:
             can_publish_data=True,
             can_update_own_metadata=True,
         )
-        return self._sign(grants, EGRESS_TOKEN_FOR, agent_identity(session))
+        token = self._token(grants, EGRESS_TOKEN_FOR)
+        return token.with_identity(agent_identity(session)).with_kind("agent").to_jwt()
+
+    def caller_token(self, room: str, agent_name: str, metadata: str) -> str:
+        """Lets one caller into `room`, which is made with this metadata and asks for an agent of this name."""
+        grants = api.VideoGrants(room_join=True, room=room, can_publish_sources=["microphone"])
+        wanted = api.RoomAgentDispatch(agent_name=agent_name, metadata=metadata)
+        config = api.RoomConfiguration(agents=[wanted])
+        return self._token(grants, CALLER_TOKEN_FOR).with_identity("caller").with_room_config(config).to_jwt()
 
     def opened(self, body: str, token: str) -> Notice | None:
         """What the webhook says, None if it is not LiveKit's: signed with our secret, over just this body."""
@@ -68,8 +77,5 @@ class RoomKeys:
         except api.TwirpError as error:
             raise ConnectionError(f"LiveKit at {self.url} refuses: {error.message}") from None
 
-    def _sign(self, grants: api.VideoGrants, ttl: timedelta, identity: str = "") -> str:
-        token = api.AccessToken(self._key, self._secret).with_grants(grants).with_ttl(ttl)
-        if identity:
-            token = token.with_identity(identity).with_kind("agent")
-        return token.to_jwt()
+    def _token(self, grants: api.VideoGrants, ttl: timedelta) -> api.AccessToken:
+        return api.AccessToken(self._key, self._secret).with_grants(grants).with_ttl(ttl)

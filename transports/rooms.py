@@ -52,6 +52,9 @@ class Keys(Protocol):
     def egress_token(self, room: str, session: str) -> str:
         """Lets the egress of `session` into `room` and no other, as its agent."""
 
+    def caller_token(self, room: str, agent_name: str, metadata: str) -> str:
+        """Lets one caller into `room`, which is made with this metadata and asks for an agent of this name."""
+
     def opened(self, body: str, token: str) -> Notice | None:
         """What the webhook says, None if it is not LiveKit's."""
 

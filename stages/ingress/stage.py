@@ -67,10 +67,20 @@ class Ingress:
         except (UnknownAgent, BadId) as unknown:
             return control.Line(refused="unknown_agent", detail=str(unknown))
         session = subjects.new_id()
+        if asked.transport == "livekit":
+            return self._room(asked.agent, f"call-{session}")
         self._reserved[session] = Reserved(time.monotonic() + RESERVED_S, asked.agent)
         if asked.transport == "null":
             self._worker.tasks.create_task(null.call(self.answer, asked.agent, session, asked.pattern))
         return control.Line(session, call_url(self._worker.url, asked.agent, session))
+
+    def _room(self, agent: str, room: str) -> control.Line:
+        """A room nobody is in yet: the server tells an ingress once somebody is."""
+        if self._rooms is None:
+            return control.Line(refused="failed", detail="this ingress takes no rooms: start it with --livekit-url")
+        metadata = msgspec.json.encode({"agent_id": agent}).decode()
+        token = self._rooms.keys.caller_token(room, self._rooms.agent_name, metadata)
+        return control.Line(url=self._rooms.keys.url, room=room, token=token)
 
     async def answer(self, agent: str, session: str | None, transport: str, sink: Sink) -> Coordinator:
         """A caller is there: open a session for it. Raises Refused."""
