@@ -110,7 +110,7 @@ async def round_trip(house: Exchange, questions: tuple[str, ...] = QUESTIONS) ->
         begin, end = ((time - phone.state.started) * HZ // 1_000_000 for time in (turn.playing, turn.stopped))
         pcm = bytes(soxr.resample(phone.heard[begin:end], HZ, CALLER_HZ))
         reply = " ".join(said.text for said in phone.facts(SentenceReady) if said.turn == number and said.text)
-        answers.append(Answer(reply, turn.heard or "", recogniser.transcribe(pcm)))
+        answers.append(Answer(reply, turn.heard or "", await asyncio.to_thread(recogniser.transcribe, pcm)))
     recogniser.close()
     return answers
 

@@ -24,7 +24,7 @@ from stages.tts import tones
 from tests.kit.phone import HZ, SILENT, Exchange, Phone, Samples, exchange, listener
 from tests.kit.speech import onset, phrases
 
-TRIES, PER_CALL = 20, 10
+TRIES = 20
 INTO_ANSWER_S = (0.4, 0.73, 1.21, 0.55, 1.6, 0.89, 2.04)  # how long an answer is listened to before it is talked over
 LONG = (  # without commas, so that each is one segment and its tones one text
     "There are many things that could be said about this and all of them take a while to say because none is short.",
@@ -91,15 +91,19 @@ def talkers(voice: str = "scripted") -> list[AgentDocument]:
     return [listener("long", *LONG, tts=tts), listener("patient", COUGHED_INTO, tts=tts)]
 
 
-async def talk_over(house: Exchange, tries: int, per_call: int = PER_CALL) -> list[Interruption]:
-    """Every phrase of the reader but the first of a call is said into the answer to the one before it."""
+async def talk_over(house: Exchange, tries: int, at_once: int = 1) -> list[Interruption]:
+    """Every phrase of the reader but the first of a call is said into the answer to the one before it.
+
+    at_once: calls that the tries are shared out to.
+    """
     reader = phrases("two_cities")
-    found: list[Interruption] = []
-    while len(found) < tries:
-        first = len(found)
-        pieces = [reader[(first + number) % len(reader)] for number in range(min(per_call, tries - first) + 1)]
-        found += await _call(house, pieces)
-    return found
+    per_call = -(-tries // at_once)
+    calls = [
+        [reader[(first + number) % len(reader)] for number in range(min(per_call, tries - first) + 1)]
+        for first in range(0, tries, per_call)
+    ]
+    found = await asyncio.gather(*(_call(house, pieces) for pieces in calls))
+    return [one for call in found for one in call]
 
 
 async def _call(house: Exchange, pieces: list[bytes]) -> list[Interruption]:

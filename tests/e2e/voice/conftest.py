@@ -7,7 +7,7 @@ from stages.providers import ProviderMissing
 from stages.weights import WEIGHTS, locate
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def engines() -> None:
     """Skips, saying why, where there are none."""
     for package in ("moonshine_voice", "onnxruntime", "hibari", "xllamacpp"):

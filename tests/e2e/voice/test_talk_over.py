@@ -1,23 +1,38 @@
-"""Talking over the agent, through all five stages with the real recogniser.
+"""Talking over the agent, through all five stages with the real recogniser: five calls at once, all in real time.
 
 The figures behind it: `python -m bench.talk_over`.
 """
 
+import asyncio
+
 import pytest
 
 from bench.pipeline import percentiles
-from bench.talk_over import BREATHS, TRIES, cough, cough_at, talk_over, talkers
+from bench.talk_over import BREATHS, TRIES, Coughed, Interruption, cough, cough_at, talk_over, talkers
 from tests.kit.phone import exchange
 
 pytestmark = pytest.mark.local
 
+AT_ONCE = 4
 A_WORD = max(len(word) for agent in talkers() for reply in agent.llm.options["replies"] for word in reply.split()) + 1
 
 
-@pytest.mark.timeout(240)  # twenty answers and what is said into them
-async def test_the_agent_falls_silent_when_it_is_talked_over_and_remembers_what_was_heard() -> None:
-    async with exchange(*talkers()) as house:
-        tries = await talk_over(house, TRIES)
+@pytest.fixture(scope="module")
+def heard(engines: None) -> tuple[list[Interruption], Coughed]:
+    """What came of twenty answers that were talked over, and of one that was coughed into."""
+
+    async def calls() -> tuple[list[Interruption], Coughed]:
+        async with exchange(*talkers()) as house:
+            coughs = [cough(*breath) for breath in BREATHS]
+            return await asyncio.gather(talk_over(house, TRIES, AT_ONCE), cough_at(house, coughs))
+
+    return asyncio.run(calls())
+
+
+def test_the_agent_falls_silent_when_it_is_talked_over_and_remembers_what_was_heard(
+    heard: tuple[list[Interruption], Coughed],
+) -> None:
+    tries, _ = heard
     silent_ms = [one.silent_ms for one in tries if one.silent_ms is not None]
     assert len(silent_ms) == TRIES
     assert percentiles(silent_ms)["p95"] <= 300
@@ -28,9 +43,8 @@ async def test_the_agent_falls_silent_when_it_is_talked_over_and_remembers_what_
         assert -1 <= len(one.audible) - len(one.kept) <= A_WORD
 
 
-async def test_a_cough_costs_a_short_hole_and_never_an_answer() -> None:
-    async with exchange(*talkers()) as house:
-        coughed = await cough_at(house, [cough(*breath) for breath in BREATHS])
+def test_a_cough_costs_a_short_hole_and_never_an_answer(heard: tuple[list[Interruption], Coughed]) -> None:
+    _, coughed = heard
     assert coughed.noticed >= 3, "the answer never paused: these coughs prove nothing"
     assert len(coughed.holes_ms) == coughed.noticed
     assert max(coughed.holes_ms) <= 1_200
