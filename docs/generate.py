@@ -1,7 +1,7 @@
 """Writes what the documentation takes from the code, so that it cannot go stale unnoticed: `make docs`.
 
-docs/events.md and docs/asyncapi.json are written whole, in other pages the text between `<!-- generated: NAME -->` and
-`<!-- end -->`.
+docs/events.md, docs/asyncapi.json and the pictures are written whole, in other pages the text between
+`<!-- generated: NAME -->` and `<!-- end -->`.
 """
 
 import importlib
@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from docs import pictures
 from schemas import asyncapi, events, fields, subjects
 from schemas.events import Cause, Decision, Fact, Owner, Word
 from stages.llm import turns
@@ -37,17 +38,18 @@ def stage(name: str) -> type:
 # --- who hears whom ---------------------------------------------------------------------------------------------------
 
 
-def stages_diagram() -> str:
-    """Thick arrows are audio, thin ones facts. Ingress hears every fact, which would only cover the picture."""
-    lines = ["flowchart LR", "    caller((caller)) <==>|audio| ingress"]
-    lines += [f"    {speaker} ==>|audio| {hearer}" for hearer, speaker in SPEAKER.items()]
-    for hearer in subjects.CLAIMED:
-        heard: dict[str, list[str]] = {}
-        for fact in _heard_by(hearer):
-            speaker, _, name = events.tag(fact).partition(".")
-            heard.setdefault(speaker, []).append(name)
-        lines += [f"    {speaker} -->|{'<br/>'.join(names)}| {hearer}" for speaker, names in heard.items()]
-    return "```mermaid\n" + "\n".join(lines) + "\n```\n"
+def who_hears_whom() -> str:
+    """A row for each stage that speaks, a column for each that hears. Ingress hears every fact: it has no column."""
+    hearers = [name for name in subjects.CLAIMED if _heard_by(name) or name in SPEAKER]
+    rows = [f"| what … says | {' | '.join(f'{name} hears' for name in hearers)} |", "|---" * (len(hearers) + 1) + "|"]
+    for speaker in subjects.STAGES:
+        cells = []
+        for hearer in hearers:
+            names = ["**audio**"] if SPEAKER.get(hearer) == speaker else []
+            names += [_short(fact) for fact in _heard_by(hearer) if events.stage(fact) == speaker]
+            cells.append("<br/>".join(names))
+        rows.append(f"| {speaker} | {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
 
 
 def stages_table() -> str:
@@ -66,9 +68,20 @@ def stages_table() -> str:
     return "\n".join(rows) + "\n"
 
 
-def turns_diagram() -> str:
-    """The states of a conversation."""
-    return f"```mermaid\n{turns.diagram()}```\n"
+def states_table() -> str:
+    """From which state what leads where; an event that leaves the state as it is stands nowhere."""
+    ways: dict[tuple[str, str], list[str]] = {}
+    for (state, event), row in turns.TRANSITIONS.items():
+        name = _short(event) if issubclass(event, Fact) else event.__name__.lower()
+        for target in row.to:
+            ways.setdefault((state.__name__, target.__name__), []).append(name)
+    states = list(dict.fromkeys(here for here, _ in ways))
+    targets = [there for there in states if any(target == there for _, target in ways)]
+    rows = [f"| from | {' | '.join(f'to {target}' for target in targets)} |", "|---" * (len(targets) + 1) + "|"]
+    for here in states:
+        cells = ["<br/>".join(ways.get((here, there), [])) for there in targets]
+        rows.append(f"| {here} | {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
 
 
 def _heard_by(name: str) -> list[type[Fact]]:
@@ -195,8 +208,8 @@ def _default(field: Any) -> str:
 # --- files ------------------------------------------------------------------------------------------------------------
 
 BLOCKS: dict[str, Callable[[], str]] = {
-    "stages": lambda: f"{stages_diagram()}\n{stages_table()}",
-    "states": turns_diagram,
+    "stages": lambda: f"{who_hears_whom()}\n{stages_table()}",
+    "states": states_table,
 }
 
 
@@ -210,7 +223,8 @@ def files() -> dict[Path, str]:
     pages = {
         FOLDER / name: filled((FOLDER / name).read_text(encoding="utf-8")) for name in ("ARCHITECTURE.md", "turns.md")
     }
-    return {FOLDER / "events.md": events_page(), FOLDER / "asyncapi.json": asyncapi.text(), **pages}
+    drawn = {FOLDER / "images" / name: draw() for name, draw in pictures.PICTURES.items()}
+    return {FOLDER / "events.md": events_page(), FOLDER / "asyncapi.json": asyncapi.text(), **drawn, **pages}
 
 
 if __name__ == "__main__":

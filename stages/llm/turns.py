@@ -2,7 +2,7 @@
 
 `step(state, event, now_ms)` is all there is. It knows no clock but `now_ms`: a state that waits has a `deadline_ms`, at
 which the shell steps it with `Deadline()`. Every pair of a state and an event stands either in TRANSITIONS or in
-IGNORED, and `diagram()` draws the table.
+IGNORED; docs/turns.md shows the table.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from schemas.agent import Turns
 from schemas.events import (
-    Fact,
     PlaybackEnded,
     PlaybackStarted,
     Resumed,
@@ -21,7 +20,6 @@ from schemas.events import (
     TextReceived,
     TranscriptFinal,
     TranscriptInterim,
-    tag,
 )
 from stages.llm.endpoint import words
 from stages.llm.states import (
@@ -277,17 +275,6 @@ IGNORED: frozenset[tuple[type[State], type[Event]]] = frozenset(
         *((state, TranscriptInterim) for state in (Listening, Thinking, Speaking)),
     }
 )
-
-
-def diagram() -> str:
-    """The table as a Mermaid state diagram; an event that leaves the state as it is draws no arrow."""
-    arrows: dict[tuple[str, str], list[str]] = {}
-    for (state, event), row in TRANSITIONS.items():
-        name = tag(event).partition(".")[2] if issubclass(event, Fact) else event.__name__.lower()
-        for target in row.to:
-            arrows.setdefault((state.__name__, target.__name__), []).append(name)
-    lines = [f"    {here} --> {there}: {', '.join(names)}" for (here, there), names in arrows.items()]
-    return "\n".join(["stateDiagram-v2", f"    [*] --> {Opening.__name__}", *lines]) + "\n"
 
 
 # --- what the transitions are made of -------------------------------------------------------------------------------

@@ -3,12 +3,15 @@
 import json
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import msgspec
 import pytest
 
-from docs import generate
+from docs import generate, pictures
 from schemas import events
+from stages.llm.states import STATES
+from stages.llm.turns import TRANSITIONS
 
 
 @pytest.mark.parametrize("path", generate.files(), ids=lambda path: path.name)
@@ -26,9 +29,40 @@ def test_every_block_has_its_place(block: str) -> None:
 def test_what_a_person_wrote_around_a_block_stays() -> None:
     page = "before\n<!-- generated: states -->\nold\n<!-- end -->\nafter\n"
     now = generate.filled(page)
-    assert now.startswith("before\n<!-- generated: states -->\n```mermaid\nstateDiagram-v2\n")
-    assert now.endswith("```\n<!-- end -->\nafter\n")
+    assert now.startswith("before\n<!-- generated: states -->\n| from | to Listening |")
+    assert now.endswith("|\n<!-- end -->\nafter\n")
     assert "old" not in now
+
+
+def test_the_table_has_every_way_from_state_to_state() -> None:
+    states = [line.split("|")[1].strip() for line in generate.states_table().splitlines()[2:]]
+    assert sorted(states) == sorted(state.__name__ for state in STATES)
+    listed = sum(
+        cell.strip() != "" for line in generate.states_table().splitlines()[2:] for cell in line.split("|")[2:]
+    )
+    assert listed == len({(state, target) for (state, _), row in TRANSITIONS.items() for target in row.to})
+
+
+def test_the_picture_of_the_states_shows_only_ways_that_there_are() -> None:
+    ways = {
+        (state.__name__, target.__name__, events.tag(event).partition(".")[2] if issubclass(event, events.Fact) else "")
+        for (state, event), row in TRANSITIONS.items()
+        for target in row.to
+    }
+    drawn = [(arrow.start, arrow.end, arrow.label.removeprefix("deadline")) for arrow in pictures.TURNS]
+    assert [way for way in drawn if way not in ways] == []
+
+
+@pytest.mark.parametrize("name", pictures.PICTURES)
+def test_a_picture_is_drawn_within_its_frame_and_loads_nothing(name: str) -> None:
+    drawn = ElementTree.fromstring(pictures.PICTURES[name]())
+    _, _, width, height = (float(number) for number in drawn.attrib["viewBox"].split())
+    boxes = drawn.findall("{*}rect")
+    assert len(boxes) >= 6
+    assert all(0 <= float(box.attrib["x"]) <= width - float(box.attrib["width"]) for box in boxes)
+    assert all(0 <= float(box.attrib["y"]) <= height - float(box.attrib["height"]) for box in boxes)
+    assert "href" not in pictures.PICTURES[name]()
+    assert "@import" not in pictures.PICTURES[name]()
 
 
 @pytest.mark.parametrize("fact", events.FACTS, ids=events.tag)

@@ -36,7 +36,7 @@ from stages.llm.states import (
     State,
     Thinking,
 )
-from stages.llm.turns import IGNORED, TRANSITIONS, diagram, opening, step
+from stages.llm.turns import IGNORED, TRANSITIONS, opening, step
 
 FINAL_WITHIN_MS = 300
 OPENED = SessionOpened(owners={}, coordinator="c", transport="null", started=0, config={})
@@ -125,15 +125,6 @@ def test_every_pair_of_a_state_and_an_event_is_either_handled_or_stated_to_be_ig
     pairs = {(state, event) for state in STATES for event in EVENTS}
     assert set(TRANSITIONS) | IGNORED == pairs
     assert not set(TRANSITIONS) & IGNORED
-
-
-def test_the_picture_shows_every_state_and_every_arrow() -> None:
-    drawn = diagram()
-    assert drawn.startswith("stateDiagram-v2\n    [*] --> Opening\n")
-    assert "    Speaking --> Held: speech_started\n" in drawn
-    assert drawn.count("-->") == 1 + len({(state, to) for (state, _), row in TRANSITIONS.items() for to in row.to})
-    for state in STATES:
-        assert state.__name__ in drawn
 
 
 # --- the greeting ---
