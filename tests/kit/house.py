@@ -67,6 +67,11 @@ class Heard:
                 await self._came.wait()
         return found[number - 1]
 
+    def only(self, session: str) -> None:
+        """Of all that was heard, keep one session."""
+        self.session = session
+        self.facts = [fact for fact in self.facts if fact.session == session]
+
     def all(self, kind: type[FactKind]) -> list[FactKind]:
         return [fact for fact in self.facts if isinstance(fact, kind)]
 
@@ -140,8 +145,7 @@ class House:
         answer = await self.bus.request(subjects.claim(subjects.INGRESS), msgspec.msgpack.encode(asked), 5)
         line = msgspec.msgpack.decode(answer, type=control.Line)
         assert not line.refused, line
-        heard.session = line.session
-        heard.facts = [fact for fact in heard.facts if fact.session == line.session]
+        heard.only(line.session)
         return heard
 
 

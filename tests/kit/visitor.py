@@ -1,16 +1,17 @@
 """Somebody in a LiveKit room who knows nothing of Antiphon: LiveKit's SDK, a microphone, and what its own clients show.
 
-    async with visit(url, token(room="r")) as visitor:
-        visitor.say(pcm)
-        await visitor.until(lambda: "hello" in visitor.shown("agent"))
+async with visit(url, token(room="r")) as visitor:
+    visitor.say(pcm)
+    await visitor.until(lambda: "hello" in visitor.shown("agent"))
 """
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from livekit import api, rtc
@@ -25,11 +26,10 @@ FRAME = CALLER_HZ * FRAME_MS // 1000
 SILENT = 64  # of 32,768: what Opus makes of silence is below
 
 
-def token(room: str, identity: str = "caller", kind: str = "standard", agents: str = "", **grants: bool) -> str:
+def token(room: str, identity: str = "caller") -> str:
     """A token as anybody's application makes one."""
-    grant = api.VideoGrants(room_join=True, room=room, **grants)
-    made = api.AccessToken(KEY, SECRET).with_identity(identity).with_kind(kind).with_grants(grant)  # type: ignore[arg-type]
-    return made.to_jwt()
+    grants = api.VideoGrants(room_join=True, room=room)
+    return api.AccessToken(KEY, SECRET).with_identity(identity).with_grants(grants).to_jwt()
 
 
 @dataclass
@@ -107,6 +107,13 @@ class Visitor:
     def samples(self) -> NDArray[np.int16]:
         return np.frombuffer(bytes(self.heard), np.int16)
 
+    @property
+    def loud_s(self) -> float:
+        """How much of what was heard is not silent."""
+        frame = AGENT_HZ * FRAME_MS // 1000
+        frames = self.samples[: len(self.samples) // frame * frame].astype(np.int32).reshape(-1, frame)
+        return float(np.count_nonzero(np.abs(frames).max(axis=1, initial=0) >= SILENT)) * FRAME_MS / 1000
+
     def silent_for(self, seconds: float) -> bool:
         """Whether the last of what was heard is that long silent."""
         last = self.samples[-int(seconds * AGENT_HZ) :]
@@ -131,16 +138,14 @@ class Visitor:
         on("participant_attributes_changed", self._attributes)
         on("participant_connected", lambda person: self._attributes(person.attributes, person))
         on("disconnected", lambda reason: setattr(self, "gone", rtc.DisconnectReason.Name(reason)))
-        self.room.register_text_stream_handler(
-            "lk.transcription", lambda reader, who: self._spawn(self._read(reader, who)) and None
-        )
+        self.room.register_text_stream_handler("lk.transcription", self._shown)
 
     def detach(self) -> None:
         for task in self._tasks:
             task.cancel()
 
-    def _spawn(self, work: "asyncio._CoroutineLike[None]") -> asyncio.Task[None]:
-        task = asyncio.ensure_future(work)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -168,6 +173,9 @@ class Visitor:
     def _attributes(self, changed: dict[str, str], person: rtc.Participant) -> None:
         if person.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT and "lk.agent.state" in changed:
             self.states.append(changed["lk.agent.state"])
+
+    def _shown(self, reader: rtc.TextStreamReader, who: str) -> None:
+        self._spawn(self._read(reader, who))
 
     async def _read(self, reader: rtc.TextStreamReader, who: str) -> None:
         attributes = reader.info.attributes or {}

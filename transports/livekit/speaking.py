@@ -23,6 +23,10 @@ JOIN_WITHIN_S = 10.0
 LEAVE_WITHIN_S = 1.5  # a stage has 2 s to flush
 SUBSCRIBED_WITHIN_S = 1.0  # of the caller to our track; who never listens must not keep the agent from beginning
 REFILL_S = 0.04  # left in the SDK when the next piece follows: what a busy loop may be late
+OPTIONS = rtc.RoomOptions(
+    auto_subscribe=False,
+    single_peer_connection=False,  # with one, the caller hears the agent 70 ms later
+)
 QUEUE_MS = 1_000  # the SDK's own bound; egress is never more than 100 ms ahead
 
 
@@ -81,7 +85,7 @@ class Agent:
         self._room.on("disconnected", self._gone)
         try:
             async with asyncio.timeout(JOIN_WITHIN_S):
-                await self._room.connect(door.url, door.token, rtc.RoomOptions(auto_subscribe=False))
+                await self._room.connect(door.url, door.token, OPTIONS)
                 me = self._room.local_participant
                 track = rtc.LocalAudioTrack.create_audio_track("agent", self._source)
                 microphone = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)

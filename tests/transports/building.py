@@ -1,0 +1,66 @@
+"""A house with rooms, and a call in one of them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+
+from schemas.audio import CALLER_HZ
+from schemas.events import SessionOpened
+from tests.kit.house import Heard, House, scripted
+from tests.kit.room_server import RoomServer
+from tests.kit.visitor import Visitor, token, visit
+
+GRACE_S = 1.0
+
+ECHO = scripted(
+    "echo",
+    llm={"replies": ["You said {text}."]},
+    stt={"texts": ["one", "two", "three"], "interim_ms": 100},
+    tts={"duration_ms": 600},
+    greeting="Hello there.",
+)
+
+
+def hum(seconds: float) -> bytes:
+    """What the scripted recogniser takes for an utterance."""
+    return bytes((0.4 * 32_767 * np.sin(np.arange(int(seconds * CALLER_HZ)) * 0.12)).astype("<i2"))
+
+
+@dataclass
+class InRoom:
+    """A visitor whose agent has arrived."""
+
+    name: str
+    visitor: Visitor
+    heard: Heard
+    opened: SessionOpened
+
+
+class Building:
+    """A house with rooms."""
+
+    def __init__(self, home: House, server: RoomServer) -> None:
+        self.home = home
+        self.server = server
+        self._numbers = count()
+
+    def room(self) -> str:
+        return f"room-{next(self._numbers)}"
+
+    @asynccontextmanager
+    async def call(self, name: str = "", *, microphone: bool = True) -> AsyncIterator[InRoom]:
+        """A visitor comes, and with them the agent."""
+        name = name or self.room()
+        heard = await self.home.listen()
+        async with visit(self.server.url, token(name), microphone=microphone) as visitor:
+            await visitor.until(lambda: any(opened(fact, name) for fact in heard.all(SessionOpened)))
+            fact = next(fact for fact in heard.all(SessionOpened) if opened(fact, name))
+            heard.only(fact.session)
+            yield InRoom(name, visitor, heard, fact)
+
+
+def opened(fact: SessionOpened, room: str) -> bool:
+    return fact.origin is not None and fact.origin.room == room

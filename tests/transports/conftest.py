@@ -1,0 +1,29 @@
+"""One livekit-server and one house for the rooms of a module; every test has a room of its own."""
+
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+
+import pytest
+import pytest_asyncio
+
+pytest.importorskip("livekit", reason="the extra livekit is not installed: pip install -e '.[livekit]'")
+
+from stages.ingress.dispatch import Rooms
+from tests.kit.house import house
+from tests.kit.room_server import KEY, SECRET, RoomServer, room_server
+from tests.transports.building import ECHO, GRACE_S, Building
+from transports.keys import RoomKeys
+from transports.livekit.hearing import attend
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoomServer]:
+    with room_server(tmp_path_factory.mktemp("livekit")) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def building(server: RoomServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Building]:
+    rooms = Rooms(RoomKeys(server.url, KEY, SECRET), partial(attend, grace_s=GRACE_S), default_agent=ECHO.id)
+    async with house(tmp_path_factory.mktemp("house"), [ECHO], rooms=rooms) as home:
+        yield Building(home, server)
