@@ -25,8 +25,8 @@ READY_WITHIN_S = 60.0  # the local models load in seconds; a machine under load 
 class Options:
     """What to start, and where. workers: stage -> processes. warm: providers to load before ready, comma-separated.
 
-    nats_port, port: 0 is any free port. livekit: start one here; rooms: of one that runs elsewhere. agent_name,
-    default_agent: which rooms are taken, and who answers where they do not say.
+    nats_port, port, talk_port: 0 is any free port. livekit: start one here; rooms: of one that runs elsewhere.
+    agent_name, default_agent: which rooms are taken, and who answers where they do not say.
     """
 
     data: Path
@@ -36,6 +36,7 @@ class Options:
     nats_port: int = 0
     host: str = "127.0.0.1"
     port: int = 0
+    talk_port: int = 0
     livekit: bool = False
     rooms: "LiveKitSettings | None" = None
     agent_name: str = ""
@@ -55,9 +56,14 @@ class Platform:
         """Where callers connect: the first ingress; `call` asks for a line instead."""
         return next(child.url for child in self.children if child.stage == "ingress")
 
+    @property
+    def talk(self) -> str:
+        """The page to talk on."""
+        return next(child.url for child in self.children if child.stage == "gateway")
+
     def told(self) -> dict[str, str]:
         """Where everything is, for those who start it and those who look for it."""
-        where = {"nats": self.nats, "websocket": self.websocket}
+        where = {"nats": self.nats, "websocket": self.websocket, "talk": self.talk}
         return where | ({"livekit": self.livekit} if self.livekit else {})
 
 
@@ -121,7 +127,9 @@ def _children(options: Options, data: Path, nats: str, rooms: "LiveKitSettings |
                 own += ["--warm", options.warm]
             environment = with_secret if stage == "ingress" else without_secret
             children.append(Child(stage, number, common + own, logs, environment))
-    return children
+    page = ["--host", options.host, "--port", str(options.talk_port)]
+    page += ["--livekit-url", rooms.url] if rooms else []
+    return [*children, Child("gateway", 0, common + page, logs, without_secret)]
 
 
 async def _welcome(nats: str) -> None:

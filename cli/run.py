@@ -13,24 +13,27 @@ from cli.errors import WrongUse
 from cli.options import AgentName, Data, DefaultAgent, LiveKit, Nats
 
 STAGES = ("ingress", "stt", "llm", "tts", "egress")
-SERVICES = ("config",)
+SERVICES = ("config", "gateway")
 LOOK_EVERY_S = 0.1
 REGISTERED_WITHIN_S = 3.0  # a LiveKit that does not answer keeps nobody from calling by other ways
 
 
 def run(
-    stages: Annotated[list[str], typer.Argument(metavar="STAGE...", help="ingress, stt, llm, tts, egress, config")],
+    stages: Annotated[
+        list[str], typer.Argument(metavar="STAGE...", help="ingress, stt, llm, tts, egress, config, gateway")
+    ],
     nats: Nats = None,
     data: Data = None,
     capacity: Annotated[int, typer.Option(min=1, help="Sessions at once; a provider may declare less.")] = 100,
     drain_s: Annotated[float, typer.Option(min=0, help="How long SIGTERM waits for own sessions.")] = 30.0,
     warm: Annotated[str, typer.Option(help="Providers to load before it is ready: local,openai")] = "",
-    host: Annotated[str, typer.Option(help="ingress: where callers connect.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="ingress: 0 is any free port.")] = 0,
+    host: Annotated[str, typer.Option(help="ingress, gateway: where callers connect.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="ingress, gateway: 0 is any free port.")] = 0,
     database: Annotated[str | None, typer.Option(help="config: database URL [env ANTIPHON_DATABASE_URL]")] = None,
     livekit_url: LiveKit = None,
     agent_name: AgentName = "",
     default_agent: DefaultAgent = "receptionist",
+    name: Annotated[list[str] | None, typer.Option(help="gateway: a host name that it is reached by.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line when ready.")] = False,
     parent: Annotated[bool, typer.Option("--parent", hidden=True)] = False,
 ) -> None:
@@ -51,7 +54,7 @@ def run(
         _Process(
             nats=nats, data=data, capacity=capacity, drain_s=drain_s, warm=[name for name in warm.split(",") if name],
             host=host, port=port, database=database, json=json, parent=parent,
-            livekit_url=livekit_url, agent_name=agent_name, default_agent=default_agent,
+            livekit_url=livekit_url, agent_name=agent_name, default_agent=default_agent, names=name or [],
         ).run(stages)
     )  # fmt: skip
 
@@ -88,8 +91,8 @@ class _Process:
                 watching.cancel()
 
     async def _work(self, stage: str, bus: Any, ready: asyncio.Event) -> None:
-        if stage == "config":
-            await self._serve_config(bus, ready)
+        if stage in SERVICES:
+            await (self._serve_config if stage == "config" else self._serve_gateway)(bus, ready)
             return
         from stages.worker import Worker
 
@@ -160,6 +163,18 @@ class _Process:
         async with open_service(bus, database_url(self._options["database"], folder)):
             self._say_ready("config", "", "", ready)
             await self._stop.wait()
+
+    async def _serve_gateway(self, bus: Any, ready: asyncio.Event) -> None:
+        from cli.where import livekit_url
+        from gateway.serve import serve
+
+        host, port = self._options["host"], self._options["port"]
+        try:
+            async with serve(bus, host, port, self._options["names"], livekit_url(self._options["livekit_url"])) as url:
+                self._say_ready("gateway", "", url, ready)
+                await self._stop.wait()
+        except OSError as error:
+            raise WrongUse(f"cannot listen on {host}:{port} ({error.strerror}): choose another with --port") from None
 
     def _say_ready(self, stage: str, worker: str, url: str, ready: asyncio.Event) -> None:
         ready.set()

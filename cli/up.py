@@ -26,6 +26,7 @@ def up(
     nats_port: Annotated[int, typer.Option(min=0, max=65535, help="0 is any free port.")] = 0,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where callers connect; 0 is any free port.")] = 0,
     host: Annotated[str, typer.Option(help="Where callers connect.")] = "127.0.0.1",
+    talk_port: Annotated[int, typer.Option(min=0, max=65535, help="The page to talk on; 0 is any free port.")] = 0,
     livekit: Annotated[bool, typer.Option("--livekit", help="Rooms, too: start a livekit-server.")] = False,
     livekit_url: LiveKit = None,
     agent_name: AgentName = "",
@@ -49,7 +50,18 @@ def up(
     if livekit or rooms:
         have_rooms()
     options = Options(
-        folder, counts, capacity, _warm(warm), nats_port, host, port, livekit, rooms, agent_name, default_agent
+        folder,
+        counts,
+        capacity,
+        _warm(warm),
+        nats_port,
+        host,
+        port,
+        talk_port,
+        livekit,
+        rooms,
+        agent_name,
+        default_agent,
     )
     processes.run(_stay(options, json))
 
@@ -114,6 +126,7 @@ async def _show(running: Platform, options: Options, stop: asyncio.Event) -> Non
     rooms = f"  rooms {running.livekit}" if running.livekit else ""
     head = Text.from_markup(
         f"[bold]antiphon is up[/]  nats {running.nats}  calls {running.websocket}{rooms}  data {options.data}\n"
+        f"talk to it in a browser: [bold]{running.talk}[/]\n"
         f"[dim]call it: antiphon call question.wav --data {options.data}   stop it: Ctrl-C[/]"
     )
     console.print(head)

@@ -75,6 +75,11 @@ def livekit_settings(url: str | None, data: Path | None = None) -> "LiveKitSetti
     return LiveKitSettings.model_validate({"url": here, **RoomServer.keys(folder)}) if here else None
 
 
+def livekit_url(told: str | None) -> str:
+    """`--livekit-url`, else ANTIPHON_LIVEKIT_URL, else nothing: for who needs no key."""
+    return told or os.environ.get("ANTIPHON_LIVEKIT_URL") or ""
+
+
 def have_rooms() -> None:
     """Raises Failed where the SDK for rooms is not installed."""
     if not importlib.util.find_spec("livekit"):

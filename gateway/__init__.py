@@ -1,0 +1,1 @@
+"""The HTTP door: the talk page, and the calls that a browser makes."""

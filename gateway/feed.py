@@ -1,0 +1,95 @@
+"""What one session said, as the page shows it: every fact with what it adds up to, kept for whoever comes back."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator
+from typing import Any, NamedTuple
+
+import msgspec
+
+from calls import latency
+from calls.state import CallState, fold
+from schemas import events
+from schemas.events import Fact
+
+MAX_KEPT = 500  # messages of a call, the newest; a reader that is further behind has lost some, and is told
+HIDDEN = ("agent", "config", "coordinator", "origin", "owners", "session")  # of a fact: not for who calls
+
+
+class Entry(NamedTuple):
+    """A message. number: counts from 1 in its session."""
+
+    number: int
+    text: str
+
+
+class Behind(Exception):
+    """The reader was too slow: what it would read next is gone."""
+
+
+class Feed:
+    """The messages of one session, each a JSON object `{fact, state, waterfall?}`.
+
+    state: `listening`, `thinking` or `speaking`. waterfall: of the fact's turn, as far as it has come.
+    """
+
+    def __init__(self) -> None:
+        self.state = CallState()
+        self.over = False
+        self._kept: deque[Entry] = deque(maxlen=MAX_KEPT)
+        self._heard: set[tuple[str, bool, int, int]] = set()
+        self._last = 0
+        self._grew = asyncio.Event()
+
+    def hear(self, _subject: str, data: bytes, _reply: str = "") -> None:
+        """A message of the event or live plane; what is no fact, or was heard before, is none of ours."""
+        try:
+            fact = events.decode(data)
+        except events.BadFact:
+            return
+        is_live = isinstance(fact, events.LIVE)
+        known = events.stage(fact), is_live, fact.epoch, fact.seq
+        if self.over or known in self._heard:
+            return
+        self._heard.add(known)
+        self.state = fold(self.state, fact)
+        self._last += 1
+        self._kept.append(Entry(self._last, msgspec.json.encode(self._shown(fact)).decode()))
+        self.over = isinstance(fact, events.SessionClosed)
+        self._tell()
+
+    def close(self) -> None:
+        """There will be no more."""
+        self.over = True
+        self._tell()
+
+    async def read(self, after: int = 0) -> AsyncGenerator[Entry, None]:
+        """The messages behind number `after`, and each that comes, until the session is over. Raises Behind."""
+        while True:
+            grew = self._grew
+            if self._kept and after < self._kept[0].number - 1:
+                raise Behind(f"this reader fell more than {MAX_KEPT} messages behind")
+            entry = next((entry for entry in self._kept if entry.number > after), None)
+            if entry:
+                after = entry.number
+                yield entry
+            elif self.over:
+                return
+            else:
+                await grew.wait()
+
+    def _shown(self, fact: Fact) -> dict[str, Any]:
+        told = msgspec.to_builtins(fact)
+        shown: dict[str, Any] = {
+            "fact": {name: value for name, value in told.items() if name not in HIDDEN},
+            "state": self.state.agent_state,
+        }
+        falls = latency.waterfall(self.state, fact.turn) if fact.turn else None
+        if falls:
+            marks = [{"name": mark.name, "at": mark.at} for mark in falls.marks]
+            shown["waterfall"] = {"turn": falls.turn, "marks": marks, "total_ms": falls.total_ms}
+        return shown
+
+    def _tell(self) -> None:
+        grew, self._grew = self._grew, asyncio.Event()
+        grew.set()

@@ -1,0 +1,133 @@
+// The page as elements: the conversation as it grows, and the words around it.
+
+import { spoken } from './conversation.js'
+import { loudness } from './score.js'
+import { bars, inWords } from './waterfall.js'
+
+const METER_EVERY_MS = 100
+const STATES = { listening: 'Listening', thinking: 'Thinking', speaking: 'Speaking', connecting: 'Connecting', over: 'Call ended' }
+
+export const byId = (id) => document.getElementById(id)
+
+function element(name, className, text) {
+  const made = document.createElement(name)
+  if (className) made.className = className
+  if (text !== undefined) made.textContent = text
+  return made
+}
+
+export class View {
+  #shown = new Map() // key -> {item element, what it showed}
+  #metered = { caller: 0, agent: 0 }
+
+  constructor() {
+    this.words = byId('words')
+    this.interim = byId('interim')
+  }
+
+  reset(agent) {
+    this.words.replaceChildren()
+    this.#shown.clear()
+    this.agent = agent
+    byId('lane-agent').textContent = agent
+    this.conversation({ items: [], interim: '' })
+  }
+
+  // idle, calling, over
+  phase(phase) {
+    document.body.dataset.phase = phase
+    byId('opening').hidden = phase !== 'idle'
+    byId('score').hidden = phase === 'idle'
+    byId('mute').hidden = phase !== 'calling'
+    byId('call-word').textContent = { idle: 'Start talking', calling: 'Hang up', over: 'Call again' }[phase]
+  }
+
+  state(state) {
+    byId('state').dataset.state = state
+    byId('state-word').textContent = STATES[state]
+  }
+
+  notice(words, kind = '') {
+    const notice = byId('notice')
+    notice.textContent = words
+    notice.dataset.kind = kind
+  }
+
+  level(who, level) {
+    const meter = byId(`meter-${who}`)
+    const now = performance.now()
+    meter.style.setProperty('--level', loudness(level).toFixed(3))
+    if (now - this.#metered[who] < METER_EVERY_MS) return
+    this.#metered[who] = now
+    meter.setAttribute('aria-valuenow', Math.round(loudness(level) * 100))
+  }
+
+  conversation({ items, interim }) {
+    const atEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 120
+    const keys = new Set(items.map((item) => item.key))
+    for (const [key, shown] of this.#shown) {
+      if (keys.has(key)) continue
+      shown.element.remove()
+      this.#shown.delete(key)
+    }
+    items.forEach((item, index) => {
+      const shown = this.#shown.get(item.key) ?? this.#make(item)
+      if (this.words.children[index] !== shown.element) this.words.insertBefore(shown.element, this.words.children[index] ?? null)
+      if (item.who === 'agent') this.#fill(shown, item)
+    })
+    this.interim.textContent = interim
+    this.interim.hidden = !interim
+    if (atEnd) scrollTo({ top: document.documentElement.scrollHeight })
+  }
+
+  #make(item) {
+    const made = element('li', `line ${item.who}`)
+    made.append(element('span', 'by', item.who === 'caller' ? (item.typed ? 'You, typed' : 'You') : this.agent))
+    const text = element('p', 'said')
+    if (item.who === 'caller') text.textContent = item.text
+    made.append(text)
+    const shown = { element: made, text, told: '', sentences: 0, falls: '' }
+    this.#shown.set(item.key, shown)
+    return shown
+  }
+
+  #fill(shown, item) {
+    const [heard, rest] = spoken(item)
+    if (item.heard === null) {
+      item.sentences.slice(shown.sentences).forEach((sentence) => shown.text.append(element('span', 'sentence', `${sentence} `)))
+      shown.sentences = item.sentences.length
+    } else if (shown.told !== heard + rest + item.cut) {
+      shown.told = heard + rest + item.cut
+      if (item.cut) {
+        shown.text.replaceChildren(element('span', 'sentence', heard))
+        const unheard = element('s', 'unheard', rest ? ` ${rest}` : '')
+        unheard.setAttribute('aria-hidden', 'true')
+        shown.text.append(unheard)
+        shown.element.append(element('p', 'cut', 'You interrupted'))
+      }
+    }
+    this.#waterfall(shown, item.waterfall)
+  }
+
+  #waterfall(shown, told) {
+    if (!told || told.total_ms === null || shown.falls) return
+    const falls = bars(told)
+    shown.falls = inWords(falls)
+    const details = element('details', 'falls')
+    const summary = element('summary')
+    summary.setAttribute('aria-label', shown.falls)
+    const track = element('span', 'track')
+    track.setAttribute('aria-hidden', 'true')
+    for (const step of falls.steps) {
+      const bar = element('i', step.kind)
+      bar.style.left = `${step.left}%`
+      bar.style.width = `${step.width}%`
+      track.append(bar)
+    }
+    summary.append(track, element('b', '', `${falls.total} ms`))
+    const list = element('dl')
+    for (const step of falls.steps) list.append(element('dt', step.kind, step.name), element('dd', '', `${step.ms} ms`))
+    details.append(summary, element('p', 'from', `Counted from: ${falls.from}`), list)
+    shown.element.append(details)
+  }
+}

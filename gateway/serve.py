@@ -1,0 +1,181 @@
+"""The gateway's addresses: the page, `/v1/agents`, `/v1/sessions`, a session's events and its line."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
+from typing import Literal
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+from aiohttp import hdrs, web
+
+from bus.connect import Bus
+from bus.errors import BusError
+from config_service.client import ConfigClient
+from gateway import files, rooms
+from gateway.feed import Behind
+from gateway.guard import MAX_BODY, dress, guard, streams
+from gateway.relay import relay
+from gateway.sessions import Call, Refused, Sessions
+
+STILL_HERE_S = 10.0  # between two signs of life on a quiet stream of events
+SLOW_S = 5.0  # a reader that does not take a message for so long is dropped
+CLOSE_WITHIN_S = 1.0
+
+
+class Asked(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /v1/sessions`."""
+
+    agent: str
+    transport: Literal["websocket", "livekit"] = "websocket"
+
+
+class Gateway:
+    """The handlers."""
+
+    def __init__(self, bus: Bus, livekit_url: str) -> None:
+        self.sessions = Sessions(bus)
+        self._bus = bus
+        self._config = ConfigClient(bus)
+        self._files = files.read()
+        has_rooms = livekit_url and files.ROOM_CLIENT in self._files
+        self._transports = ["livekit", "websocket"] if has_rooms else ["websocket"]
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/v1/agents", self.agents),
+            web.post("/v1/sessions", self.open),
+            web.get("/v1/sessions/{session}/events", self.events),
+            web.get("/v1/call", self.call),
+            web.post("/livekit/webhook", self.webhook),
+            web.get("/{path:.*}", self.file),
+        ]
+
+    async def file(self, request: web.Request) -> web.Response:
+        """A file of the page."""
+        found = self._files.get(request.match_info["path"])
+        if found is None:
+            raise web.HTTPNotFound(text="there is no such page")
+        return files.answer(found, request)
+
+    async def agents(self, _request: web.Request) -> web.Response:
+        """Who can be called, and how."""
+        try:
+            names = [line.id for line in await self._config.list()]
+        except BusError:
+            raise web.HTTPServiceUnavailable(text="the agents cannot be read: is the config service there?") from None
+        return web.json_response({"agents": names, "transports": self._transports})
+
+    async def open(self, request: web.Request) -> web.Response:
+        """A session for this page: where to connect, and where its events are."""
+        if request.content_type != "application/json":
+            raise web.HTTPUnsupportedMediaType(text="send JSON: {agent, transport}")
+        try:
+            asked = msgspec.json.decode(await request.read(), type=Asked)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as bad:
+            raise web.HTTPBadRequest(text=f"the body is not {{agent, transport}}: {bad}") from None
+        try:
+            call = await self.sessions.open(asked.agent, asked.transport)
+        except Refused as refused:
+            return web.json_response({"error": str(refused)}, status=refused.status)
+        token = urlencode({"token": call.token})
+        told = {"session": call.id, "events": f"/v1/sessions/{call.id}/events?{token}"}
+        if call.line.room:
+            told |= {"url": call.line.url, "room": call.line.room, "token": call.line.token}
+        else:
+            told["url"] = f"/v1/call?session={call.id}&{token}"
+        return web.json_response(told, status=201)
+
+    @streams
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """Server-sent events of one session; `Last-Event-ID` goes on behind what was read."""
+        call = self._find(request, request.match_info["session"])
+        last = request.headers.get("Last-Event-ID", "")
+        stream = web.StreamResponse(headers={hdrs.CONTENT_TYPE: "text/event-stream; charset=utf-8"})
+        dress(stream)
+        await stream.prepare(request)
+        with suppress(ConnectionError, TimeoutError):  # it is gone, or as good as
+            await self._tell(stream, call, int(last) if last.isdecimal() and len(last) < 10 else 0)
+        return stream
+
+    async def _tell(self, stream: web.StreamResponse, call: Call, after: int) -> None:
+        reading = call.feed.read(after)
+        entry = asyncio.ensure_future(anext(reading, None))
+        try:
+            while True:
+                done, _ = await asyncio.wait([entry], timeout=STILL_HERE_S)
+                async with asyncio.timeout(SLOW_S):
+                    if not done:
+                        await stream.write(b": still here\n\n")
+                        continue
+                    said = entry.result()
+                    if said is None:
+                        await stream.write(b"event: over\ndata: {}\n\n")
+                        return
+                    await stream.write(f"id: {said.number}\ndata: {said.text}\n\n".encode())
+                entry = asyncio.ensure_future(anext(reading, None))
+        except Behind as behind:
+            told = msgspec.json.encode({"error": str(behind)}).decode()
+            async with asyncio.timeout(SLOW_S):
+                await stream.write(f"event: behind\ndata: {told}\n\n".encode())
+        finally:
+            entry.cancel()
+
+    @streams
+    async def call(self, request: web.Request) -> web.StreamResponse:
+        """The line of one session."""
+        call = self._find(request, request.query.get("session", ""))
+        if call.line.room:
+            raise web.HTTPConflict(text="this call is in a room: there is no line here")
+        return await relay(request, call.line.url)
+
+    async def webhook(self, request: web.Request) -> web.Response:
+        """What LiveKit says of its rooms."""
+        try:
+            checked = await rooms.receive(self._bus, await request.text(), request.headers.get(hdrs.AUTHORIZATION, ""))
+        except UnicodeDecodeError:
+            raise web.HTTPBadRequest(text="the body is not text") from None
+        except BusError:
+            raise web.HTTPServiceUnavailable(text="no ingress takes rooms") from None
+        if not checked.genuine:
+            raise web.HTTPUnauthorized(text="this is not signed with the project's secret")
+        return web.Response()
+
+    def _find(self, request: web.Request, session: str) -> Call:
+        try:
+            return self.sessions.find(session, request.query.get("token", ""))
+        except Refused as refused:
+            raise web.HTTPNotFound(text=str(refused)) from None
+
+
+@asynccontextmanager
+async def serve(
+    bus: Bus, host: str, port: int, names: Collection[str] = (), livekit_url: str = ""
+) -> AsyncIterator[str]:
+    """Serve at `host:port` (0 is any free port); yields the page's URL. Raises OSError when the port is taken.
+
+    names: hosts that this is, beside its addresses. livekit_url: where rooms are, for pages to connect to.
+    """
+    gateway = Gateway(bus, livekit_url)
+    application = web.Application(middlewares=[guard(names, origins(livekit_url))], client_max_size=MAX_BODY)
+    application.add_routes(gateway.routes())
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=CLOSE_WITHIN_S)
+    await runner.setup()
+    attending = asyncio.create_task(gateway.sessions.attend())
+    try:
+        site = web.TCPSite(runner, host, port)
+        await site.start()
+        shown = f"[{host}]" if ":" in host else host
+        yield f"http://{shown}:{runner.addresses[0][1]}/"
+    finally:
+        attending.cancel()
+        await runner.cleanup()
+
+
+def origins(livekit_url: str) -> tuple[str, ...]:
+    """What a page must be allowed to connect to for its rooms: the socket, and the same by HTTP."""
+    if not livekit_url:
+        return ()
+    parts = urlsplit(livekit_url)
+    secure = "s" if parts.scheme in ("wss", "https") else ""
+    return f"ws{secure}://{parts.netloc}", f"http{secure}://{parts.netloc}"
