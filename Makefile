@@ -14,7 +14,7 @@ EXTRAS := docs export livekit local openai picture postgres dev
 # pip's own bar is one a file; this is one line a package, and its errors still come through on stderr.
 NARROW := awk '/^ *(Downloading|Using cached) / && !/metadata/ {sub(/^ *(Downloading|Using cached) /, ""); sub(/-(py|cp)[0-9][^ ]*\.whl/, ""); printf "  [%d/%d] %s\n", ++n, all, $$0} /^Installing collected/ {print "  installing"} {fflush()}'
 
-.PHONY: help demo test check fmt bench lock schemas docs site livekit
+.PHONY: help demo test check fmt bench figures lock schemas docs site livekit
 
 help:
 	@echo 'make demo     a call from start to end: a caller, five stages, a recording and its picture'
@@ -22,6 +22,7 @@ help:
 	@echo 'make check    formatting, lint, types and the arrows between the packages'
 	@echo 'make fmt      put the code in shape'
 	@echo 'make bench    overhead and cost of a turn, against the last committed figures'
+	@echo 'make figures  every figure that is promised, five times, into bench/figures and docs/performance.md: 20 minutes'
 	@echo 'make lock     resolve the dependencies of pyproject.toml anew'
 	@echo 'make schemas  write the JSON Schemas and the golden wire samples anew'
 	@echo 'make docs     write what the documentation takes from the code anew'
@@ -48,6 +49,10 @@ fmt: .venv/stamp
 bench: .venv/stamp
 	@$(BIN)/python -m bench.pipeline --sessions 1 --turns 40 --compare
 	@$(BIN)/python -m bench.pipeline --sessions 100 --turns 12 --compare
+
+figures: .venv/stamp
+	@$(BIN)/python -m bench.all
+	@$(BIN)/python -m docs.generate
 
 lock: .venv/stamp
 	@CUSTOM_COMPILE_COMMAND='make lock' PIP_FIND_LINKS= $(BIN)/python -m piptools compile --quiet --upgrade \

@@ -1,6 +1,7 @@
 """What the figures are made of: the facts of the calls, and what the kernel tells of processes. Pure, but for /proc."""
 
 import os
+import platform
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -119,6 +120,15 @@ def failed(facts: Iterable[events.Fact]) -> dict[str, int]:
 
 
 # --- the kernel -------------------------------------------------------------------------------------------------------
+
+
+def machine() -> str:
+    """Processor, cores and Python: figures of different machines are not to be compared but by their ratios."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown processor"
+    )
+    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 def cpu_s(pid: int) -> float:

@@ -26,7 +26,7 @@ from bench.callers import callers
 from bench.echo import four_hops
 from bench.house import House, house
 from bench.load import LOADS, Calls, Load, agent
-from bench.measure import Turns, failed, others_s, percentiles
+from bench.measure import Turns, failed, machine, others_s, percentiles
 from cli import processes
 
 __all__ = ["percentiles"]
@@ -75,6 +75,7 @@ async def measure(asked: Asked) -> dict[str, Any]:
     cpu = {process: round((used_then[process] - used[process]) / session_s, 6) for process in used}
     cores = sum(cpu.values()) * asked.sessions
     found: dict[str, Any] = {
+        "machine": machine(),
         "load": asked.load.name,
         "transport": "websocket" if asked.websocket else "null",
         "sessions": asked.sessions,
@@ -108,11 +109,12 @@ async def memory(load: Load) -> dict[str, Any]:
         full_of_many = await _full(running, calls, MANY - FEW, RINGS_FULL_S)
     further = {name: (full_of_many[name] - full_of_few[name]) / (MANY - FEW) for name in base}
     return {
+        "machine": machine(),
         "memory_mb": {
             "base": {name: round(megabytes, 1) for name, megabytes in base.items()},
             "per_session": round(sum(further.values()), 3),
             "per_session_of": {name: round(megabytes, 3) for name, megabytes in further.items()},
-        }
+        },
     }
 
 
@@ -140,6 +142,8 @@ def main() -> None:
     print(report.table(found))
     if told.compare:
         kept = FIGURES / ("memory.json" if told.memory else f"{asked.name}.json")
+        if not kept.exists():
+            raise SystemExit(f"no committed figures of such a run: {kept}")
         print(report.compared(found, json.loads(kept.read_text())))
     if told.json:
         told.json.write_text(json.dumps(found, indent=2) + "\n")

@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from bench import promises
+from bench.pipeline import FIGURES
 from docs import pictures
 from schemas import asyncapi, events, fields, subjects
 from schemas.events import Cause, Decision, Fact, Owner, Word
@@ -210,7 +212,12 @@ def _default(field: Any) -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "stages": lambda: f"{who_hears_whom()}\n{stages_table()}",
     "states": states_table,
+    "promises": lambda: promises.table(FIGURES),
+    "runs": lambda: promises.runs(FIGURES),
 }
+
+
+FILLED = ("ARCHITECTURE.md", "turns.md", "performance.md")
 
 
 def filled(page: str) -> str:
@@ -220,9 +227,7 @@ def filled(page: str) -> str:
 
 def files() -> dict[Path, str]:
     """Every file that the code has a part in, as it should be."""
-    pages = {
-        FOLDER / name: filled((FOLDER / name).read_text(encoding="utf-8")) for name in ("ARCHITECTURE.md", "turns.md")
-    }
+    pages = {FOLDER / name: filled((FOLDER / name).read_text(encoding="utf-8")) for name in FILLED}
     drawn = {FOLDER / "images" / name: draw() for name, draw in pictures.PICTURES.items()}
     return {FOLDER / "events.md": events_page(), FOLDER / "asyncapi.json": asyncapi.text(), **drawn, **pages}
 

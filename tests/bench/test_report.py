@@ -51,8 +51,31 @@ def test_a_figure_that_grew_is_called_worse_and_one_that_shrank_is_not() -> None
     lines = compared(run(4.0, stt=0.002), run(5.0)).splitlines()
     grown = next(line for line in lines if "cpu_s_per_session_s.stt" in line)
     shrunk = next(line for line in lines if "overhead_ms.p50" in line)
-    assert grown.endswith("x 2.00   worse")
-    assert shrunk.endswith("x 0.80")
+    assert grown.split()[1:] == ["0.001", "0.002", "2.00", "worse"]
+    assert shrunk.split()[1:] == ["5", "4", "0.80", "1.00"]
+
+
+def test_a_slow_day_of_the_machine_is_no_fault_of_the_code() -> None:
+    """Overhead and echo grew alike."""
+    lines = compared(run(10.0), run(5.0)).splitlines()
+    overhead = next(line for line in lines if "overhead_ms.p50" in line)
+    assert overhead.split()[1:] == ["5", "10", "2.00", "1.00"]
+
+
+def test_what_stays_within_the_spread_of_the_committed_runs_is_not_worse() -> None:
+    kept = median([run(4.0, stt=0.001), run(4.0, stt=0.001), run(4.0, stt=0.0015)])
+    line = next(line for line in compared(run(4.0, stt=0.0013), kept).splitlines() if "cpu_s_per_session_s.stt" in line)
+    assert line.split()[3:] == ["1.30"]
+
+
+def test_figures_of_another_machine_are_said_to_be_so() -> None:
+    there = {**run(5.0), "machine": "a big one"}
+    assert "another machine: a big one" in compared({**run(5.0), "machine": "a small one"}, there)
+    assert "another machine" not in compared(there, there)
+
+
+def test_a_loss_in_any_run_is_a_loss() -> None:
+    assert median([{**run(5.0), "frames_lost": lost} for lost in (0, 2, 0)])["frames_lost"] == 2
 
 
 def test_a_function_is_charged_for_itself_and_for_what_it_calls_but_once() -> None:

@@ -1,0 +1,113 @@
+"""Every figure that the project promises, taken anew: repeated, kept as JSON, told as a table of what was promised.
+
+    python -m bench.all [--json-dir bench/figures] [--only startup,latency-1,...] [--table]
+
+Overheads are the median of five runs. How many calls the machine carries is found by steps: a number of calls is
+carried if all questions of a run are answered, nothing is lost, no call fails, and the 95th percentile of the overhead
+is within 100 ms; one that is not gets a second try. About 20 minutes on a machine that has nothing else to do.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench import promises, report
+from bench.load import CAPACITY, LATENCY
+from bench.pipeline import FIGURES, Asked, measure, memory
+from bench.startup import startup
+from cli import processes
+
+REPEATS = 5
+TURNS_ALONE = 44  # five runs of them: more than 200 turns
+TURNS_OF_MANY = 12
+TURNS_OF_CAPACITY = 4
+STEPS = (100, 150, 200, 250, 300, 370, 440, 510, 580, 650)
+STEPS_WITH_VOICE_ACTIVITY = (60, 100, 140, 180, 220, 260, 300, 340)
+TRIES = 2
+
+
+def _kept(folder: Path, name: str, found: dict[str, Any]) -> None:
+    print(report.table(found), flush=True)
+    (folder / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+
+
+def take_startup(folder: Path) -> None:
+    _kept(folder, "startup", report.median([startup() for _ in range(REPEATS)]))
+
+
+def take_latency(sessions: int, turns: int) -> Callable[[Path], None]:
+    def take(folder: Path) -> None:
+        asked = Asked(sessions, turns, LATENCY, False, False)
+        _kept(folder, asked.name, report.median([processes.run(measure(asked)) for _ in range(REPEATS)]))
+
+    return take
+
+
+def take_capacity(steps: tuple[int, ...], first: int, voice_activity: bool) -> Callable[[Path], None]:
+    """Steps up from `first` as long as the calls are carried, down from it until they are."""
+
+    def take(folder: Path) -> None:
+        for old in promises.capacities(folder, voice_activity):
+            old.unlink()
+        at = steps.index(first)
+        if _carried(folder, first, voice_activity):
+            for sessions in steps[at + 1 :]:
+                if not _carried(folder, sessions, voice_activity):
+                    return
+        else:
+            for sessions in reversed(steps[:at]):
+                if _carried(folder, sessions, voice_activity):
+                    return
+
+    return take
+
+
+def _carried(folder: Path, sessions: int, voice_activity: bool) -> bool:
+    asked = Asked(sessions, TURNS_OF_CAPACITY, CAPACITY, voice_activity, False)
+    for _ in range(TRIES):
+        try:
+            found = processes.run(measure(asked))
+        except (SystemExit, TimeoutError, BaseExceptionGroup) as error:  # no line, or no end of all calls: too many
+            print(f"{asked.name}: {error}", flush=True)
+            continue
+        _kept(folder, asked.name, found)
+        if promises.carried(found):
+            return True
+    return False
+
+
+def take_memory(folder: Path) -> None:
+    _kept(folder, "memory", processes.run(memory(CAPACITY)))
+
+
+TAKERS: dict[str, Callable[[Path], None]] = {
+    "startup": take_startup,
+    "latency-1": take_latency(1, TURNS_ALONE),
+    "latency-100": take_latency(100, TURNS_OF_MANY),
+    "memory": take_memory,
+    "capacity": take_capacity(STEPS, 300, voice_activity=False),
+    "capacity-vad": take_capacity(STEPS_WITH_VOICE_ACTIVITY, 180, voice_activity=True),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.all", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--json-dir", type=Path, default=FIGURES, help="where the figures are kept")
+    parser.add_argument("--only", default=",".join(TAKERS), help="some of them, separated by commas")
+    parser.add_argument("--table", action="store_true", help="take nothing: the table of what is kept")
+    asked = parser.parse_args()
+    asked.json_dir.mkdir(parents=True, exist_ok=True)
+    for name in [] if asked.table else asked.only.split(","):
+        began = time.monotonic()
+        print(f"\n--- {name}", flush=True)
+        TAKERS[name](asked.json_dir)
+        print(f"--- {name}: {time.monotonic() - began:.0f} s", flush=True)
+    print()
+    print(promises.table(asked.json_dir))
+
+
+if __name__ == "__main__":
+    main()
