@@ -5,8 +5,11 @@ where it gives them, else by characters within the segment.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
+
+import msgspec
+from msgspec.structs import replace
 
 from schemas.events import Word
 
@@ -15,8 +18,7 @@ CHARACTERS_PER_S = 15  # English read aloud at 160 words a minute: for a segment
 FRAME_MS = 20  # positions are counted in frames, so a word may miss its end by one
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(msgspec.Struct, frozen=True):
     """A piece of a turn as it was given to the voice. duration_ms: None until it is known; 0 if it made no sound."""
 
     text: str
@@ -62,8 +64,7 @@ def _heard_of(segment: Segment, heard_ms: int) -> str:
     return text[:end].rstrip()
 
 
-@dataclass(frozen=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True, dict=True):
     """One turn of the agent: what the caller had said, what was answered, and how much of that was heard.
 
     playing_since_ms: the listener's clock when sound last began, None while there is none; so that a call which ends in

@@ -9,8 +9,9 @@ Speaking   the agent is heard
 Held       the caller made a sound in the agent's turn, so egress is silent until we decide what it was
 """
 
-from dataclasses import dataclass, field
 from typing import ClassVar
+
+import msgspec
 
 from schemas.agent import Turns
 from schemas.events import (
@@ -54,8 +55,7 @@ EVENTS: tuple[type[Event], ...] = (
 # --- what the machine asks for --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class StartTurn:
+class StartTurn(msgspec.Struct, frozen=True):
     """Take the floor and answer `text`; `answers` is the last utterance that this settles, `typed` the last text."""
 
     turn: int
@@ -64,23 +64,20 @@ class StartTurn:
     typed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(msgspec.Struct, frozen=True):
     """No more of `turn`. carried: nothing of it was heard, so the next turn answers its text again."""
 
     turn: int
     carried: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Resume:
+class Resume(msgspec.Struct, frozen=True):
     """Utterances up to `utterance` were no turn: holds for them lift."""
 
     utterance: int
 
 
-@dataclass(frozen=True, slots=True)
-class EndTurn:
+class EndTurn(msgspec.Struct, frozen=True):
     """The caller has heard of `turn` all that it will hear."""
 
     turn: int
@@ -95,8 +92,7 @@ Actions = tuple[Action, ...]
 # --- states ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(msgspec.Struct, frozen=True):
     """What outlives a state.
 
     turn: the last number given. settled: utterances up to this one were answered or dismissed.
@@ -104,23 +100,21 @@ class Memory:
     ending: turns that were cancelled and whose playback has not ended yet.
     """
 
-    rules: Turns = field(default_factory=Turns)
+    rules: Turns = msgspec.field(default_factory=Turns)
     turn: int = GREETING
     settled: int = NO_UTTERANCE
     missing: Said = ()
     ending: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True):
     """The agent's turn and what it answers."""
 
     number: int
     answered: Said = ()
 
 
-@dataclass(frozen=True)
-class State:
+class State(msgspec.Struct, frozen=True):
     memory: Memory
 
     @property
@@ -129,24 +123,20 @@ class State:
         return None
 
 
-@dataclass(frozen=True)
-class Opening(State):
+class Opening(State, frozen=True):
     greeting: bool
     said: Said = ()
 
 
-@dataclass(frozen=True)
-class Listening(State):
+class Listening(State, frozen=True):
     said: ClassVar[Said] = ()
 
 
-@dataclass(frozen=True)
-class Hearing(State):
+class Hearing(State, frozen=True):
     said: Said
 
 
-@dataclass(frozen=True)
-class Pausing(State):
+class Pausing(State, frozen=True):
     said: Said
 
     @property
@@ -157,20 +147,17 @@ class Pausing(State):
         return max(finals_due, max(end.last_speech_ms for _, end in ends) + _delay_ms(self.said, self.memory.rules))
 
 
-@dataclass(frozen=True)
-class Thinking(State):
+class Thinking(State, frozen=True):
     turn: Turn
     said: ClassVar[Said] = ()
 
 
-@dataclass(frozen=True)
-class Speaking(State):
+class Speaking(State, frozen=True):
     turn: Turn
     said: ClassVar[Said] = ()
 
 
-@dataclass(frozen=True)
-class Held(State):
+class Held(State, frozen=True):
     turn: Turn
     said: Said
     audible: bool  # something of the turn has been heard

@@ -6,8 +6,9 @@ IGNORED; docs/turns.md shows the table.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NamedTuple
+
+from msgspec.structs import replace
 
 from schemas.agent import Turns
 from schemas.events import (

@@ -4,7 +4,8 @@ Only the last utterance can be open: a caller has one voice, so a new utterance 
 final transcript.
 """
 
-from dataclasses import dataclass, replace
+import msgspec
+from msgspec.structs import replace
 
 from schemas.audio import CALLER_HZ, samples_to_ms
 from schemas.events import SpeechEnded, SpeechStarted, TextReceived, TranscriptFinal, TranscriptInterim
@@ -15,8 +16,7 @@ MAX_TEXT = 2_000  # characters of one turn that reach the model; who talks longe
 Heard = SpeechStarted | SpeechEnded | TranscriptInterim | TranscriptFinal
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(msgspec.Struct, frozen=True):
     """The caller fell silent. at_ms: when that was told; last_speech_ms: when it happened, on the same clock."""
 
     at_ms: int
@@ -25,8 +25,7 @@ class End:
     final_within_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Utterance:
+class Utterance(msgspec.Struct, frozen=True):
     """One stretch of speech. start: sample of its onset. text: so far, until `final`. end: None while it goes on.
 
     typed: of a text, which is as good as an utterance that is final: its number; then `number` is the last utterance
