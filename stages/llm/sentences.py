@@ -99,5 +99,6 @@ def plain(text: str) -> str:
     """`text` as it is spoken: without markup, control characters and line breaks."""
     text = _LINK.sub(r"\1", _TAG.sub(" ", text))
     text = _EMPHASIS.sub("", _LINE_MARK.sub("", text))
-    text = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in text)
+    if not text.isprintable():
+        text = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in text)
     return " ".join(text.split())
