@@ -14,7 +14,7 @@ EXTRAS := docs export livekit local openai picture postgres dev
 # pip's own bar is one a file; this is one line a package, and its errors still come through on stderr.
 NARROW := awk '/^ *(Downloading|Using cached) / && !/metadata/ {sub(/^ *(Downloading|Using cached) /, ""); sub(/-(py|cp)[0-9][^ ]*\.whl/, ""); printf "  [%d/%d] %s\n", ++n, all, $$0} /^Installing collected/ {print "  installing"} {fflush()}'
 
-.PHONY: help demo test check fmt bench figures lock schemas docs site livekit
+.PHONY: help demo test check fmt bench figures lock schemas docs site livekit page
 
 help:
 	@echo 'make demo     a call from start to end: a caller, five stages, a recording and its picture'
@@ -25,6 +25,7 @@ help:
 	@echo 'make figures  every figure that is promised, five times, into bench/figures and docs/performance.md: 20 minutes'
 	@echo 'make lock     resolve the dependencies of pyproject.toml anew'
 	@echo 'make schemas  write the JSON Schemas and the golden wire samples anew'
+	@echo 'make page     bring what the talk page uses for rooms: LiveKit'"'"'s client; needs Node'
 	@echo 'make docs     write what the documentation takes from the code anew'
 	@echo 'make site     the documentation as a site, in site/index.html'
 	@echo 'make livekit  build the server for rooms with Go, into .tools/bin'
@@ -63,6 +64,20 @@ lock: .venv/stamp
 schemas: .venv/stamp
 	@$(BIN)/python -m schemas.generate
 	@$(BIN)/python -m tests.schemas.samples
+
+# What the talk page can do without, and does better with: LiveKit's client, for rooms, and two typefaces.
+NPM := gateway/node_modules
+BUNDLE := gateway/page/bundle
+page:
+	@npm ci --prefix gateway --ignore-scripts --prefer-offline --no-audit --no-fund --loglevel=error >/dev/null
+	@rm -rf $(BUNDLE) && mkdir $(BUNDLE)
+	@cp $(NPM)/livekit-client/dist/livekit-client.umd.js $(BUNDLE)/livekit-client.js
+	@cp $(NPM)/livekit-client/LICENSE $(BUNDLE)/livekit-client.LICENSE
+	@for face in literata instrument-sans; do \
+	    cp $(NPM)/@fontsource-variable/$$face/files/$$face-latin-wght-normal.woff2 $(BUNDLE)/$$face.woff2; \
+	    cp $(NPM)/@fontsource-variable/$$face/LICENSE $(BUNDLE)/$$face.LICENSE; done
+	@cp $(NPM)/@fontsource-variable/literata/files/literata-latin-wght-italic.woff2 $(BUNDLE)/literata-italic.woff2
+	@echo 'the talk page has its bundle: $(BUNDLE)'
 
 docs: .venv/stamp
 	@$(BIN)/python -m docs.generate

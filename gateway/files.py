@@ -10,7 +10,8 @@ from aiohttp import hdrs, web
 PAGE = Path(__file__).parent / "page"
 BUNDLE = "bundle"  # what `make page` brings; without it the page has the websocket alone
 ROOM_CLIENT = f"{BUNDLE}/livekit-client.js"
-TYPES = {".js": "text/javascript", ".woff2": "font/woff2"}
+FONTS = "fonts.css"  # names typefaces of the bundle
+TYPES = {".css": "text/css", ".js": "text/javascript", ".woff2": "font/woff2"}
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,14 @@ def read(folder: Path = PAGE) -> dict[str, File]:
     """Path below the folder -> file; `index.html` stands for the folder itself, too."""
     found = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.name.startswith(".") and path.name not in ("package.json", "package-lock.json"):
+        if path.is_file() and not path.name.startswith("."):
             body = path.read_bytes()
             kind = TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
             tag = hashlib.sha256(body).hexdigest()[:32]
             found[path.relative_to(folder).as_posix()] = File(body, kind, f'"{tag}"')
     found[""] = found["index.html"]
+    if not any(name.startswith(f"{BUNDLE}/") for name in found):
+        found[FONTS] = File(b"", TYPES[".css"], '"none"')
     return found
 
 
