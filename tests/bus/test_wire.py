@@ -130,7 +130,7 @@ async def test_when_the_line_is_cut_again_and_again_no_message_overtakes_another
                     await asyncio.sleep(0.001)
         since = number
         async with asyncio.timeout(PATIENCE_S):
-            while heard[-1] < since:  # it is back, but may not have said yet what it listens to: then this is for nobody
+            while heard[-1] < since:  # what is said before the line that is back has subscribed again is for nobody
                 bus.publish("count", str(number).encode())
                 number += 1
                 await asyncio.sleep(0.001)
