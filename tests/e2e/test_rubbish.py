@@ -3,20 +3,22 @@
 import asyncio
 import base64
 import json
+from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
 from schemas import events, subjects
 from schemas.audio import CALLER_FRAME_BYTES, CALLER_HZ, FRAME_MS, SAMPLE_BYTES
 from stages.tts import tones
-from tests.kit.house import scripted
+from tests.kit.house import house, scripted
 from tests.kit.processes import LOUD, Platform, descendants, memory_kb
+from transports import websocket
 
 FRAME = bytes(CALLER_FRAME_BYTES)
 FLOOD_S = 1_200  # of silence, sent as fast as the socket takes it
 FLOOD_COSTS_KB = 32 * 1024  # at most, in all processes; the flood itself is 38 MB at every hop
-NOTICED_WITHIN_S = 25.0  # a ping every 10 s and half of that for its answer, then the stages flush
 OPENED = '"type":"session"'
 
 
@@ -150,19 +152,21 @@ async def test_a_socket_that_is_cut_ends_its_call(home: Platform) -> None:
         assert not any(worker.sessions for worker in await home.workers())
 
 
-async def test_a_caller_who_never_reads_is_given_up(home: Platform) -> None:
-    await home.set(scripted("endless", greeting="Hello.", tts={"duration_ms": 60_000}))
-    address = urlsplit(home.websocket)
-    reader, writer = await asyncio.open_connection(address.hostname, address.port)
-    key = base64.b64encode(bytes(16)).decode()
-    writer.write(
-        f"GET {address.path}?agent=endless HTTP/1.1\r\nHost: {address.netloc}\r\nUpgrade: websocket\r\n"
-        f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-    )
-    head = await reader.readuntil(b'session":"')
-    assert b"101" in head
-    session = (await reader.readuntil(b'"'))[:-1].decode()
-    writer.transport.pause_reading()  # type: ignore[attr-defined] # from here on it never reads
-    closed = await home.facts.until(session, events.SessionClosed, within_s=NOTICED_WITHIN_S)
-    assert closed.reason == "caller_lost"
-    writer.transport.abort()
+async def test_a_caller_who_never_reads_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "HEARTBEAT_S", 1.0)  # which is why the house is one of this process
+    endless = scripted("endless", greeting="Hello.", tts={"duration_ms": 60_000})
+    async with house(tmp_path, [endless]) as home:
+        address = urlsplit(home.ingress.url)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        key = base64.b64encode(bytes(16)).decode()
+        writer.write(
+            f"GET {address.path}?agent=endless HTTP/1.1\r\nHost: {address.netloc}\r\nUpgrade: websocket\r\n"
+            f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+        head = await reader.readuntil(b'session":"')
+        assert b"101" in head
+        call = await home.listen((await reader.readuntil(b'"'))[:-1].decode())
+        writer.transport.pause_reading()  # type: ignore[attr-defined] # from here on it never reads
+        closed = await call.until(events.SessionClosed)
+        assert closed.reason == "caller_lost"
+        writer.transport.abort()

@@ -73,7 +73,7 @@ async def test_picking_among_facts_it_makes_nothing_up(provider: "Local") -> Non
 
 
 async def test_an_answer_that_is_dropped_stops_the_model(provider: "Local") -> None:
-    async with provider.open({"max_tokens": 500}) as model:
+    async with provider.open({"max_tokens": 250}) as model:
         request = talks("Tell me a very long story about a dog.")
         whole = len([piece async for piece in model.reply(request)])
         written = 0
