@@ -2,7 +2,9 @@
 
 The words differ from the `asks` of the receptionist's fact sheet. Some cannot be answered from it, some follow up on
 what was asked before, some are what a recogniser makes of a bad line. TUNED were written before the matching was tuned
-and served to tune it; SEEN came after that, then served too; for HELD_OUT nothing was changed.
+and served to tune it; SEEN came after that, then served too. HELD_OUT were written last, as a check. They entered the
+tree together with the last changes to sheet and matching, and whoever wrote them knew both: no independent test, which
+would need questions of people who have never seen the sheet.
 
     python -m bench.questions [--answers matched|both|model]
                               [--set tuned|seen|held-out|elsewhere] [--json]
