@@ -59,6 +59,7 @@ class ClaimedStage:
         self._shared = shared
         self._holdings: dict[str, Holding] = {}
         self._beats = Beats(worker.bus, worker.id)
+        self._plays = hasattr(module.STAGE, "heard_ms")
         heard = set(handlers(module.STAGE))
         self._hears = sorted({events.stage(fact) for fact in heard if fact not in events.LIVE} | {subjects.INGRESS})
         self._lives = sorted({events.stage(fact) for fact in heard if fact in events.LIVE})
@@ -203,8 +204,8 @@ class ClaimedStage:
             if holding.life is None and now - holding.claimed_at > START_WITHIN_S:
                 self._worker.tasks.create_task(self._close(holding))
         for coordinator, holdings in served.items():
-            heard = {held.session.id: getattr(held.stage, "heard_ms", None) for held in holdings}
-            positions = {session: heard_ms for session, heard_ms in heard.items() if heard_ms is not None}
+            playing = [held for held in holdings if self._plays and held.stage]
+            positions = {held.session.id: held.stage.heard_ms for held in playing}
             beat = control.Beat(
                 self._worker.id,
                 self._worker.stage,
