@@ -119,7 +119,7 @@ class Sessions:
 
     async def _claim(self, agent: str, transport: Literal["websocket", "livekit"]) -> control.Line:
         try:
-            asked = msgspec.msgpack.encode(control.ClaimLine(check_id(agent, "agent id"), transport))
+            asked = msgspec.msgpack.encode(control.ClaimLine(check_id(agent, "agent id"), room=transport == "livekit"))
             answer = await self._bus.request(subjects.claim(subjects.INGRESS), asked, CLAIM_WITHIN_S)
         except BadId as bad:
             raise Refused(400, str(bad)) from None

@@ -45,21 +45,21 @@ class Pattern(msgspec.Struct, frozen=True):
 class ClaimLine(msgspec.Struct, frozen=True):
     """A local caller -> queue group `ingress`: where can I call this agent?
 
-    transport `null` starts a call at once whose caller is made in ingress by `pattern` and hears nothing; `livekit`
-    is a room for one caller, whose session begins when somebody enters it.
+    transport `null` starts a call at once whose caller is made in ingress by `pattern` and hears nothing. room: one for
+    a single caller instead of a line; the session begins when somebody enters it.
     """
 
     agent: str
-    transport: Literal["websocket", "null", "livekit"] = "websocket"
+    transport: Literal["websocket", "null"] = "websocket"
     pattern: Pattern = Pattern()
     version: int = VERSION
+    room: bool = False
 
 
 class Line(msgspec.Struct, frozen=True):
     """Where to connect, and the session that this will be.
 
-    room, token: of a room, instead of the session; `SessionOpened.origin` bears the same room. The token lets one caller
-    in, soon.
+    room, token: instead of the session; `SessionOpened.origin` bears the same room. The token lets one caller in, soon.
     """
 
     session: str = ""

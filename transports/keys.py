@@ -61,16 +61,14 @@ class RoomKeys:
 
     async def dispatch(self, room: str, agent_name: str, metadata: str) -> str:
         """Send an agent into a room, which is made if there is none; returns the id of the dispatch. Raises OSError."""
-        wanted = {"agent_name": agent_name, "metadata": metadata}
         try:
             async with api.LiveKitAPI(self.url, self._key, self._secret) as service:
                 if (await service.room.list_rooms(api.ListRoomsRequest(names=[room]))).rooms:
-                    asked = api.CreateAgentDispatchRequest(room=room, **wanted)
+                    asked = api.CreateAgentDispatchRequest(room=room, agent_name=agent_name, metadata=metadata)
                     return str((await service.agent_dispatch.create_dispatch(asked)).id)
                 # made with its dispatch: workers that take every new room would take it twice
-                await service.room.create_room(
-                    api.CreateRoomRequest(name=room, agents=[api.RoomAgentDispatch(**wanted)])
-                )
+                wanted = api.RoomAgentDispatch(agent_name=agent_name, metadata=metadata)
+                await service.room.create_room(api.CreateRoomRequest(name=room, agents=[wanted]))
                 return str((await service.agent_dispatch.list_dispatch(room))[0].id)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ConnectionError(f"LiveKit at {self.url} cannot be reached: {error}") from None

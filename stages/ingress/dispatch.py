@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 import msgspec
 import structlog
+from aiohttp import WSMsgType
 
 from bus.errors import BusError, NoResponders
 from config_service.client import BUILT_IN
@@ -35,6 +36,7 @@ PAUSE_S, LONGEST_PAUSE_S = 2.0, 10.0  # before connecting again: longer after ea
 HELD_WITHIN_S = 0.15  # whoever serves a room answers within this
 HELD_AGAIN_S = 1.0
 MAX_MESSAGE = 4 * 1024 * 1024  # bytes; metadata of any length still gets an agent
+ENDS = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 
 log = structlog.get_logger("dispatch")
 
@@ -100,7 +102,6 @@ class Dispatch:
                         async with self._registered(http) as socket:
                             failures = 0
                             await self._listen(socket)
-                        self._tell("the connection was closed")
                     except (aiohttp.ClientError, OSError, TimeoutError, said.BadMessage) as error:
                         self._tell(_why(error))
                     self._socket = None
@@ -127,7 +128,7 @@ class Dispatch:
         async with socket:
             async with asyncio.timeout(REGISTERED_WITHIN_S):
                 await socket.send_str(said.register(self._rooms.agent_name, str(control.VERSION)))
-                while not said.read(await socket.receive_str()).register:
+                while not said.read(await _text(socket)).register:
                     pass
             self._socket, self._trouble = socket, ""
             self._rooms.registered.set()
@@ -135,14 +136,14 @@ class Dispatch:
             yield socket
 
     async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            telling = tasks.create_task(self._tell_status())
-            async for message in socket:
-                if message.type is aiohttp.WSMsgType.TEXT:
-                    try:
-                        await self._hear(said.read(message.data))
-                    except said.BadMessage:
-                        self._worker.counters["bad_room_message"] += 1
+        telling = asyncio.create_task(self._tell_status())
+        try:
+            while True:
+                try:
+                    await self._hear(said.read(await _text(socket)))
+                except said.BadMessage:
+                    self._worker.counters["bad_room_message"] += 1
+        finally:
             telling.cancel()
 
     async def _tell_status(self) -> None:
@@ -276,6 +277,14 @@ def agent_url(url: str) -> str:
     return urlunsplit((scheme, parts.netloc, f"{parts.path.rstrip('/')}/agent", "", ""))
 
 
+async def _text(socket: aiohttp.ClientWebSocketResponse) -> str:
+    """The next message, empty (which is none) if it is binary. Raises ConnectionError at the end of the connection."""
+    message = await socket.receive()
+    if message.type in ENDS:
+        raise ConnectionResetError
+    return str(message.data) if message.type is WSMsgType.TEXT else ""
+
+
 def _why(error: Exception) -> str:
     if isinstance(error, aiohttp.WSServerHandshakeError):
         if error.status in (401, 403):
@@ -285,4 +294,6 @@ def _why(error: Exception) -> str:
         return f"no answer within {REGISTERED_WITHIN_S:.0f} s"
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"it cannot be reached ({error.os_error.strerror or error.os_error}): is it running?"
-    return str(error) or type(error).__name__
+    if isinstance(error, ConnectionError):
+        return "the connection was closed"
+    return f"it does not speak as LiveKit does ({type(error).__name__})"  # and what it says may be anything

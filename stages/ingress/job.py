@@ -13,7 +13,7 @@ from schemas.control import Door
 from schemas.events import MetadataRefused, Origin
 from schemas.subjects import BadId, check_id
 
-MAX_METADATA = 64 * 1024  # bytes; what livekit-server allows by default, and far more than four fields need
+MAX_METADATA = 64 * 1024  # bytes; far more than four fields need
 MAX_FIELD = 128  # characters; an id of another system, or a number with its prefix
 FIELDS = ("campaign_id", "lead_id", "phone_number")
 

@@ -67,7 +67,7 @@ class Ingress:
         except (UnknownAgent, BadId) as unknown:
             return control.Line(refused="unknown_agent", detail=str(unknown))
         session = subjects.new_id()
-        if asked.transport == "livekit":
+        if asked.room:
             return self._room(asked.agent, f"call-{session}")
         self._reserved[session] = Reserved(time.monotonic() + RESERVED_S, asked.agent)
         if asked.transport == "null":
