@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -181,8 +181,9 @@ class Visitor:
         attributes = reader.info.attributes or {}
         caption = Caption(who, attributes["lk.segment_id"], attributes["lk.transcribed_track_id"])
         self.captions.append(caption)
-        async for piece in reader:
-            caption.text += piece
+        with suppress(rtc.StreamError):  # the room broke off in the middle of it
+            async for piece in reader:
+                caption.text += piece
         caption.final = (reader.info.attributes or {}).get("lk.transcription_final") == "true"
 
 

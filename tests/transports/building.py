@@ -13,8 +13,6 @@ from tests.kit.house import Heard, House, scripted
 from tests.kit.room_server import RoomServer
 from tests.kit.visitor import Visitor, token, visit
 
-GRACE_S = 1.0
-
 ECHO = scripted(
     "echo",
     llm={"replies": ["You said {text}."]},

@@ -11,7 +11,7 @@ pytest.importorskip("livekit", reason="the extra livekit is not installed: pip i
 from stages.ingress.dispatch import Rooms
 from tests.kit.house import house
 from tests.kit.room_server import KEY, SECRET, RoomServer, room_server
-from tests.transports.building import ECHO, GRACE_S, Building
+from tests.transports.building import ECHO, Building
 from transports.keys import RoomKeys
 from transports.livekit.hearing import attend
 
@@ -23,7 +23,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoomServer]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def building(server: RoomServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Building]:
-    rooms = Rooms(RoomKeys(server.url, KEY, SECRET), partial(attend, grace_s=GRACE_S), default_agent=ECHO.id)
+async def building(
+    request: pytest.FixtureRequest, server: RoomServer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Building]:
+    rooms = Rooms(RoomKeys(server.url, KEY, SECRET), partial(attend, grace_s=request.module.GRACE_S), default_agent=ECHO.id)
     async with house(tmp_path_factory.mktemp("house"), [ECHO], rooms=rooms) as home:
         yield Building(home, server)

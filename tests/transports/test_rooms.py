@@ -20,10 +20,11 @@ from schemas.events import (
 from tests.kit.house import scripted
 from tests.kit.room_server import KEY, SECRET
 from tests.kit.visitor import token, visit
-from tests.transports.building import ECHO, GRACE_S, Building, hum
+from tests.transports.building import ECHO, Building, hum
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+GRACE_S = 1.0
 WITHIN_S = 20.0
 
 

@@ -139,6 +139,8 @@ class Guest:
 
     def _look(self, _person: rtc.RemoteParticipant | None = None) -> None:
         """Is anybody there?"""
+        if self._lost:  # the SDK forgets everybody while it connects anew
+            return
         if self._people.present:
             self._there.set()
             if self._alone:

@@ -1,0 +1,54 @@
+"""What breaks around a room: no session and no participant is left behind, and nothing hangs. In this order: the last
+two kill the server, and a new one gives no jobs for rooms that people entered before ingress had found it."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+import pytest
+
+from schemas import subjects
+from schemas.events import PlaybackStarted, SessionClosed, TranscriptFinal, TurnEnded
+from tests.kit.processes import Running
+from tests.transports.building import Building, hum
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+GRACE_S = 10.0  # as in the product
+WITHIN_S = 30.0
+
+
+async def test_an_agent_whose_process_was_killed_does_not_stay_in_the_room(building: Building, tmp_path: Path) -> None:
+    home = building.home
+    await home.stop(home.workers[subjects.EGRESS][0], drain_s=0)
+    egress = Running(tmp_path, "run", "egress", "--nats", home.nats)
+    try:
+        async with building.call() as call:
+            await call.heard.until(PlaybackStarted)
+            egress.send(signal.SIGKILL)
+            assert (await call.heard.until(SessionClosed)).reason == "egress_lost"
+            await call.visitor.until(lambda: not call.visitor.agents, WITHIN_S)
+    finally:
+        egress.kill()
+        await home.add(subjects.EGRESS)
+
+
+async def test_a_call_lives_on_when_its_server_is_killed_and_another_takes_its_place(building: Building) -> None:
+    async with building.call() as call:
+        await call.heard.until(TurnEnded)
+        building.server.kill()
+        building.server.start()
+        async with asyncio.timeout(WITHIN_S):
+            while not call.heard.all(TranscriptFinal):
+                call.visitor.say(hum(0.4))  # what is said while the connection is made anew is lost
+                await asyncio.sleep(1)
+        await call.heard.until(TurnEnded, 2)
+        assert not call.heard.all(SessionClosed)
+
+
+async def test_a_server_that_stays_away_ends_its_calls(building: Building) -> None:
+    async with building.call() as call:
+        await call.heard.until(TurnEnded)
+        building.server.kill()
+        assert (await call.heard.until(SessionClosed)).reason in ("room_lost", "egress_failed")
+    assert not building.home.ingress.sessions
