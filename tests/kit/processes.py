@@ -73,9 +73,11 @@ def open_files(pid: int) -> int:
 
 
 def memory_kb(pid: int) -> int:
-    """What the process alone costs: its own pages, and its share of those that it shares (PSS)."""
+    """What the process has written to and nobody else has: without pages of files, of which its share falls and rises
+    by megabytes as others run the same programs.
+    """
     told = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return next(int(line.split()[1]) for line in told.splitlines() if line.startswith("Pss:"))
+    return sum(int(line.split()[1]) for line in told.splitlines() if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
 
 
 async def until(met: Callable[[], bool], within_s: float) -> None:
@@ -216,6 +218,7 @@ class Platform:
         self.up = up
         self.nats: str = ready["nats"]
         self.websocket: str = ready["websocket"]
+        self.page: str = ready["talk"]
         self.data = Path(ready["data"])
         self.bus = bus
         self.facts = facts
