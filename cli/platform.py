@@ -6,11 +6,11 @@ import json
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from cli.child import Child
+from cli.child import Child, free_port
 from cli.errors import Failed
 from cli.where import EXAMPLES, RUN_FILE
 
@@ -78,6 +78,8 @@ async def platform(options: Options, stop: asyncio.Event) -> AsyncIterator[Platf
     data = options.data.absolute()
     data.mkdir(parents=True, exist_ok=True)
     with _only_one(data):
+        if options.livekit and not options.talk_port:
+            options = replace(options, talk_port=free_port())  # the server must know it before the gateway is there
         rooms, server = _rooms(options, data)
         async with serve(data, options.nats_port or None) as nats, asyncio.TaskGroup() as keeping:
             children = [*server, *_children(options, data, nats, rooms)]
@@ -94,7 +96,8 @@ async def platform(options: Options, stop: asyncio.Event) -> AsyncIterator[Platf
                 for child in children:
                     child.stopping = True
                 await asyncio.gather(*(child.stop() for child in children if child.stage == "ingress"))
-                await asyncio.gather(*(child.stop() for child in children))
+                await asyncio.gather(*(child.stop() for child in children if child not in server))
+                await asyncio.gather(*(child.stop() for child in server))  # when all have left its rooms
                 for task in kept:
                     task.cancel()
 
@@ -106,7 +109,8 @@ def _rooms(options: Options, data: Path) -> tuple["LiveKitSettings | None", list
     from cli.room_server import RoomServer
     from schemas.settings import LiveKitSettings
 
-    server = RoomServer(data)
+    here = "127.0.0.1" if options.host in ("0.0.0.0", "::") else options.host  # noqa: S104 - compared, not bound
+    server = RoomServer(data, f"http://{here}:{options.talk_port}/livekit/webhook")
     return LiveKitSettings.model_validate({"url": server.url, **server.keys(data)}), [server]
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from cli.child import ENDS_WITHIN_S, Child
+from cli.child import ENDS_WITHIN_S, Child, free_port
 from cli.errors import Failed
 
 HOST = "127.0.0.1"
@@ -38,12 +38,12 @@ class RoomServer(Child):
         super().__init__("livekit", 0, [], logs)
         self._binary = binary()
         self._folder = data / "livekit"
-        port = _free_port()
+        port = free_port()
         self.url = f"ws://{HOST}:{port}"
         key, secret = self.keys(data).values()
         self._config: dict[str, Any] = {
             "port": port,
-            "rtc": {"tcp_port": _free_port(), "udp_port": _free_port(socket.SOCK_DGRAM)},
+            "rtc": {"tcp_port": free_port(), "udp_port": free_port(socket.SOCK_DGRAM)},
             "keys": {key: secret},
             "logging": {"level": "info"},
         }
@@ -122,10 +122,3 @@ def binary() -> str:
 def _secretly(path: Path) -> IO[str]:
     """A new file that nobody else may read."""
     return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w")
-
-
-def _free_port(kind: int = socket.SOCK_STREAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
