@@ -1,5 +1,6 @@
 """The secret of a LiveKit project, in the one process that holds it, and the tokens it signs."""
 
+import asyncio
 from datetime import timedelta
 
 import aiohttp
@@ -9,6 +10,7 @@ from transports.rooms import Notice, agent_identity
 
 EGRESS_TOKEN_FOR = timedelta(hours=1)  # to join with; who is in the room stays when it runs out
 CALLER_TOKEN_FOR = timedelta(minutes=10)  # a page may wait for somebody to allow the microphone
+DISMISSED_WITHIN_S = 2.0
 WORKER_TOKEN_FOR = timedelta(minutes=10)  # it opens one connection, at once
 
 
@@ -74,6 +76,19 @@ class RoomKeys:
             raise ConnectionError(f"LiveKit at {self.url} cannot be reached: {error}") from None
         except api.TwirpError as error:
             raise ConnectionError(f"LiveKit at {self.url} refuses: {error.message}") from None
+
+    async def dismiss(self, room: str, session: str) -> bool:
+        """Take the agent of a session that is over out of its room; False if it had left, as it should."""
+        agent = api.RoomParticipantIdentity(room=room, identity=agent_identity(session))
+        try:
+            async with (
+                asyncio.timeout(DISMISSED_WITHIN_S),
+                api.LiveKitAPI(self.url, self._key, self._secret) as service,
+            ):
+                await service.room.remove_participant(agent)
+        except (aiohttp.ClientError, TimeoutError, api.TwirpError):  # not there; or nobody to ask, and no room either
+            return False
+        return True
 
     def _token(self, grants: api.VideoGrants, ttl: timedelta) -> api.AccessToken:
         return api.AccessToken(self._key, self._secret).with_grants(grants).with_ttl(ttl)

@@ -55,6 +55,9 @@ class Keys(Protocol):
     def caller_token(self, room: str, agent_name: str, metadata: str) -> str:
         """Lets one caller into `room`, which is made with this metadata and asks for an agent of this name."""
 
+    async def dismiss(self, room: str, session: str) -> bool:
+        """Take the agent of a session that is over out of its room; False if it had left, as it should."""
+
     def opened(self, body: str, token: str) -> Notice | None:
         """What the webhook says, None if it is not LiveKit's."""
 

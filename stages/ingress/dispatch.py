@@ -230,6 +230,8 @@ class Dispatch:
             log.warning("a room got no agent", room_job=job.id, session=job.session, why=error)
         finally:
             await self._say(said.done(job.id, error))
+            if await self._keys.dismiss(job.room, job.session):  # its process was killed, and the server waits for it
+                self._worker.counters["agent_dismissed"] += 1
 
     def _end(self, job: str) -> None:
         """The server closed the room, or took the agent out of it."""

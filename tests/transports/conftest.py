@@ -26,6 +26,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoomServer]:
 async def building(
     request: pytest.FixtureRequest, server: RoomServer, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Building]:
-    rooms = Rooms(RoomKeys(server.url, KEY, SECRET), partial(attend, grace_s=request.module.GRACE_S), default_agent=ECHO.id)
+    rooms = Rooms(
+        RoomKeys(server.url, KEY, SECRET), partial(attend, grace_s=request.module.GRACE_S), default_agent=ECHO.id
+    )
     async with house(tmp_path_factory.mktemp("house"), [ECHO], rooms=rooms) as home:
         yield Building(home, server)

@@ -9,7 +9,7 @@ import pytest
 
 from schemas import subjects
 from schemas.events import PlaybackStarted, SessionClosed, TranscriptFinal, TurnEnded
-from tests.kit.processes import Running
+from tests.kit.processes import Running, until
 from tests.transports.building import Building, hum
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -27,7 +27,8 @@ async def test_an_agent_whose_process_was_killed_does_not_stay_in_the_room(build
             await call.heard.until(PlaybackStarted)
             egress.send(signal.SIGKILL)
             assert (await call.heard.until(SessionClosed)).reason == "egress_lost"
-            await call.visitor.until(lambda: not call.visitor.agents, WITHIN_S)
+            await call.visitor.until(lambda: not call.visitor.agents)
+            await until(lambda: home.ingress.counters["agent_dismissed"] == 1, WITHIN_S)
     finally:
         egress.kill()
         await home.add(subjects.EGRESS)
