@@ -127,7 +127,9 @@ def _children(options: Options, data: Path, nats: str, rooms: "LiveKitSettings |
             if stage == "ingress":
                 own += ["--host", options.host, "--port", str(options.port)]
                 own += ["--agent-name", options.agent_name, "--default-agent", options.default_agent] if rooms else []
-            elif stage != "egress" and options.warm:
+            elif stage == "egress":
+                own += ["--warm", "livekit"] if rooms else []
+            elif options.warm:
                 own += ["--warm", options.warm]
             environment = with_secret if stage == "ingress" else without_secret
             children.append(Child(stage, number, common + own, logs, environment))

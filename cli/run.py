@@ -146,12 +146,13 @@ class _Process:
         from schemas.settings import provider_keys
         from stages.claimed import ClaimedStage
         from stages.providers import ProviderContext, Providers
+        from transports import warm
 
         module = importlib.import_module(f"stages.{worker.stage}.stage")
         context = ProviderContext(provider_keys(os.environ), weights_folder())
         providers = await stack.enter_async_context(Providers(worker.stage, context))
         for name in self._options["warm"]:
-            await providers.get(name)
+            await (warm(name) if worker.stage == "egress" else providers.get(name))
         shared = await stack.enter_async_context(module.open_worker(providers))
         return ClaimedStage(worker, module, providers, shared)
 

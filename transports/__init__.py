@@ -3,6 +3,8 @@
 Where the caller's socket lives in ingress, the speaking half is a line to it over the bus (`line.py`).
 """
 
+import asyncio
+import importlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
@@ -24,6 +26,12 @@ class Speaking(Protocol):
 
     def tell(self, fact: Fact) -> None:
         """What happened in the call, for a far end that shows it."""
+
+
+async def warm(transport: str) -> None:
+    """Load what a transport needs, so that its first call does not wait for it."""
+    if transport == "livekit":
+        await asyncio.to_thread(importlib.import_module, "transports.livekit.speaking")
 
 
 @asynccontextmanager

@@ -1,0 +1,121 @@
+"""Callers in rooms, all in one process of their own: its work is not the product's, so it is counted apart.
+
+Each is a participant of LiveKit's SDK that knows nothing of Antiphon. What they are to do comes as a line of
+JSON, `begin` is said when the window begins, and a line of JSON at the end tells what they found.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from typing import Any
+
+import numpy as np
+from livekit import api, rtc
+
+from bench.load import CAPACITY
+from cli import processes
+from schemas.audio import AGENT_HZ, CALLER_HZ, FRAME_MS
+
+APART_S = 1.0  # between two callers who come
+TONE_HZ, TONE = 300, 0.3  # whole periods in a frame: frames join without a click
+FRAME = CALLER_HZ * FRAME_MS // 1000
+QUIET_MS = 300  # of the agent's line: what sounds after it is another answer
+LOUD = 500  # of 32,768
+FIRST_S = 5.0  # from joining to the first word
+LAST_S = 1.5  # for the last answer to begin
+QUEUE_MS = 2 * FRAME_MS  # of the caller's own frames in the SDK
+ENDS_WITHIN_S = 60.0
+
+
+class Caller:
+    """One of them."""
+
+    def __init__(self) -> None:
+        self.join_ms = 0.0
+        self.silent_at: list[float] = []  # when each utterance was over
+        self.heard_at: list[float] = []  # when each answer began
+        self.arrived = asyncio.Event()
+
+    async def live(self, url: str, token: str, over: asyncio.Event) -> None:
+        room = rtc.Room()
+        began = time.monotonic()
+        ears: list[asyncio.Task[None]] = []
+
+        def subscribed(track: Any, _publication: Any, _person: Any) -> None:
+            self.join_ms = (time.monotonic() - began) * 1000
+            self.arrived.set()
+            ears.append(asyncio.create_task(self._listen(track)))
+
+        room.on("track_subscribed", subscribed)
+        await room.connect(url, token)
+        source = rtc.AudioSource(CALLER_HZ, 1, queue_size_ms=QUEUE_MS)
+        track = rtc.LocalAudioTrack.create_audio_track("microphone", source)
+        microphone = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+        await room.local_participant.publish_track(track, microphone)
+        await self._speak(source, over)
+        for ear in ears:
+            ear.cancel()
+        await room.disconnect()
+
+    async def _speak(self, source: Any, over: asyncio.Event) -> None:
+        wave = np.sin(2 * np.pi * TONE_HZ * np.arange(FRAME) / CALLER_HZ)
+        tone = rtc.AudioFrame((TONE * 32_767 * wave).astype("<i2").tobytes(), CALLER_HZ, 1, FRAME)
+        silence = rtc.AudioFrame(bytes(2 * FRAME), CALLER_HZ, 1, FRAME)
+        first = int(FIRST_S * 1000 / FRAME_MS)
+        number = 0
+        while not over.is_set():
+            place = (number - first) % (CAPACITY.every_ms // FRAME_MS)
+            loud = number >= first and place < CAPACITY.speech_ms // FRAME_MS
+            if number > first and place == CAPACITY.speech_ms // FRAME_MS:
+                self.silent_at.append(time.monotonic())
+            await source.capture_frame(tone if loud else silence)
+            number += 1
+
+    async def _listen(self, track: Any) -> None:
+        stream = rtc.AudioStream(track, sample_rate=AGENT_HZ, num_channels=1, frame_size_ms=FRAME_MS, capacity=50)
+        quiet = QUIET_MS
+        async for event in stream:
+            if int(np.abs(np.frombuffer(event.frame.data, np.int16).astype(np.int32)).max()) < LOUD:
+                quiet += FRAME_MS
+                continue
+            if quiet >= QUIET_MS:
+                self.heard_at.append(time.monotonic())
+            quiet = 0
+
+
+async def call(asked: dict[str, Any]) -> None:
+    """All callers; says `begin` when the window begins, and at the end what they found."""
+    over = asyncio.Event()
+    callers: list[Caller] = []
+    lives = []
+    for number in range(asked["rooms"]):
+        grants = api.VideoGrants(room_join=True, room=f"bench-{number}")
+        token = api.AccessToken(asked["key"], asked["secret"]).with_identity("caller").with_grants(grants).to_jwt()
+        callers.append(Caller())
+        lives.append(asyncio.create_task(callers[-1].live(asked["url"], token, over)))
+        await asyncio.sleep(APART_S)
+    await asyncio.wait_for(asyncio.gather(*(caller.arrived.wait() for caller in callers)), ENDS_WITHIN_S)
+    await asyncio.sleep(FIRST_S)
+    sys.stdout.write("begin\n")
+    sys.stdout.flush()
+    began = time.monotonic()
+    await asyncio.sleep(asked["window_s"])
+    until = time.monotonic()
+    await asyncio.sleep(LAST_S)
+    over.set()
+    await asyncio.wait_for(asyncio.gather(*lives), ENDS_WITHIN_S)
+    latency = [
+        (min(after) - silent) * 1000
+        for caller in callers
+        for silent in caller.silent_at
+        if began <= silent < until and (after := [at for at in caller.heard_at if at > silent])
+    ]
+    asked_for = sum(began <= silent < until for caller in callers for silent in caller.silent_at)
+    told = {"latency_ms": latency, "join_ms": [caller.join_ms for caller in callers], "turns": asked_for}
+    sys.stdout.write(json.dumps(told) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    processes.run(call(json.loads(sys.stdin.readline())))

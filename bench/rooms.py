@@ -1,0 +1,94 @@
+"""Calls in real rooms, measured: what one costs, how long its caller waits for the agent and for an answer.
+
+N rooms with one caller each, made with LiveKit's SDK in a process of their own that is not counted. A caller sends
+frames of 20 ms all the time: 1.5 s of a tone, then silence, a turn each 4 s. Providers are scripted: the final 100 ms
+after the end of speech, the model's first token and the voice's first sound 50 ms each; answers last 2 s. The window
+begins when all agents are in their rooms. Latency is taken by the caller, from handing its first silent frame to the
+SDK to the first sound of the agent that the SDK hands back; what its own queue holds is inside.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bench import measure
+from bench.load import AGENT, CAPACITY, agent
+from cli import processes
+
+ENDS_WITHIN_S = 60.0
+
+
+async def measured(rooms: int, window_s: float, voice_activity: bool) -> dict[str, Any]:
+    """One run."""
+    from bus.connect import connect
+    from cli.platform import Options, platform
+    from cli.ps import workers_on
+    from cli.room_server import RoomServer
+    from config_service.client import ConfigClient
+    from schemas.settings import BusSettings
+
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder)
+        options = Options(data, warm="scripted", livekit=True, default_agent=AGENT, capacity=max(20, 2 * rooms))
+        async with platform(options, asyncio.Event()) as running, connect(BusSettings(url=running.nats)) as bus:
+            await ConfigClient(bus).set([agent(CAPACITY, voice_activity=voice_activity)])
+            pids: dict[str, list[int]] = {}
+            for child in running.children:
+                assert child.process
+                pids.setdefault(child.stage, []).append(child.process.pid)
+            pids["nats"] = [measure.below(os.getpid(), "nats-server")]
+            ours = {name: found for name, found in pids.items() if name not in ("livekit", "gateway")}
+            idle_mb = sum(measure.pss_mb(pid) for found in ours.values() for pid in found)
+            callers = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "bench.room_callers", stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+            assert callers.stdin
+            assert callers.stdout
+            asked = {"url": running.livekit, **RoomServer.keys(data), "rooms": rooms, "window_s": window_s}
+            callers.stdin.write(json.dumps(asked).encode() + b"\n")
+            assert (await callers.stdout.readline()).strip() == b"begin"
+            before = {name: sum(map(measure.cpu_s, found)) for name, found in pids.items()}
+            began = time.monotonic()
+            await asyncio.sleep(window_s)
+            took_s = time.monotonic() - began
+            spent = {name: sum(map(measure.cpu_s, found)) - before[name] for name, found in pids.items()}
+            full_mb = sum(measure.pss_mb(pid) for found in ours.values() for pid in found)
+            counters = measure.lost(worker.counters for worker in await workers_on(bus))
+            underruns = sum(worker.counters.get("underruns", 0) for worker in await workers_on(bus))
+            told = json.loads(await asyncio.wait_for(callers.stdout.readline(), ENDS_WITHIN_S))
+            await callers.wait()
+    per_room = {name: round(cost / took_s / rooms, 4) for name, cost in spent.items()}
+    return {
+        "rooms": rooms,
+        "window_s": round(took_s),
+        "voice_activity": voice_activity,
+        "core_per_room": round(sum(per_room[name] for name in ours), 4),
+        "core_per_room_of": per_room,
+        "answers": len(told["latency_ms"]),
+        "latency_ms": measure.percentiles(told["latency_ms"]),
+        "join_ms": measure.percentiles(told["join_ms"]),
+        "pss_mb_per_room": round((full_mb - idle_mb) / rooms, 1),
+        "lost": counters,
+        "underruns": underruns,
+        "machine": measure.machine(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.rooms", description=__doc__)
+    parser.add_argument("--rooms", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=40.0)
+    parser.add_argument("--voice-activity", action="store_true", help="the real detector instead of loudness")
+    told = parser.parse_args()
+    print(json.dumps(processes.run(measured(told.rooms, told.seconds, told.voice_activity)), indent=1))
+
+
+if __name__ == "__main__":
+    main()
