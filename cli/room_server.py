@@ -19,12 +19,12 @@ TOOLS = Path(__file__).parents[1] / ".tools" / "bin"
 SECRET_BYTES = 32  # what LiveKit asks for at least
 LOOK_EVERY_S = 0.02
 
-# When this process dies, however it dies, its end of the pipe closes, and the server goes too. It would wait for the
-# people in its rooms to leave; by now we have left, and they learn from their connection.
+# When this process dies, however it dies, its end of the pipe closes, and the server goes too: at once, for it has
+# nothing to keep, and told to end it would wait until everybody has left its rooms.
 KEEPER = """
 exec 3<&0
 "$0" "$@" 3<&- </dev/null & server=$!
-{ cat <&3 >/dev/null; kill $server; sleep 0.3; kill -9 $server; } 2>/dev/null &
+{ cat <&3 >/dev/null; kill -9 $server; } 2>/dev/null &
 wait $server
 """
 

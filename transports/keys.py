@@ -1,12 +1,16 @@
 """The secret of a LiveKit project, in the one process that holds it, and the tokens it signs."""
 
 import asyncio
+import warnings
 from datetime import timedelta
 
 import aiohttp
 from livekit import api
 
 from transports.rooms import Notice, agent_identity
+
+# `livekit-server --dev` has the secret `secret`; it says itself that this is too short for more than trying it out.
+warnings.filterwarnings("ignore", message="The HMAC key is .* below the minimum")
 
 EGRESS_TOKEN_FOR = timedelta(hours=1)  # to join with; who is in the room stays when it runs out
 CALLER_TOKEN_FOR = timedelta(minutes=10)  # a page may wait for somebody to allow the microphone
