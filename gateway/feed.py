@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -37,26 +37,36 @@ class Feed:
         self.state = CallState()
         self.over = False
         self._kept: deque[Entry] = deque(maxlen=MAX_KEPT)
-        self._heard: set[tuple[str, bool, int, int]] = set()
         self._last = 0
+        self._held: list[bytes] | None = None
         self._grew = asyncio.Event()
 
     def hear(self, _subject: str, data: bytes, _reply: str = "") -> None:
         """A message of the event or live plane; what is no fact, or was heard before, is none of ours."""
+        if self._held is not None:
+            self._held.append(data)
+            return
         try:
             fact = events.decode(data)
         except events.BadFact:
             return
-        is_live = isinstance(fact, events.LIVE)
-        known = events.stage(fact), is_live, fact.epoch, fact.seq
-        if self.over or known in self._heard:
+        before, self.state = self.state, fold(self.state, fact)
+        if self.over or (self.state is before and not isinstance(fact, events.LIVE)):
             return
-        self._heard.add(known)
-        self.state = fold(self.state, fact)
         self._last += 1
         self._kept.append(Entry(self._last, msgspec.json.encode(self._shown(fact)).decode()))
         self.over = isinstance(fact, events.SessionClosed)
         self._tell()
+
+    def hold(self) -> None:
+        """What comes from now on waits: `release` knows what was said before it."""
+        self._held = []
+
+    def release(self, earlier: Iterable[bytes]) -> None:
+        """First `earlier`, then what has waited; what is in both counts once."""
+        held, self._held = self._held or [], None
+        for data in (*earlier, *held):
+            self.hear("", data)
 
     def close(self) -> None:
         """There will be no more."""

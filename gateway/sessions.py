@@ -111,10 +111,12 @@ class Sessions:
                 await asyncio.sleep(HELD_EVERY_S)
                 continue
             session = msgspec.msgpack.decode(answer, type=RoomHeld).session
+            call.feed.hold()
             await self._follow(call, session)
+            earlier: list[bytes] = []
             with suppress(BusError):  # without a journal the first facts may be missing, and the call goes on
-                for fact in await journal.read(self._bus, session):  # what was said before we followed
-                    call.feed.hear("", fact)
+                earlier = await journal.read(self._bus, session)
+            call.feed.release(earlier)
             return
 
     async def _claim(self, agent: str, transport: Literal["websocket", "livekit"]) -> control.Line:

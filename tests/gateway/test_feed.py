@@ -1,0 +1,107 @@
+"""What a page is told of its call: everything once, in order, or plainly that it was too slow."""
+
+import asyncio
+import json
+from itertools import count
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.feed import MAX_KEPT, Behind, Feed
+from schemas import events
+from schemas.events import Fact, Owner
+
+OPENED = events.SessionOpened(
+    owners={"stt": Owner("w", 1)}, coordinator="c", transport="websocket", started=1, config={"prompt": "secret words"}
+)
+
+
+NUMBERS = count()
+
+
+def stamped(fact: Fact) -> bytes:
+    """As the bus brings it, later than all before."""
+    return events.encode(msgspec.structs.replace(fact, session="s", agent="desk", epoch=1, seq=next(NUMBERS)))
+
+
+def say(feed: Feed, *facts: Fact) -> None:
+    for fact in facts:
+        feed.hear("", stamped(fact))
+
+
+async def told(feed: Feed, after: int = 0) -> list[dict[str, Any]]:
+    return [json.loads(entry.text) async for entry in feed.read(after)]
+
+
+async def test_a_page_hears_every_fact_and_what_it_adds_up_to() -> None:
+    feed = Feed()
+    say(
+        feed,
+        OPENED,
+        events.TranscriptInterim(utterance=0, text="When", start=0, until=1),
+        events.TurnStarted(turn=2, answers=-1, text="When?", time=5_000),
+        events.PlaybackStarted(turn=2, time=305_000),
+        events.SessionClosed(reason="hangup"),
+    )
+    messages = await told(feed)
+    assert [message["fact"]["event"].partition(".")[2] for message in messages] == [
+        "session_opened", "transcript_interim", "turn_started", "playback_started", "session_closed"
+    ]  # fmt: skip
+    assert [message["state"] for message in messages] == ["listening", "listening", "thinking", "speaking", "listening"]
+    assert messages[3]["waterfall"]["total_ms"] == 300
+
+
+async def test_who_calls_is_not_told_how_the_agent_is_made() -> None:
+    feed = Feed()
+    say(feed, OPENED, events.SessionClosed(reason="hangup"))
+    assert "secret" not in json.dumps(await told(feed))
+    assert "owners" not in (await told(feed))[0]["fact"]
+
+
+async def test_a_fact_that_comes_twice_is_told_once_and_rubbish_never() -> None:
+    feed = Feed()
+    opened = stamped(OPENED)
+    for data in (opened, b"rubbish", opened):
+        feed.hear("", data)
+    feed.close()
+    assert len(await told(feed)) == 1
+
+
+async def test_what_was_said_before_anybody_listened_comes_first() -> None:
+    feed = Feed()
+    first, second, third = (stamped(events.TextReceived(text=text, number=1)) for text in ("one", "two", "three"))
+    feed.hold()
+    feed.hear("", second)
+    feed.hear("", third)
+    feed.release([first, second])
+    feed.close()
+    assert [message["fact"]["text"] for message in await told(feed)] == ["one", "two", "three"]
+
+
+async def test_who_comes_back_goes_on_where_it_was() -> None:
+    feed = Feed()
+    say(feed, OPENED, events.TurnStarted(turn=1, answers=-1), events.SessionClosed(reason="hangup"))
+    assert [message["fact"]["event"] for message in await told(feed, after=2)] == ["ingress.session_closed"]
+
+
+async def test_a_reader_waits_for_what_comes() -> None:
+    feed = Feed()
+    reading = asyncio.create_task(told(feed))
+    await asyncio.sleep(0)
+    say(feed, OPENED)
+    await asyncio.sleep(0)
+    say(feed, events.SessionClosed(reason="hangup"))
+    assert len(await asyncio.wait_for(reading, 10)) == 2
+
+
+async def test_a_reader_that_is_too_slow_is_told_so_and_the_feed_stays_small() -> None:
+    feed = Feed()
+    reading = feed.read()
+    say(feed, OPENED)
+    assert (await anext(reading)).number == 1
+    for number in range(MAX_KEPT + 2):
+        say(feed, events.TextReceived(text="x", number=number))
+    with pytest.raises(Behind, match="behind"):
+        await anext(reading)
+    assert len(feed._kept) == MAX_KEPT

@@ -1,0 +1,132 @@
+// The pure parts of the talk page: node --test tests/page/modules.test.mjs
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+
+const page = new URL('../../gateway/page/', import.meta.url)
+const { Framer, Resampler } = await import(new URL('resample.js', page))
+const { Player } = await import(new URL('player.js', page))
+const { Conversation, spoken } = await import(new URL('conversation.js', page))
+const { bars, inWords } = await import(new URL('waterfall.js', page))
+const { Recording } = await import(new URL('recording.js', page))
+const { ofMicrophone } = await import(new URL('trouble.js', page))
+
+const tone = (hz, rate, seconds) => Float32Array.from({ length: rate * seconds }, (_, n) => 0.5 * Math.sin((2 * Math.PI * hz * n) / rate))
+const rms = (samples) => Math.sqrt(samples.reduce((sum, value) => sum + value * value, 0) / samples.length)
+
+function resampled(samples, from, to, block = 128) {
+  const resampler = new Resampler(from, to)
+  const made = []
+  for (let at = 0; at < samples.length; at += block) made.push(...resampler.push(samples.subarray(at, at + block)))
+  return made
+}
+
+for (const rate of [48000, 44100, 16000]) {
+  test(`a voice at ${rate} Hz keeps its pitch and its loudness`, () => {
+    const made = resampled(tone(1000, rate, 1), rate, 16000)
+    assert.ok(Math.abs(made.length - 16000) < 40)
+    const middle = made.slice(2000, 14000)
+    assert.ok(Math.abs(rms(middle) / rms(tone(1000, 16000, 1)) - 1) < 0.01)
+    const rises = middle.filter((value, index) => index && middle[index - 1] < 0 && value >= 0).length
+    assert.ok(Math.abs(rises - 750) <= 1)
+  })
+}
+
+test('what the lower rate cannot hold is gone, not folded back', () => {
+  const made = resampled(tone(11000, 48000, 1), 48000, 16000)
+  assert.ok(rms(made.slice(2000, 14000)) < 0.003)
+})
+
+test('the size of the blocks does not matter', () => {
+  const voice = tone(440, 48000, 0.2)
+  assert.deepEqual(resampled(voice, 48000, 16000, 128), resampled(voice, 48000, 16000, 1000))
+})
+
+test('frames are whole, in order, and never overflow', () => {
+  const framer = new Framer(4)
+  assert.deepEqual(framer.push([0, 1, 2]), [])
+  const [first, ...rest] = framer.push([-2, 0.5])
+  assert.deepEqual([...first], [0, 32767, 32767, -32767])
+  assert.deepEqual(rest, [])
+})
+
+test('frames play back to back, and a clear finishes the one that sounds', () => {
+  const player = new Player()
+  const block = new Float32Array(3)
+  for (const value of [1, 2, 3]) player.push(new Int16Array(4).fill(value * 8192))
+  player.pull(block)
+  player.clear()
+  player.pull(block)
+  assert.deepEqual([...block], [0.25, 0, 0])
+  player.push(new Int16Array(4).fill(8192))
+  player.clear() // nothing of it had sounded
+  assert.equal(player.pull(block), false)
+})
+
+const told = (event, fields, more = {}) => ({ fact: { event, ...fields }, state: 'listening', ...more })
+
+test('a conversation reads in the order it was had, whoever is heard first', () => {
+  const conversation = new Conversation()
+  conversation.hear(told('llm.turn_started', { turn: 2, answers: 0 }))
+  conversation.hear(told('llm.sentence_ready', { turn: 2, segment: 0, text: 'At nine.' }))
+  conversation.hear(told('stt.transcript_final', { utterance: 0, text: 'When?' }))
+  conversation.hear(told('ingress.text_received', { number: 1, text: 'Thanks' }))
+  assert.deepEqual(conversation.items.map((item) => item.key), ['u0', 'a2', 't1'])
+})
+
+test('interim words become final ones', () => {
+  const conversation = new Conversation()
+  conversation.hear(told('stt.transcript_interim', { utterance: 0, text: 'When do' }))
+  assert.equal(conversation.interim, 'When do')
+  conversation.hear(told('stt.transcript_final', { utterance: 0, text: 'When do you open?' }))
+  assert.equal(conversation.interim, '')
+  assert.equal(conversation.items[0].text, 'When do you open?')
+})
+
+test('of an answer that was cut, what was heard and what was not are told apart', () => {
+  const conversation = new Conversation()
+  conversation.hear(told('llm.sentence_ready', { turn: 2, segment: 0, text: 'One two.' }))
+  conversation.hear(told('llm.sentence_ready', { turn: 2, segment: 1, text: 'Three.' }))
+  conversation.hear(told('egress.playback_started', { turn: 2 }))
+  conversation.hear(told('egress.paused', { turn: 2 }))
+  assert.equal(conversation.held, true)
+  conversation.hear(told('egress.playback_ended', { turn: 2, heard_ms: 400, interrupted: true }))
+  conversation.hear(told('llm.turn_ended', { turn: 2, heard: 'One', interrupted: true }))
+  assert.equal(conversation.held, false)
+  assert.equal(conversation.cuts, 1)
+  assert.deepEqual(spoken(conversation.items[0]), ['One', 'two. Three.'])
+})
+
+test('an answer of which nothing was heard leaves no trace', () => {
+  const conversation = new Conversation()
+  conversation.hear(told('llm.sentence_ready', { turn: 2, segment: 0, text: 'One.' }))
+  conversation.hear(told('llm.turn_ended', { turn: 2, heard: '', interrupted: true }))
+  assert.deepEqual(conversation.items, [])
+})
+
+test('a waterfall fills its width with its steps', () => {
+  const marks = [{ name: 'end of speech', at: 0 }, { name: 'transcript final', at: 300 }, { name: 'first audio out', at: 500 }]
+  const falls = bars({ marks, total_ms: 500 })
+  assert.deepEqual(falls.steps.map(({ kind, left, width }) => [kind, left, width]), [['transcript', 0, 30], ['line', 30, 20]])
+  assert.equal(inWords(falls), '500 milliseconds after end of speech: transcript final 300, first audio out 200')
+  const slow = bars({ marks: [marks[0], { name: 'first audio out', at: 4000 }], total_ms: 4000 })
+  assert.equal(slow.steps[0].width, 100)
+})
+
+test('a recording is a stereo WAV as long as its longer side', () => {
+  const recording = new Recording()
+  recording.agent(new Int16Array(480).fill(1000))
+  recording.caller(new Int16Array(160).fill(-1000))
+  const data = new DataView(recording.wav())
+  assert.equal(data.byteLength, 44 + 480 * 4)
+  assert.equal(data.getUint16(22, true), 2)
+  assert.equal(data.getUint32(24, true), 24000)
+  assert.equal(data.getInt16(44 + 2, true), 1000)
+  assert.ok(data.getInt16(44 + 4 * 100, true) < -900)
+})
+
+test('every trouble with a microphone has words, those that nobody has thought of, too', () => {
+  for (const name of ['NotAllowedError', 'NotFoundError', 'NotReadableError', 'WhateverError']) {
+    assert.match(ofMicrophone({ name }), /type/)
+  }
+})

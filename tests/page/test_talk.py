@@ -1,0 +1,251 @@
+"""The talk page in a real browser: what is asked into its microphone is answered, shown and heard.
+
+One `antiphon up` for all. For each transport two callers at once: one asks the receptionist, one interrupts a story.
+"""
+
+import asyncio
+import importlib.util
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytest_asyncio
+import soxr
+from numpy.typing import NDArray
+
+from cli.audiofile import read_pcm
+from cli.demo_voice import speak
+from cli.errors import Failed
+from cli.room_server import binary
+from cli.where import weights_folder
+from gateway.files import PAGE, ROOM_CLIENT
+from schemas import events
+from schemas.audio import CALLER_HZ
+from stages.providers import ProviderMissing
+from stages.weights import WEIGHTS, locate
+from tests.kit.browser import PHONE, Browser, Talk, browser, needs_chromium, wav
+from tests.kit.house import scripted
+from tests.kit.processes import Platform, Running, looked_at, running
+from tests.kit.speech import silence
+from tests.kit.wer import word_error_rate
+
+pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+
+ENGINES = ("moonshine_voice", "onnxruntime", "hibari", "xllamacpp")
+QUESTIONS = ("Hi, are you taking new patients?", "And how much is a check-up?", "Wait, are you open on Saturdays?")
+GREETING_S, ANSWER_S, INTERRUPTS_S = 5.0, 8.0, 3.2  # what the caller waits for before each question
+STORY_S, STOPS_AFTER_S = 30, 7.0
+HEARD_WITHIN_S = 60.0  # local models and two browsers share two cores
+WRONG = 0.2  # of the words at most: two voices of machines, and a recogniser between them
+SILENT = 64  # of 32,768: what Opus makes of silence is below
+TELLER = scripted(
+    "teller",
+    stt={"texts": ["Tell me a story.", "Stop, please."], "interim_ms": 100},
+    llm={"replies": ["Once upon a time there was a king.", "As you like."]},
+    tts={"duration_ms": STORY_S * 1000},
+)
+ECHO = scripted("echo", llm={"replies": ["You said {text}"]})
+
+
+def why_no_models() -> str:
+    """Empty where the local models are."""
+    missing = [package for package in ENGINES if not importlib.util.find_spec(package)]
+    if missing:
+        return f"{missing[0]} is not installed: pip install -e '.[local]'"
+    try:
+        for weight in WEIGHTS:
+            locate(weight, weights_folder())
+    except ProviderMissing as missing_weight:
+        return str(missing_weight)
+    return ""
+
+
+def why_no_rooms() -> str:
+    """Empty where the page and the platform can do rooms."""
+    if not importlib.util.find_spec("livekit"):
+        return "the extra livekit is not installed: pip install -e '.[livekit]'"
+    if not (PAGE / ROOM_CLIENT).exists():
+        return "the page has no LiveKit client: make page"
+    try:
+        binary()
+    except Failed as failed:
+        return str(failed)
+    return ""
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("page")
+    warm = "scripted" if why_no_models() else "scripted,local"
+    rooms = [] if why_no_rooms() else ["--livekit"]
+    with running(folder, "up", "--json", "--warm", warm, "--data", folder, *rooms) as platform:
+        yield platform
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def home(up: Running) -> AsyncIterator[Platform]:
+    async with looked_at(up) as platform:
+        await platform.set(TELLER, ECHO)
+        yield platform
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium() -> AsyncIterator[Browser]:
+    """For those who say nothing: its microphone beeps."""
+    async with browser() as running:
+        yield running
+
+
+@pytest.fixture(params=["websocket", "livekit"])
+def transport(request: pytest.FixtureRequest) -> str:
+    if request.param == "livekit" and why_no_rooms():
+        pytest.skip(why_no_rooms())
+    return str(request.param)
+
+
+# --- callers who speak ------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Kept:
+    """A call as its page told it. agent: what the page played, at `rate`."""
+
+    talk: Talk
+    agent: NDArray[np.int16]
+    rate: int
+
+
+async def ask(home: Platform, folder: Path, transport: str) -> Kept:
+    """Three questions to the receptionist, the last one into the answer to the second."""
+    sounds = [read_pcm(path) for path in await speak(QUESTIONS, weights_folder() / "caller")]
+    waits = (GREETING_S, ANSWER_S, INTERRUPTS_S)
+    asked = b"".join(silence(wait) + sound for wait, sound in zip(waits, sounds, strict=True))
+    async with (
+        browser(wav(folder / "questions.wav", asked + silence(60))) as chromium,
+        chromium.visit(home.page, "receptionist", transport) as talk,
+    ):
+        await talk.start()
+        await talk.until(lambda: len(talk.said("caller")) >= len(QUESTIONS), HEARD_WITHIN_S)
+        await talk.until(lambda: talk.state == "speaking")
+        await talk.picture(f"call-{transport}")
+        await talk.until(lambda: talk.state == "listening" and bool(talk.lines[-1]["waited"]), HEARD_WITHIN_S)
+        _, agent, rate = await talk.hang_up(folder)
+        return Kept(talk, agent, rate)
+
+
+@pytest.mark.local
+async def test_a_question_is_shown_answered_and_heard(home: Platform, transport: str, tmp_path: Path) -> None:
+    if why_no_models():
+        pytest.skip(why_no_models())
+    from stages.stt.providers.local import Moonshine
+
+    kept = await ask(home, tmp_path, transport)
+    said = " ".join(kept.talk.said("caller"))
+    assert word_error_rate(" ".join(QUESTIONS), said) <= WRONG, said
+    answers = " ".join(kept.talk.said("agent"))
+    assert "new patients" in answers
+    assert "60 dollars" in answers
+    assert "Saturdays" in answers
+    assert all(line["waited"].endswith(" ms") for line in kept.talk.lines if line["who"] == "agent")
+    assert kept.talk.troubles == []
+    recogniser = Moonshine()
+    pcm = soxr.resample(kept.agent, kept.rate, CALLER_HZ).astype("<i2").tobytes()
+    heard = await asyncio.to_thread(recogniser.transcribe, pcm[: 2 * CALLER_HZ * 15])
+    recogniser.close()
+    assert "taking new patients" in heard.lower()
+
+
+async def test_a_second_voice_stops_the_answer(home: Platform, transport: str, tmp_path: Path) -> None:
+    hum = (0.3 * 32_767 * np.sin(np.arange(CALLER_HZ // 2) * 0.12)).astype("<i2").tobytes()
+    asked = silence(2.0) + hum + silence(STOPS_AFTER_S) + hum + silence(60)
+    async with (
+        browser(wav(tmp_path / "stop.wav", asked)) as chromium,
+        chromium.visit(home.page, "teller", transport) as talk,
+    ):
+        await talk.start()
+        await talk.until(lambda: any(line["cut"] for line in talk.lines))
+        await talk.picture(f"interrupted-{transport}")
+        _, agent, rate = await talk.hang_up(tmp_path)
+    assert talk.said("caller")[:2] == ["Tell me a story.", "Stop, please."]
+    assert talk.troubles == []
+    loud = np.flatnonzero(np.abs(agent.astype(np.int32)) > SILENT) / rate
+    gaps = np.flatnonzero(np.diff(loud) > 0.1)
+    story_s = loud[gaps[0]] - loud[0]
+    assert 0.5 < story_s < STOPS_AFTER_S + 2, "it fell silent long before it was told"
+
+
+# --- callers who type, or may not speak -------------------------------------------------------------------------------
+
+
+async def test_who_types_is_answered_too(home: Platform, chromium: Browser, tmp_path: Path, transport: str) -> None:
+    async with chromium.visit(home.page, "echo", transport, microphone=False) as talk:
+        await talk.page.fill("#text", "Good morning <b>")
+        await talk.page.press("#text", "Enter")
+        await talk.until(lambda: talk.state == "listening" and len(talk.lines) == 2 and bool(talk.lines[1]["waited"]))
+        assert talk.said("caller") == ["Good morning <b>"]
+        assert talk.said("agent") == ["You said Good morning <b>"]
+        assert talk.troubles == []
+
+
+async def test_a_refused_microphone_is_told_in_words(home: Platform, chromium: Browser) -> None:
+    async with chromium.visit(home.page, "echo", microphone=False) as talk:
+        await talk.page.evaluate(REFUSE)
+        await talk.start()
+        await talk.until(lambda: "microphone is blocked" in talk.notice)
+        await talk.picture("refused")
+        assert talk.phase == "idle"
+        assert await talk.page.get_attribute("#notice", "role") == "status"
+
+
+REFUSE = "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('no', 'NotAllowedError') }"
+
+
+async def test_a_call_needs_no_mouse(home: Platform, chromium: Browser) -> None:
+    async with chromium.visit(home.page, "echo") as talk:
+        keys = talk.page.keyboard
+        reached = []
+        for _ in range(5):
+            await keys.press("Tab")
+            reached.append(await talk.page.evaluate("document.activeElement.id || document.activeElement.tagName"))
+        assert reached == ["SUMMARY", "agent", "call", "text", "BUTTON"]
+        await keys.press("Shift+Tab")
+        await keys.press("Shift+Tab")
+        await keys.press("Enter")
+        await talk.until(lambda: talk.phase == "calling" and talk.state == "listening")
+        await keys.press("Tab")
+        await keys.press("Space")
+        assert await talk.page.get_attribute("#mute", "aria-pressed") == "true"
+        await keys.press("Shift+Tab")
+        await keys.press("Enter")
+        await talk.until(lambda: talk.phase == "over")
+        assert talk.notice == "The call has ended."
+        assert talk.troubles == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_it_fits_a_phone(home: Platform, chromium: Browser, scheme: str) -> None:
+    async with chromium.visit(home.page, "echo", microphone=False, viewport=PHONE, color_scheme=scheme) as talk:
+        await talk.picture(f"phone-idle-{scheme}")
+        await talk.page.fill("#text", "Is there somewhere I can park?")
+        await talk.page.press("#text", "Enter")
+        await talk.until(lambda: len(talk.lines) == 2 and bool(talk.lines[1]["waited"]))
+        await talk.page.click(".falls summary")
+        await talk.picture(f"phone-{scheme}")
+        assert await talk.page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+
+
+async def test_a_server_that_goes_away_is_told_in_words(home: Platform, chromium: Browser) -> None:
+    async with chromium.visit(home.page, "echo") as talk:
+        await talk.page.context.set_offline(True)
+        await talk.start()
+        await talk.until(lambda: "cannot be reached" in talk.notice)
+        await talk.picture("error")
+        await talk.page.context.set_offline(False)
+        await talk.start()
+        await talk.until(lambda: talk.phase == "calling" and talk.state == "listening")
+        session = home.facts.sessions[-1]
+        await talk.page.close()
+        closed = await home.facts.until(session, events.SessionClosed)
+        assert closed.reason == "hangup"
