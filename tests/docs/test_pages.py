@@ -9,7 +9,7 @@ import pytest
 
 from config_service.files import read_text
 from schemas.agent import AgentDocument, AgentFact, Turns
-from schemas.settings import BusSettings
+from schemas.settings import LIVEKIT_VARIABLES, BusSettings
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -97,7 +97,7 @@ def test_the_agent_that_is_shown_is_a_valid_one() -> None:
 def test_every_variable_that_is_read_is_explained() -> None:
     code = "\n".join(text(path) for path in (ROOT / "cli").glob("*.py"))
     read = set(re.findall(r"environ(?:\.get\(|\[)\"(\w+)\"", code))
-    read |= {f"ANTIPHON_NATS_{name.upper()}" for name in BusSettings.model_fields}
+    read |= {f"ANTIPHON_NATS_{name.upper()}" for name in BusSettings.model_fields} | set(LIVEKIT_VARIABLES.values())
     assert len(read) > 10
     assert sorted(name for name in read if f"`{name}`" not in page("configuration.md")) == []
 
