@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from urllib.parse import urlencode
 
 import msgspec
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
 from schemas.audio import AGENT_HZ, CALLER_HZ, FRAME_MS
 from transports.door import Answer, Line, Refused
@@ -82,6 +82,8 @@ async def serve(answer: Answer, host: str, port: int) -> AsyncIterator[str]:
     """Accept callers at `host:port` (0 is any free port); yields the URL. Raises OSError when the port is taken."""
 
     async def call(request: web.Request) -> web.WebSocketResponse:
+        if hdrs.ORIGIN in request.headers and "session" not in request.query:
+            raise web.HTTPForbidden(text="a web page calls on a line that was claimed for it: see docs/talk.md")
         socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE, compress=False)
         await socket.prepare(request)
         caller = Socket(socket)

@@ -7,7 +7,7 @@ export const STEPS = {
   'end of turn': 'pause',
   'LLM first token': 'model',
   'TTS first audio': 'voice',
-  'first audio out': 'line',
+  'first audio out': 'out',
 }
 
 // {marks: [{name, at}], total_ms} -> {from, total, steps: [{name, kind, ms, left, width}]}; left and width in percent.

@@ -107,7 +107,7 @@ test('an answer of which nothing was heard leaves no trace', () => {
 test('a waterfall fills its width with its steps', () => {
   const marks = [{ name: 'end of speech', at: 0 }, { name: 'transcript final', at: 300 }, { name: 'first audio out', at: 500 }]
   const falls = bars({ marks, total_ms: 500 })
-  assert.deepEqual(falls.steps.map(({ kind, left, width }) => [kind, left, width]), [['transcript', 0, 30], ['line', 30, 20]])
+  assert.deepEqual(falls.steps.map(({ kind, left, width }) => [kind, left, width]), [['transcript', 0, 30], ['out', 30, 20]])
   assert.equal(inWords(falls), '500 milliseconds after end of speech: transcript final 300, first audio out 200')
   const slow = bars({ marks: [marks[0], { name: 'first audio out', at: 4000 }], total_ms: 4000 })
   assert.equal(slow.steps[0].width, 100)
