@@ -13,6 +13,7 @@ from schemas.events import (
     ReplyResumed,
     Resumed,
     SentenceReady,
+    SessionOpened,
     SpeechEnded,
     SpeechStarted,
     TranscriptFinal,
@@ -114,9 +115,9 @@ class Playback:
         self._pacing.resume(reply.utterance)
         self._advance()
 
-    @hears(TranscriptInterim, TranscriptFinal, SentenceReady, TurnEnded)
+    @hears(SessionOpened, TranscriptInterim, TranscriptFinal, SentenceReady, TurnEnded)
     def show(self, said: Fact) -> None:
-        """Words, for callers who see them."""
+        """Words and what the agent is about, for callers who see them."""
         self._line.tell(said)
 
     def tick(self) -> None:

@@ -26,10 +26,10 @@ FRAME = CALLER_HZ * FRAME_MS // 1000
 SILENT = 64  # of 32,768: what Opus makes of silence is below
 
 
-def token(room: str, identity: str = "caller") -> str:
+def token(room: str, identity: str = "caller", key: str = KEY, secret: str = SECRET) -> str:
     """A token as anybody's application makes one."""
     grants = api.VideoGrants(room_join=True, room=room)
-    return api.AccessToken(KEY, SECRET).with_identity(identity).with_grants(grants).to_jwt()
+    return api.AccessToken(key, secret).with_identity(identity).with_grants(grants).to_jwt()
 
 
 @dataclass
@@ -52,6 +52,7 @@ class Visitor:
     captions: list[Caption] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
     frames_at: list[float] = field(default_factory=list)  # when each frame of `heard` came
+    spoken_from: int = 0  # sample of `heard` at which the agent last began to speak
     published: rtc.LocalTrackPublication | None = None
     track: rtc.LocalAudioTrack | None = None
     gone: str = ""
@@ -173,6 +174,8 @@ class Visitor:
     def _attributes(self, changed: dict[str, str], person: rtc.Participant) -> None:
         if person.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT and "lk.agent.state" in changed:
             self.states.append(changed["lk.agent.state"])
+            if self.state == "speaking":
+                self.spoken_from = len(self.samples)
 
     def _shown(self, reader: rtc.TextStreamReader, who: str) -> None:
         self._spawn(self._read(reader, who))

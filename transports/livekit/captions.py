@@ -18,6 +18,7 @@ from schemas.events import (
     PlaybackStarted,
     Resumed,
     SentenceReady,
+    SessionOpened,
     TranscriptFinal,
     TranscriptInterim,
     TurnEnded,
@@ -48,7 +49,6 @@ class Captions:
         self._texts: dict[tuple[int, int], str] = {}  # turn, segment -> what was not shown yet
         self._sounding = (0, -1)
         self._stream: rtc.TextStreamWriter | None = None  # of the turn that sounds
-        self._enter("listening")
 
     # --- what happens -------------------------------------------------------------------------------------------------
 
@@ -61,6 +61,8 @@ class Captions:
     def tell(self, fact: Fact) -> None:
         """A fact of the call."""
         match fact:
+            case SessionOpened():
+                self._enter("listening")
             case TranscriptInterim(utterance=utterance, text=text) if text:
                 self._show(lambda: self._caller_said(utterance, text, final=False))
             case TranscriptFinal(utterance=utterance, text=text):

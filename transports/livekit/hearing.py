@@ -7,6 +7,7 @@ while no microphone is open it is made here, so that positions on the caller's l
 
 import asyncio
 import time
+from contextlib import suppress
 
 import structlog
 from livekit import rtc
@@ -21,6 +22,7 @@ JOIN_WITHIN_S = 10.0
 LEAVE_WITHIN_S = 2.0
 GRACE_S = 10.0  # a page that is loaded anew, a train in a tunnel
 NOBODY_FOR_S = 300.0  # what the server itself grants an empty room
+HEARD_WITHIN_S = 1.0  # after who opened a microphone; one that never sends must not keep the agent from beginning
 RECONNECT_WITHIN_S = 8.0  # the SDK tries again by itself; longer than this is no call any more
 END_WITHIN_S = 10.0  # ingress closes its stages within 5 s
 SILENT_AFTER_S = 0.1  # without a frame for one to two of these, silence is put in its place
@@ -71,6 +73,7 @@ class Guest:
         self._reading: set[asyncio.Task[None]] = set()
         self._fresh = True  # a frame came since the last look
         self._there = asyncio.Event()
+        self._sounded = asyncio.Event()  # a first frame came
         self._alone: asyncio.TimerHandle | None = None
         self._lost: asyncio.TimerHandle | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -88,8 +91,15 @@ class Guest:
         self.over.set()
 
     async def ready(self) -> None:
-        """Return when somebody is in the room to hear the greeting."""
+        """Return when somebody is in the room to hear the greeting, and is heard.
+
+        The server tells nobody that a hidden participant listens; the agent's state does, from now on.
+        """
         await self._there.wait()
+        caller = self._people.caller
+        if caller and microphone(caller):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._sounded.wait(), HEARD_WITHIN_S)
 
     # --- joining and leaving ------------------------------------------------------------------------------------------
 
@@ -192,6 +202,7 @@ class Guest:
         try:
             async for event in stream:
                 self._fresh = True
+                self._sounded.set()
                 self._say(bytes(event.frame.data))
         finally:
             await stream.aclose()

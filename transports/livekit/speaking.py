@@ -21,7 +21,7 @@ from transports.livekit.people import People
 
 JOIN_WITHIN_S = 10.0
 LEAVE_WITHIN_S = 1.5  # a stage has 2 s to flush
-SUBSCRIBED_WITHIN_S = 1.0  # of the caller to our track; who never listens must not keep the agent from beginning
+SUBSCRIBED_WITHIN_S = 1.0  # somebody to our track, before the first frame; who never listens must not hold it up
 REFILL_S = 0.04  # left in the SDK when the next piece follows: what a busy loop may be late
 OPTIONS = rtc.RoomOptions(
     auto_subscribe=False,
@@ -78,7 +78,7 @@ class Agent:
     # --- the room -----------------------------------------------------------------------------------------------------
 
     async def join(self) -> None:
-        """Enter, publish, and be heard by the caller if there is one. Raises Refused."""
+        """Enter and publish. Raises Refused."""
         door = self._call.door
         if door is None:
             raise Refused("ingress gave this call no door to its room")
@@ -95,12 +95,9 @@ class Agent:
         except TimeoutError:
             raise Refused(f"the agent cannot enter the room: no answer within {JOIN_WITHIN_S:.0f} s") from None
         self._captions = Captions(me, self._people, published.sid)
-        self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._captions.run())]
+        self._tasks = [asyncio.create_task(self._send(published)), asyncio.create_task(self._captions.run())]
         for task in self._tasks:
             task.add_done_callback(self._ended)
-        if self._people.present:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(published.wait_for_subscription(), SUBSCRIBED_WITHIN_S)
 
     async def leave(self) -> None:
         """Say the last words, and be out of the room whether or not the server still answers."""
@@ -122,7 +119,12 @@ class Agent:
         if not task.cancelled() and (error := task.exception()):
             self._call.fail(error)
 
-    async def _send(self) -> None:
+    async def _send(self, published: rtc.LocalTrackPublication) -> None:
+        await self._wake.wait()
+        try:  # nobody misses the first word of a greeting
+            await asyncio.wait_for(published.wait_for_subscription(), SUBSCRIBED_WITHIN_S)
+        except TimeoutError:
+            self._waiting.clear()  # its time is over, and nobody was there
         while True:
             await self._wake.wait()
             self._wake.clear()

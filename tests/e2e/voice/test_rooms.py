@@ -1,0 +1,27 @@
+"""Somebody with LiveKit's own SDK talks to the agent in a real room: all words are right on both sides, from the first.
+
+The figures behind it: `python -m bench.room_words`.
+"""
+
+import pytest
+
+pytest.importorskip("livekit", reason="the extra livekit is not installed: pip install -e '.[livekit]'")
+
+from bench.room_words import REPLY, first_words, lobby, reader, visited
+from tests.kit.room_server import binary
+from tests.kit.speech import BECKETT
+from tests.kit.wer import spelled, word_error_rate, words
+
+pytestmark = pytest.mark.local
+
+
+async def test_a_stranger_is_understood_and_understands() -> None:
+    binary()
+    async with lobby(reader()) as rooms:
+        call = await visited(rooms, "beckett")
+        openings = await first_words(rooms, 3)
+    assert word_error_rate(BECKETT, call.shown) <= 0.12, call.shown
+    assert call.told == REPLY
+    assert word_error_rate(spelled(REPLY), spelled(call.heard)) <= 0.15, call.heard
+    assert words(call.heard)[:2] == words(REPLY)[:2]
+    assert [opening for opening in openings if not opening.whole] == []
