@@ -11,8 +11,8 @@ from stages import claimed
 from stages.ingress import coordinator
 from tests.kit.house import WITHIN_S, house, scripted
 
-ECHO = scripted("echo", greeting="Hello.", stt={"texts": ["first", "second"]})
-LONG = {"start_ms": 1_000, "every_ms": 2_500, "linger_ms": 500}  # room for the greeting, and for each answer
+ECHO = scripted("echo", greeting="Hello.", stt={"texts": ["first", "second"]}, tts={"duration_ms": 200})
+LONG = {"start_ms": 700, "speech_ms": 300, "every_ms": 1_600, "linger_ms": 300}  # room for the greeting and each answer
 
 
 async def test_a_call_is_answered_turn_by_turn(tmp_path: Path) -> None:
