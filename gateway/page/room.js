@@ -5,12 +5,19 @@ import { AWAY, LOST, ofClosing, Trouble } from './trouble.js'
 
 const { ConnectionState, Room: Client, RoomEvent, Track } = globalThis.LivekitClient
 const CHAT = 'lk.chat'
+const STATE = 'lk.agent.state'
 
 export class Room {
   #client = new Client({ disconnectOnPageLeave: true, stopLocalTrackOnUnpublish: false })
   #microphone = null // its publication
   #track = null
   #over = false
+  #attended = new Promise((resolve) => {
+    const look = () => [...this.#client.remoteParticipants.values()].some((one) => one.attributes[STATE]) && resolve()
+    this.#client.on(RoomEvent.ParticipantConnected, look)
+    this.#client.on(RoomEvent.ParticipantAttributesChanged, look)
+    this.#client.on(RoomEvent.Connected, look)
+  })
 
   // attach(MediaStream), over(words). Without a stream the caller types. Throws Trouble.
   static async open({ url, token }, stream, { attach, over }) {
@@ -57,8 +64,10 @@ export class Room {
     return muted ? this.#microphone?.mute() : this.#microphone?.unmute()
   }
 
-  type(text) {
-    return this.#client.localParticipant.sendText(text, { topic: CHAT })
+  // What is sent before the agent listens is lost: its state tells when it does.
+  async type(text) {
+    await this.#attended
+    await this.#client.localParticipant.sendText(text, { topic: CHAT })
   }
 
   hangUp() {

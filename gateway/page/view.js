@@ -103,7 +103,7 @@ export class View {
         const unheard = element('s', 'unheard', rest ? ` ${rest}` : '')
         unheard.setAttribute('aria-hidden', 'true')
         shown.text.append(unheard)
-        shown.element.append(element('p', 'cut', 'You interrupted'))
+        shown.text.after(element('p', 'cut', 'You interrupted'))
       }
     }
     this.#waterfall(shown, item.waterfall)

@@ -120,7 +120,7 @@ class Browser:
         try:
             talk = Talk(await context.new_page())
             await talk.page.goto(f"{url}?agent={agent}")
-            await talk.page.wait_for_function("!document.getElementById('agent').disabled")
+            await talk.page.wait_for_selector("#agent:not([disabled])")
             if transport:
                 await talk.page.evaluate("(name) => { document.getElementById('transport').value = name }", transport)
             yield talk
