@@ -23,6 +23,7 @@ VERSION_WITHIN_S = 5.0
 STAGES = ("ingress", "stt", "llm", "tts", "egress")
 EXTRAS = {  # extra -> the packages that tell whether it is installed, and what it is for
     "local": (("moonshine_voice", "onnxruntime", "xllamacpp", "hibari"), "speech and answers without a key"),
+    "livekit": (("livekit",), "rooms"),
     "openai": (("openai",), "the openai language model"),
     "export": (("pyarrow",), "antiphon export"),
     "picture": (("matplotlib",), "antiphon call --picture"),

@@ -14,6 +14,7 @@ from schemas.events import MetadataRefused, Origin
 from schemas.subjects import BadId, check_id
 
 MAX_METADATA = 64 * 1024  # bytes; far more than four fields need
+HIGHEST_LOAD = 0.69  # at a load of 0.7 (its `target_load`) the server gives no more jobs, though we have room
 MAX_FIELD = 128  # characters; an id of another system, or a number with its prefix
 FIELDS = ("campaign_id", "lead_id", "phone_number")
 
@@ -98,7 +99,7 @@ def register(agent_name: str, version: str) -> str:
 
 def status(held: int, capacity: int, *, takes: bool) -> str:
     """How busy we are; the server chooses among those that take jobs, the idle ones more often."""
-    load = min(1.0, held / capacity)
+    load = min(1.0, held / capacity) * HIGHEST_LOAD
     return _said("updateWorker", status="WS_AVAILABLE" if takes else "WS_FULL", load=load, jobCount=held)
 
 

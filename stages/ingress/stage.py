@@ -34,7 +34,7 @@ STAGE = Coordinator
 
 @dataclass(frozen=True)
 class Reserved:
-    """A slot that is kept for a caller. until: on the monotonic clock."""
+    """A slot that is kept for a caller. until: on the monotonic clock. agent: empty, nobody may have it."""
 
     until: float
     agent: str = ""
@@ -88,9 +88,10 @@ class Ingress:
         try:
             agent = check_id(agent, "agent id")
             if session is not None:
-                reserved = self._reserved.pop(check_id(session, "session id"), None)
+                reserved = self._reserved.get(check_id(session, "session id"))
                 if reserved is None or reserved.agent != agent:
                     raise Refused(f"session {session} was not claimed here, or too long ago: claim a line again")
+                self._reserved[session] = Reserved(time.monotonic() + RESERVED_S)  # a slot still, for no other caller
                 arrival = reserved.arrival
             if self._worker.draining or (session is None and self._full):
                 raise Refused("no line is free here: try again in a moment")
@@ -101,6 +102,7 @@ class Ingress:
         call.agent = runtime.document
         coordinator = Coordinator(self._worker, call, runtime.document, transport, sink, arrival)
         self._calls[call.id] = coordinator
+        self._reserved.pop(call.id, None)
         self._worker.admit(call)
         self._worker.tasks.create_task(self._serve(call, coordinator))
         return coordinator

@@ -101,6 +101,6 @@ def test_a_message_that_is_none_is_refused(text: str) -> None:
         job.read(text)
 
 
-def test_load_is_never_more_than_all() -> None:
+def test_load_stays_below_that_at_which_the_server_gives_no_more_jobs() -> None:
     said = json.loads(job.status(3, 2, takes=False))["updateWorker"]
-    assert (said["load"], said["status"], said["jobCount"]) == (1.0, "WS_FULL", 3)
+    assert (said["load"], said["status"], said["jobCount"]) == (job.HIGHEST_LOAD, "WS_FULL", 3)
