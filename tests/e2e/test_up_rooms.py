@@ -60,7 +60,7 @@ async def test_a_room_is_answered_beside_the_calls_and_the_server_is_started_aga
         assert json.loads(sent.out)["room"] == "lobby"
         keys = RoomKeys(ready["livekit"], secrets["key"], secrets["secret"])
         async with visit(ready["livekit"], keys.caller_token("lobby", "", "{}")):
-            await until(lambda: home.facts.sessions, WITHIN_S)
+            await until(lambda: bool(home.facts.sessions), WITHIN_S)
             [session] = home.facts.sessions
             opened = await home.facts.until(session, events.SessionOpened)
             assert (opened.transport, opened.origin.room, opened.origin.campaign_id) == ("livekit", "lobby", "spring")

@@ -94,6 +94,10 @@ class Attendant:
     def rooms(self) -> list[str]:
         return [job.room for job in self.jobs]
 
+    async def serves(self, room: str) -> None:
+        """Returns when its session has begun."""
+        await until(lambda: room in self.lines)
+
 
 async def until(condition: Callable[[], Any]) -> None:
     async with asyncio.timeout(WITHIN_S):
@@ -314,12 +318,12 @@ async def test_a_full_ingress_is_not_given_a_room_and_another_takes_it(tmp_path:
         names = ["first", "second", "third", "fourth"]
         for name in names:  # all that it has room for: the server gives none above its own idea of a high load
             await open_room(server, name)
-            await until(lambda name=name: name in office.attendant.lines)
+            await office.attendant.serves(name)
             await told_its_load()
         await open_room(server, "fifth")
         other = await one_more(office.home, server)
         await open_room(server, "sixth")
-        await until(lambda: "sixth" in other.attendant.lines)
+        await other.attendant.serves("sixth")
         assert office.attendant.rooms == names
         await office.home.stop(other.ingress, drain_s=0)
         await office.close()
