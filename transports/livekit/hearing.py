@@ -33,8 +33,8 @@ CHAT = "lk.chat"
 GONE = {  # why the room let us go -> why the session ended
     rtc.DisconnectReason.ROOM_DELETED: "room_closed",
     rtc.DisconnectReason.ROOM_CLOSED: "room_closed",
-    rtc.DisconnectReason.PARTICIPANT_REMOVED: "removed",
-    rtc.DisconnectReason.DUPLICATE_IDENTITY: "removed",
+    rtc.DisconnectReason.PARTICIPANT_REMOVED: "room_closed",
+    rtc.DisconnectReason.DUPLICATE_IDENTITY: "room_closed",
 }
 
 log = structlog.get_logger("room")
