@@ -138,12 +138,14 @@ class Guest:
                 timer.cancel()
         try:
             await asyncio.wait_for(self.over.wait(), END_WITHIN_S)
+            working = [task for task in (self._watch, self._hearing, *self._reading) if task]
+            for task in working:
+                task.cancel()
+            if working:
+                await asyncio.wait(working, timeout=LEAVE_WITHIN_S)
             await asyncio.wait_for(self._room.disconnect(), LEAVE_WITHIN_S)
         except TimeoutError:
             log.warning("left a room without a goodbye", session=self.line.session)
-        for task in (self._watch, self._hearing, *self._reading):
-            if task:
-                task.cancel()
 
     # --- people -------------------------------------------------------------------------------------------------------
 
