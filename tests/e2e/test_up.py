@@ -23,7 +23,7 @@ ECHO = scripted("echo", stt={"texts": ["hi"]})
 async def test_it_says_where_everything_is_and_every_command_finds_it(tmp_path: Path) -> None:
     async with platform(tmp_path) as home:
         [ready] = home.up.told()
-        assert set(ready) == {"event", "nats", "websocket", "data"}
+        assert set(ready) == {"event", "nats", "websocket", "talk", "data"}
         assert ready["event"] == "ready"
         assert ready["data"] == str(tmp_path)
         run_file = tmp_path / "run.json"
