@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import weakref
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from tests.kit.wer import word_error_rate, words
 
 LOCAL = {"stt": {"provider": "local"}}
 HASTE = 4.0
+CAUGHT_UP_WITHIN_S = 30.0
 
 
 async def play(call: Call, pcm: bytes, *, start: int = 0, haste: float = HASTE) -> None:
@@ -34,6 +36,14 @@ def transcript(call: Call) -> str:
     return " ".join(final.text for final in call.said(TranscriptFinal))
 
 
+async def heard_out(call: Call, said: str) -> None:
+    """Hang up only once the last word is there: a loaded machine falls behind a reader in haste."""
+    with suppress(TimeoutError):  # what is missing then is told by what the test asserts
+        async with asyncio.timeout(CAUGHT_UP_WITHIN_S):
+            while words(transcript(call))[-1:] != words(said)[-1:]:
+                await asyncio.sleep(0.05)
+
+
 def keeps_the_contract(call: Call) -> bool:
     """For every utterance one start, one end and one final, in that order, and nothing of it afterwards."""
     kinds: dict[int, list[type]] = {}
@@ -47,11 +57,12 @@ def keeps_the_contract(call: Call) -> bool:
     return all(said == [SpeechStarted, SpeechEnded, TranscriptFinal] for said in kinds.values())
 
 
-@pytest.mark.parametrize(("name", "said", "wrong"), [("two_cities", TWO_CITIES, 0.12), ("beckett", BECKETT, 0.12)])
-async def test_a_human_reader_is_understood(listening: Worker, name: str, said: str, wrong: float) -> None:
+@pytest.mark.parametrize(("name", "said", "haste"), [("two_cities", TWO_CITIES, HASTE), ("beckett", BECKETT, 2.0)])
+async def test_a_human_reader_is_understood(listening: Worker, name: str, said: str, haste: float) -> None:
     async with listening.call(LOCAL) as call:
-        await play(call, recording(name) + silence(1), haste=2)  # a loaded machine is not to fall behind for so long
-    assert word_error_rate(said, transcript(call)) <= wrong
+        await play(call, recording(name) + silence(1), haste=haste)
+        await heard_out(call, said)
+    assert word_error_rate(said, transcript(call)) <= 0.12
     heard = words(transcript(call))
     assert heard[:5] == words(said)[:5]
     assert heard[-5:] == words(said)[-5:]
@@ -71,6 +82,7 @@ async def test_a_monologue_without_a_pause_is_one_utterance_with_one_final(liste
     loud = np.convolve(np.abs(speech), np.ones(1600) / 1600, "same") > 100
     async with listening.call(LOCAL) as call:
         await play(call, silence(0.5) + speech[loud].tobytes() + silence(1), haste=2)
+        await heard_out(call, TWO_CITIES)
     assert keeps_the_contract(call)
     longest = max(call.said(TranscriptFinal), key=lambda final: final.until - final.start)
     assert longest.until - longest.start > 12 * CALLER_HZ
@@ -118,6 +130,7 @@ async def test_two_callers_at_once_hear_nothing_of_each_other(listening: Worker)
             play(one, recording("beckett") + silence(0.5), haste=2),
             play(other, recording("two_cities")[: 10 * 2 * CALLER_HZ], haste=2),
         )
+        await heard_out(one, BECKETT)
     assert word_error_rate(BECKETT, transcript(one)) <= 0.2
     assert "times" in words(transcript(other))
     assert not {"failed", "matter"} & set(words(transcript(other)))
