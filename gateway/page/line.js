@@ -3,9 +3,11 @@
 import { LOST, ofClosing } from './trouble.js'
 
 const MOST_WAITING = 640 * 50 * 5 // bytes; a socket that does not take five seconds of speech is no line
+const MOST_EARLY = 250 // frames: five seconds
 
 export class Line {
   #socket
+  #early = [] // what is said while the line is being opened
   #over = false
 
   // clear(), hear(ArrayBuffer), over(words)
@@ -27,6 +29,7 @@ export class Line {
       else if (told.type === 'hangup') end(ofClosing('hangup'))
       else if (told.type === 'error') end(`The call broke off: ${told.message}.`)
     }
+    this.#socket.onopen = () => this.#early.splice(0).forEach((message) => this.#socket.send(message))
     this.#socket.onclose = () => end(LOST)
     this.end = end
   }
@@ -37,15 +40,17 @@ export class Line {
 
   // frame: Int16Array, 20 ms at 16 kHz
   speak(frame) {
-    if (!this.isOpen) return
     if (this.#socket.bufferedAmount > MOST_WAITING) this.end(LOST)
-    else this.#socket.send(frame)
+    else this.#send(frame)
   }
 
   type(text) {
-    const message = JSON.stringify({ type: 'text', text })
+    this.#send(JSON.stringify({ type: 'text', text }))
+  }
+
+  #send(message) {
     if (this.isOpen) this.#socket.send(message)
-    else this.#socket.addEventListener('open', () => this.#socket.send(message), { once: true })
+    else if (this.#early.length < MOST_EARLY) this.#early.push(message)
   }
 
   hangUp() {
