@@ -20,6 +20,7 @@ from typing import Any
 from bench import measure
 from bench.load import AGENT, CAPACITY, agent
 from cli import processes
+from schemas import events, subjects
 
 ENDS_WITHIN_S = 60.0
 
@@ -45,6 +46,8 @@ async def measured(rooms: int, window_s: float, voice_activity: bool) -> dict[st
             pids["nats"] = [measure.below(os.getpid(), "nats-server")]
             ours = {name: found for name, found in pids.items() if name not in ("livekit", "gateway")}
             idle_mb = sum(measure.pss_mb(pid) for found in ours.values() for pid in found)
+            said: list[bytes] = []
+            await bus.subscribe(subjects.events(AGENT), lambda _subject, data, _reply: said.append(data))
             callers = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "bench.room_callers", stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
@@ -73,6 +76,7 @@ async def measured(rooms: int, window_s: float, voice_activity: bool) -> dict[st
         "core_per_room_of": per_room,
         "answers": len(told["latency_ms"]),
         "latency_ms": measure.percentiles(told["latency_ms"]),
+        "of_it_overhead_ms": measure.percentiles(measure.Turns(map(events.decode, said)).overheads_ms()),
         "join_ms": measure.percentiles(told["join_ms"]),
         "pss_mb_per_room": round((full_mb - idle_mb) / rooms, 1),
         "lost": counters,

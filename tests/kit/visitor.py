@@ -136,8 +136,8 @@ class Visitor:
     def attach(self) -> None:
         on = self.room.on
         on("track_subscribed", self._subscribed)
-        on("participant_attributes_changed", self._attributes)
-        on("participant_connected", lambda person: self._attributes(person.attributes, person))
+        on("participant_attributes_changed", self.notice)
+        on("participant_connected", lambda person: self.notice(person.attributes, person))
         on("disconnected", lambda reason: setattr(self, "gone", rtc.DisconnectReason.Name(reason)))
         self.room.register_text_stream_handler("lk.transcription", self._shown)
 
@@ -171,7 +171,8 @@ class Visitor:
         finally:
             await stream.aclose()
 
-    def _attributes(self, changed: dict[str, str], person: rtc.Participant) -> None:
+    def notice(self, changed: dict[str, str], person: rtc.Participant) -> None:
+        """The state of an agent."""
         if person.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT and "lk.agent.state" in changed:
             self.states.append(changed["lk.agent.state"])
             if self.state == "speaking":
@@ -196,6 +197,8 @@ async def visit(url: str, pass_: str, *, microphone: bool = True) -> AsyncIterat
     visitor = Visitor(rtc.Room())
     visitor.attach()
     await visitor.room.connect(url, pass_)
+    for person in visitor.room.remote_participants.values():  # an agent may be there first
+        visitor.notice(person.attributes, person)
     try:
         if microphone:
             await visitor.open_microphone()
