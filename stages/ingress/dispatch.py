@@ -6,37 +6,27 @@ is away; a job for a room that is served already waits until that is over (docs/
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
-from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
-import msgspec
 import structlog
-from aiohttp import WSMsgType
 
-from bus.errors import BusError, NoResponders
 from config_service.client import BUILT_IN
-from schemas import control, subjects
-from schemas.control import Door, RoomFinished, RoomHeld
+from schemas.control import Door
 from stages.ingress import job as said
+from stages.ingress.hold import hold
 from stages.ingress.job import Arrival, Assignment, Offer, Wanted
+from stages.ingress.registration import FAILURES, receive, registered, why
 from stages.worker import Worker
 from transports.door import Answer, Refused
 from transports.rooms import Attend, Job, Keys, ear_identity
 
 STATUS_EVERY_S = 2.5
 LOOK_EVERY_S = 0.1  # a change of load is told within this
-REGISTERED_WITHIN_S = 10.0  # the server's own patience
 ASSIGNED_WITHIN_S = 7.5  # then the slot is free again
-HEARTBEAT_S = 10.0  # a server whose machine vanished is noticed after this
 PAUSE_S, LONGEST_PAUSE_S = 2.0, 10.0  # before connecting again: longer after each failure
-HELD_WITHIN_S = 0.15  # whoever serves a room answers within this
-HELD_AGAIN_S = 1.0
-MAX_MESSAGE = 4 * 1024 * 1024  # bytes; metadata of any length still gets an agent
-ENDS = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 
 log = structlog.get_logger("dispatch")
 
@@ -99,11 +89,11 @@ class Dispatch:
             async with aiohttp.ClientSession() as http:
                 while True:
                     try:
-                        async with self._registered(http) as socket:
+                        async with registered(http, self._keys, self._rooms.agent_name) as socket:
                             failures = 0
                             await self._listen(socket)
-                    except (aiohttp.ClientError, OSError, TimeoutError, said.BadMessage) as error:
-                        self._tell(_why(error))
+                    except FAILURES as error:
+                        self._tell(why(error))
                     self._socket = None
                     self._rooms.registered.clear()
                     self._offered.clear()  # the server forgets them, too
@@ -116,31 +106,15 @@ class Dispatch:
 
     # --- the connection -----------------------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def _registered(self, http: aiohttp.ClientSession) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-        async with asyncio.timeout(REGISTERED_WITHIN_S):
-            socket = await http.ws_connect(
-                agent_url(self._keys.url),
-                headers={"Authorization": f"Bearer {self._keys.worker_token()}"},
-                heartbeat=HEARTBEAT_S,
-                max_msg_size=MAX_MESSAGE,
-            )
-        async with socket:
-            async with asyncio.timeout(REGISTERED_WITHIN_S):
-                await socket.send_str(said.register(self._rooms.agent_name, str(control.VERSION)))
-                while not said.read(await _text(socket)).register:
-                    pass
-            self._socket, self._trouble = socket, ""
-            self._rooms.registered.set()
-            log.info("takes rooms", url=self._keys.url, agent_name=self._rooms.agent_name, worker=self._worker.id)
-            yield socket
-
     async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket, self._trouble = socket, ""
+        self._rooms.registered.set()
+        log.info("takes rooms", url=self._keys.url, agent_name=self._rooms.agent_name, worker=self._worker.id)
         telling = asyncio.create_task(self._tell_status())
         try:
             while True:
                 try:
-                    await self._hear(said.read(await _text(socket)))
+                    await self._hear(await receive(socket))
                 except said.BadMessage:
                     self._worker.counters["bad_room_message"] += 1
         finally:
@@ -220,7 +194,7 @@ class Dispatch:
     async def _serve(self, job: Job, wanted: Wanted) -> None:
         error = "failed"
         try:
-            async with self._held(job, wanted.room.sid):
+            async with hold(self._worker.bus, job.room, wanted.room.sid, job.session, lambda: self._end(job.id)):
                 await self._say(said.running(job.id))
                 await self._rooms.attend(self._lines.answer, job)
                 error = ""
@@ -239,63 +213,3 @@ class Dispatch:
             session, task = self._serving[job]
             if not self._lines.hang_up(session, "room_closed"):
                 task.cancel()
-
-    @asynccontextmanager
-    async def _held(self, job: Job, sid: str) -> AsyncIterator[None]:
-        """The room is ours: one that is served, here or by another ingress, is waited for."""
-        bus = self._worker.bus
-
-        def heard(subject: str, data: bytes, reply: str) -> None:
-            if subjects.last_token(subject) == "held":
-                bus.publish(reply, msgspec.msgpack.encode(RoomHeld(job.session)))
-                return
-            try:
-                finished = msgspec.msgpack.decode(data, type=RoomFinished)
-            except msgspec.MsgspecError:
-                self._worker.counters["bad_control"] += 1
-                return
-            if finished.id == sid:
-                self._end(job.id)
-
-        while True:
-            try:
-                await bus.request(subjects.room(job.room, "held"), b"", HELD_WITHIN_S)
-            except NoResponders:
-                break
-            except BusError:  # the bus is away, or whoever serves it is slow: ask again
-                pass
-            await asyncio.sleep(HELD_AGAIN_S)
-        subscription = await bus.subscribe(subjects.rooms(job.room), heard)
-        try:
-            yield
-        finally:
-            await subscription.unsubscribe()
-
-
-def agent_url(url: str) -> str:
-    """Where workers register at the LiveKit of `url`."""
-    parts = urlsplit(url)
-    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
-    return urlunsplit((scheme, parts.netloc, f"{parts.path.rstrip('/')}/agent", "", ""))
-
-
-async def _text(socket: aiohttp.ClientWebSocketResponse) -> str:
-    """The next message, empty (which is none) if it is binary. Raises ConnectionError at the end of the connection."""
-    message = await socket.receive()
-    if message.type in ENDS:
-        raise ConnectionResetError
-    return str(message.data) if message.type is WSMsgType.TEXT else ""
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, aiohttp.WSServerHandshakeError):
-        if error.status in (401, 403):
-            return "it refuses our key or secret: look at ANTIPHON_LIVEKIT_KEY and ANTIPHON_LIVEKIT_SECRET"
-        return f"it answers {error.status} where workers register: is it a LiveKit server?"
-    if isinstance(error, TimeoutError):
-        return f"no answer within {REGISTERED_WITHIN_S:.0f} s"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return f"it cannot be reached ({error.os_error.strerror or error.os_error}): is it running?"
-    if isinstance(error, ConnectionError):
-        return "the connection was closed"
-    return f"it does not speak as LiveKit does ({type(error).__name__})"  # and what it says may be anything

@@ -20,7 +20,7 @@ from bus.errors import NoResponders
 from gateway.rooms import receive
 from schemas import control, subjects
 from schemas.events import MetadataRefused, SessionClosed, SessionOpened
-from stages.ingress import dispatch
+from stages.ingress import dispatch, registration
 from stages.ingress.dispatch import Rooms
 from stages.session import Session
 from stages.worker import Worker
@@ -361,6 +361,7 @@ async def test_a_room_that_cannot_be_served_frees_its_slot_and_says_why(
         ingress = office.ingress
         await until(lambda: ingress.counters["room_refused"])
         office.attendant.problem = None
+        await told_its_load()
         await open_room(server, "again")
         await until(lambda: "again" in office.attendant.rooms)
         async with service(server) as running:
@@ -419,7 +420,7 @@ async def test_a_server_that_cannot_be_used_is_told_once_and_other_callers_are_a
     tmp_path: Path, server: RoomServer, monkeypatch: pytest.MonkeyPatch, url: str, secret: str, says: str
 ) -> None:
     monkeypatch.setattr(dispatch, "PAUSE_S", 0.05)
-    monkeypatch.setattr(dispatch, "REGISTERED_WITHIN_S", 1.0)
+    monkeypatch.setattr(registration, "WITHIN_S", 1.0)
     async with house(tmp_path, [DESK]) as home:
         where = url.format(nats=urlsplit(home.nats).port) or server.url
         with capture_logs() as logs:
