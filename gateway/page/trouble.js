@@ -1,10 +1,10 @@
 // What went wrong, in words for the person in front of the page. Pure.
 
 const MICROPHONE = {
-  NotAllowedError: 'The microphone is blocked for this page. Allow it beside the address, then press the button again – or type.',
-  NotFoundError: 'No microphone was found. Plug one in and press the button again – or type.',
-  NotReadableError: 'The microphone cannot be used: another program may have it. Close that and press the button again – or type.',
-  OverconstrainedError: 'The microphone that was chosen is gone. Choose another under Sound – or type.',
+  NotAllowedError: 'The microphone is blocked for this page. Allow it beside the address and press the button again, or type.',
+  NotFoundError: 'No microphone was found. Plug one in and press the button again, or type.',
+  NotReadableError: 'The microphone cannot be used: another program may have it. Close that and press the button again, or type.',
+  OverconstrainedError: 'The microphone that was chosen is gone. Choose another under Sound, or type.',
   InsecureContext: 'Browsers give the microphone to pages of https and of this machine only. You can type.',
 }
 

@@ -123,6 +123,12 @@ async def test_another_page_cannot_take_the_line(desk: Desk) -> None:
     assert refused.value.status == 403
 
 
+async def test_ingress_believes_no_page_that_comes_without_a_claimed_line(desk: Desk) -> None:
+    with pytest.raises(WSServerHandshakeError) as refused:
+        await desk.http.ws_connect(f"{desk.home.ingress.url}?agent=echo", headers={"Origin": "http://evil.example"})
+    assert refused.value.status == 403
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b"{}", b"[]", b'{"agent": 1}', b'{"agent": "echo", "transport": "null"}', b'{"agent": "e", "x": 1}',

@@ -33,7 +33,7 @@ PICTURES = ROOT / "artefacts" / "page"
 FAKE_HZ = 48_000  # what Chromium's fake microphone reads
 WITHIN_S = 30.0
 LOOK_EVERY_S = 0.1
-WIDE, TALL, PHONE = {"width": 1120, "height": 820}, {"width": 1120, "height": 1000}, {"width": 360, "height": 740}
+WIDE, TALL, PHONE = {"width": 1120, "height": 820}, {"width": 1120, "height": 1060}, {"width": 360, "height": 740}
 
 LINES = """() => [...document.querySelectorAll('#words .line')].map((line) => ({
   who: line.classList.contains('agent') ? 'agent' : 'caller',
