@@ -169,6 +169,7 @@ async def serve(
         yield f"http://{shown}:{runner.addresses[0][1]}/"
     finally:
         attending.cancel()
+        await gateway.sessions.close()
         await runner.cleanup()
 
 

@@ -90,6 +90,12 @@ class Sessions:
                     del self._calls[call.id]
                     await self._forget(call)
 
+    async def close(self) -> None:
+        """Forget everything: readers come to their end."""
+        for call in self._calls.values():
+            await self._forget(call)
+        self._calls.clear()
+
     async def _forget(self, call: Call) -> None:
         call.feed.close()
         if call.finding:
