@@ -27,7 +27,7 @@ from schemas.agent import AgentDocument
 from schemas.audio import AGENT_HZ, CALLER_HZ
 from tests.kit.phone import listener
 from tests.kit.speech import onset, recording, silence
-from tests.kit.visitor import Visitor, token, visit
+from tests.kit.visitor import Visitor, close, token, visit
 from tests.kit.wer import words
 
 TRIES = 20
@@ -48,10 +48,11 @@ class Lobby:
     @asynccontextmanager
     async def enter(self) -> AsyncIterator[Visitor]:
         """Somebody in a room of their own, with an agent that listens."""
-        pass_ = token(f"words-{next(self._numbers)}", **self._keys)
-        async with visit(self._url, pass_) as visitor:
+        name = f"words-{next(self._numbers)}"
+        async with visit(self._url, token(name, **self._keys)) as visitor:
             await visitor.until(lambda: visitor.state == "listening")
             yield visitor
+            await close(self._url, name, **self._keys)  # the local engines have few seats: none waits out a grace
 
 
 @asynccontextmanager

@@ -32,6 +32,12 @@ def token(room: str, identity: str = "caller", key: str = KEY, secret: str = SEC
     return api.AccessToken(key, secret).with_identity(identity).with_grants(grants).to_jwt()
 
 
+async def close(url: str, room: str, key: str = KEY, secret: str = SECRET) -> None:
+    """Close a room for everybody in it."""
+    async with api.LiveKitAPI(url, key, secret) as server:
+        await server.room.delete_room(api.DeleteRoomRequest(room=room))
+
+
 @dataclass
 class Caption:
     """One text stream on `lk.transcription`."""
