@@ -251,7 +251,7 @@ TRANSITIONS: dict[tuple[type[State], type[Event]], Row] = {
     #
     (Held, SpeechStarted): Row(weigh, (Hearing, Thinking, Speaking)),
     (Held, SpeechEnded): Row(weigh, (Hearing, Pausing, Thinking, Listening, Speaking)),
-    (Held, TranscriptInterim): Row(weigh, (Hearing, Pausing, Thinking, Speaking)),
+    (Held, TranscriptInterim): Row(weigh, (Hearing, Pausing, Thinking, Listening, Speaking)),
     (Held, TranscriptFinal): Row(weigh, (Hearing, Pausing, Thinking, Listening, Speaking)),
     (Held, TextReceived): Row(interrupt_held, (Thinking,)),
     (Held, Deadline): Row(decide, (Hearing, Thinking, Speaking)),

@@ -383,6 +383,8 @@ SAMPLE: dict[str, Any] = {
     "utterance": 0,
     "at": 0,
     "text": "",
+    "digit": "1",
+    "number": 1,
     "start": 0,
     "until": 0,
     "answers": 0,
