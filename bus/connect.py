@@ -155,7 +155,7 @@ async def connect(settings: BusSettings, name: str = "antiphon") -> AsyncIterato
     try:
         media = await dial(settings, f"{name} media", NO_BUFFER)
     except Unreachable:
-        await facts.client.close()
+        await facts.close()
         raise
     writers = [asyncio.create_task(connection.write()) for connection in (facts, media)]
     bus = Bus(facts, media)
@@ -167,6 +167,4 @@ async def connect(settings: BusSettings, name: str = "antiphon") -> AsyncIterato
         for writer in writers:
             writer.cancel()
         for connection in (facts, media):
-            if connection.client.is_connected:  # a server that is gone would be waited for
-                await quietly(connection.client.drain())
-            await quietly(connection.client.close())
+            await connection.close()

@@ -72,6 +72,18 @@ class Connection:
         """A server has just taken us, or taken us back."""
         self._wire = tap(self.client, self._failed)
 
+    async def close(self) -> None:
+        """Say what was said, and go; whatever state the connection is in, nothing of it is left when this returns."""
+        if self.client.is_connected:  # a server that is gone would be waited for
+            await quietly(self.client.drain())
+        await quietly(self.client.close())
+        reconnecting = self.client._reconnection_task
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_WITHIN_S):
+                while reconnecting and not reconnecting.done():  # it can swallow a cancel, and would then dial for ever
+                    reconnecting.cancel()
+                    await asyncio.wait([reconnecting], timeout=RECONNECT_EVERY_S)
+
     @staticmethod
     def _failed(error: Exception) -> None:
         log.error("a callback of the bus failed: %s at %s", type(error).__name__, places(error))

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import signal
 import socket
 import time
@@ -170,3 +171,20 @@ async def heard_again(bus: Bus, frames: Ear) -> list[bytes]:
             bus.publish_media("frame", b"fresh")
             await asyncio.sleep(0.01)
     return frames.heard
+
+
+async def test_who_leaves_while_the_server_is_away_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Not even a task that dials for ever, which would keep the process: one of fifty who left did, without care."""
+
+    async def leave(stack: AsyncExitStack) -> None:
+        await asyncio.sleep(random.random() / 2)
+        await stack.aclose()
+
+    async with server.serve(tmp_path) as url:
+        before = asyncio.all_tasks()
+        stacks = [AsyncExitStack() for _ in range(100)]
+        for stack in stacks:
+            await stack.enter_async_context(connect(BusSettings(url=url)))
+        os.kill(server_pid(tmp_path), signal.SIGKILL)
+        await asyncio.gather(*(leave(stack) for stack in stacks))
+        await until(lambda: asyncio.all_tasks() <= before)
