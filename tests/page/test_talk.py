@@ -23,6 +23,7 @@ from cli.where import weights_folder
 from gateway.files import PAGE, ROOM_CLIENT
 from schemas import events
 from schemas.audio import CALLER_HZ
+from schemas.control import Pattern
 from stages.providers import ProviderMissing
 from stages.weights import WEIGHTS, locate
 from tests.kit.browser import PHONE, TALL, Browser, Talk, browser, needs_chromium, wav
@@ -30,6 +31,7 @@ from tests.kit.house import scripted
 from tests.kit.processes import Platform, Running, looked_at, running
 from tests.kit.speech import silence
 from tests.kit.wer import word_error_rate
+from transports.null import frames
 
 pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
@@ -37,6 +39,7 @@ ENGINES = ("moonshine_voice", "onnxruntime", "hibari", "xllamacpp")
 QUESTIONS = ("Is there somewhere I can park?", "And how much is a check-up?", "Wait, are you open on Saturdays?")
 WAITS_S = (4.3, 7.0, 3.0)  # before each question: greeted, answered, in the middle of an answer
 STORY_S, STOPS_AFTER_S = 30, 5.0
+STOPS, STOPS_EVERY_S = 3, 2.0  # a browser that takes echo and noise away may take a voice with it
 HEARD_WITHIN_S = 60.0  # local models and two browsers share two cores
 WRONG = 0.2  # of the words at most: two voices of machines, and a recogniser between them
 SILENT = 64  # of 32,768: what Opus makes of silence is below
@@ -146,8 +149,9 @@ async def ask(home: Platform, folder: Path, transport: str, questions: tuple[str
 
 async def interrupt(home: Platform, folder: Path, transport: str) -> Kept:
     """A long story is asked for, and stopped."""
-    hum = (0.3 * 32_767 * np.sin(np.arange(CALLER_HZ // 2) * 0.12)).astype("<i2").tobytes()
-    asked = silence(2.0) + hum + silence(STOPS_AFTER_S) + hum + silence(60)
+    voice = b"".join(frames(Pattern(speech_ms=600, every_ms=620, start_ms=0, linger_ms=0)))
+    stop = voice + silence(STOPS_EVERY_S)
+    asked = silence(2.0) + voice + silence(STOPS_AFTER_S) + stop * STOPS + silence(60)
     async with (
         browser(wav(folder / "stop.wav", asked)) as chromium,
         chromium.visit(home.page, "teller", transport) as talk,
@@ -199,7 +203,8 @@ async def test_a_second_voice_stops_the_answer(calls: Calls) -> None:
     assert talk.troubles == []
     loud = np.flatnonzero(np.abs(agent.astype(np.int32)) > SILENT) / calls.interrupted.rate
     ends = np.append(loud[:-1][np.diff(loud) > 0.1], loud[-1])  # of every stretch of sound
-    assert 0.5 < ends[0] - loud[0] < STOPS_AFTER_S + 2, "it fell silent long before it was told"
+    longest = STOPS_AFTER_S + STOPS * (STOPS_EVERY_S + 1)
+    assert 0.5 < ends[0] - loud[0] < longest < STORY_S, "it fell silent long before it was told"
 
 
 # --- callers who type, or may not speak -------------------------------------------------------------------------------

@@ -48,6 +48,9 @@ async def test_a_call_lives_on_when_its_server_is_killed_and_another_takes_its_p
 
 
 async def test_a_server_that_stays_away_ends_its_calls(building: Building) -> None:
+    async with asyncio.timeout(WITHIN_S):
+        assert building.home.rooms
+        await building.home.rooms.registered.wait()  # at the server that has just taken another's place
     async with building.call() as call:
         await call.heard.until(TurnEnded)
         building.server.kill()
