@@ -115,6 +115,11 @@ def rooms(name: str) -> str:
     return room(name, "any").removesuffix("any") + "*"
 
 
+def rooms_over() -> str:
+    """The end of a call in any room."""
+    return f"{ROOT}.room.*.over"
+
+
 def room_token(token: str, verb: str) -> str:
     """The same, by the token of the room."""
     return f"{ROOT}.room.{check_id(token, 'room')}.{check_id(verb, 'verb')}"

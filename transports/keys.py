@@ -2,6 +2,8 @@
 
 import asyncio
 import warnings
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import aiohttp
@@ -15,6 +17,8 @@ warnings.filterwarnings("ignore", message="The HMAC key is .* below the minimum"
 EGRESS_TOKEN_FOR = timedelta(hours=1)  # to join with; who is in the room stays when it runs out
 CALLER_TOKEN_FOR = timedelta(minutes=10)  # a page may wait for somebody to allow the microphone
 DISMISSED_WITHIN_S = 2.0
+ANSWERED_WITHIN_S = 10.0
+PEOPLE = {api.ParticipantInfo.Kind.STANDARD, api.ParticipantInfo.Kind.SIP}
 WORKER_TOKEN_FOR = timedelta(minutes=10)  # it opens one connection, at once
 
 
@@ -67,19 +71,32 @@ class RoomKeys:
 
     async def dispatch(self, room: str, agent_name: str, metadata: str) -> str:
         """Send an agent into a room, which is made if there is none; returns the id of the dispatch. Raises OSError."""
-        try:
-            async with api.LiveKitAPI(self.url, self._key, self._secret) as service:
-                if (await service.room.list_rooms(api.ListRoomsRequest(names=[room]))).rooms:
-                    asked = api.CreateAgentDispatchRequest(room=room, agent_name=agent_name, metadata=metadata)
-                    return str((await service.agent_dispatch.create_dispatch(asked)).id)
-                # made with its dispatch: workers that take every new room would take it twice
-                wanted = api.RoomAgentDispatch(agent_name=agent_name, metadata=metadata)
-                await service.room.create_room(api.CreateRoomRequest(name=room, agents=[wanted]))
-                return str((await service.agent_dispatch.list_dispatch(room))[0].id)
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise ConnectionError(f"LiveKit at {self.url} cannot be reached: {error}") from None
-        except api.TwirpError as error:
-            raise ConnectionError(f"LiveKit at {self.url} refuses: {error.message}") from None
+        async with self._service() as service:
+            if (await service.room.list_rooms(api.ListRoomsRequest(names=[room]))).rooms:
+                asked = api.CreateAgentDispatchRequest(room=room, agent_name=agent_name, metadata=metadata)
+                return str((await service.agent_dispatch.create_dispatch(asked)).id)
+            # made with its dispatch: workers that take every new room would take it twice
+            wanted = api.RoomAgentDispatch(agent_name=agent_name, metadata=metadata)
+            await service.room.create_room(api.CreateRoomRequest(name=room, agents=[wanted]))
+            return str((await service.agent_dispatch.list_dispatch(room))[0].id)
+
+    async def waiting(self) -> list[tuple[str, str]]:
+        """(name, id) of every room in which people are and no agent is. Raises OSError."""
+        found = []
+        async with self._service() as service:
+            for room in (await service.room.list_rooms(api.ListRoomsRequest())).rooms:
+                asked = api.ListParticipantsRequest(room=room.name)
+                kinds = {person.kind for person in (await service.room.list_participants(asked)).participants}
+                if kinds & PEOPLE and api.ParticipantInfo.Kind.AGENT not in kinds:
+                    found.append((room.name, room.sid))
+        return found
+
+    async def ask_again(self, room: str) -> None:
+        """Have an agent sent into a room that is waiting, with the metadata it was first asked with. Raises OSError."""
+        async with self._service() as service:
+            earlier = [asked for asked in await service.agent_dispatch.list_dispatch(room) if not asked.agent_name]
+            metadata = earlier[0].metadata if earlier else ""
+            await service.agent_dispatch.create_dispatch(api.CreateAgentDispatchRequest(room=room, metadata=metadata))
 
     async def dismiss(self, room: str, session: str) -> bool:
         """Take the agent of a session that is over out of its room; False if it had left, as it should."""
@@ -93,6 +110,20 @@ class RoomKeys:
         except (aiohttp.ClientError, TimeoutError, api.TwirpError):  # not there; or nobody to ask, and no room either
             return False
         return True
+
+    @asynccontextmanager
+    async def _service(self) -> AsyncIterator[api.LiveKitAPI]:
+        """What the server can be asked; every trouble with it is a ConnectionError."""
+        try:
+            async with (
+                asyncio.timeout(ANSWERED_WITHIN_S),
+                api.LiveKitAPI(self.url, self._key, self._secret) as service,
+            ):
+                yield service
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ConnectionError(f"LiveKit at {self.url} cannot be reached: {error}") from None
+        except api.TwirpError as error:
+            raise ConnectionError(f"LiveKit at {self.url} refuses: {error.message}") from None
 
     def _token(self, grants: api.VideoGrants, ttl: timedelta) -> api.AccessToken:
         return api.AccessToken(self._key, self._secret).with_grants(grants).with_ttl(ttl)

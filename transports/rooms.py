@@ -55,6 +55,12 @@ class Keys(Protocol):
     def caller_token(self, room: str, agent_name: str, metadata: str) -> str:
         """Lets one caller into `room`, which is made with this metadata and asks for an agent of this name."""
 
+    async def waiting(self) -> list[tuple[str, str]]:
+        """(name, id) of every room in which people are and no agent is. Raises OSError."""
+
+    async def ask_again(self, room: str) -> None:
+        """Have an agent sent into a room that is waiting. Raises OSError."""
+
     async def dismiss(self, room: str, session: str) -> bool:
         """Take the agent of a session that is over out of its room; False if it had left, as it should."""
 

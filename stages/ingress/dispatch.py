@@ -16,6 +16,7 @@ import structlog
 from config_service.client import BUILT_IN
 from schemas.control import Door
 from stages.ingress import job as said
+from stages.ingress.forgotten import Forgotten
 from stages.ingress.hold import hold
 from stages.ingress.job import Arrival, Assignment, Offer, Wanted
 from stages.ingress.registration import FAILURES, receive, registered, why
@@ -81,10 +82,12 @@ class Dispatch:
         self._offered: dict[str, str] = {}  # job -> session
         self._serving: dict[str, tuple[str, asyncio.Task[None]]] = {}  # job -> session and who serves it
         self._trouble = ""
+        self._forgotten = Forgotten(worker.bus, rooms.keys)
 
     async def run(self) -> None:
         """Be there for jobs as long as the worker lives, whatever becomes of the server."""
         failures = 0
+        await self._forgotten.listen()
         try:
             async with aiohttp.ClientSession() as http:
                 while True:
@@ -110,7 +113,9 @@ class Dispatch:
         self._socket, self._trouble = socket, ""
         self._rooms.registered.set()
         log.info("takes rooms", url=self._keys.url, agent_name=self._rooms.agent_name, worker=self._worker.id)
-        telling = asyncio.create_task(self._tell_status())
+        beside = [asyncio.create_task(self._tell_status())]
+        if not self._rooms.agent_name:  # who has a name goes where it is called
+            beside.append(asyncio.create_task(self._forgotten.look()))
         try:
             while True:
                 try:
@@ -118,7 +123,8 @@ class Dispatch:
                 except said.BadMessage:
                     self._worker.counters["bad_room_message"] += 1
         finally:
-            telling.cancel()
+            for task in beside:
+                task.cancel()
 
     async def _tell_status(self) -> None:
         told: tuple[int, bool] | None = None
@@ -198,10 +204,12 @@ class Dispatch:
                 await self._say(said.running(job.id))
                 await self._rooms.attend(self._lines.answer, job)
                 error = ""
+            if not self._worker.draining:  # then others may go on with it
+                self._forgotten.is_over(job.room, wanted.room.sid)
         except (Refused, OSError) as refused:
             error = str(refused)
             self._worker.counters["room_refused"] += 1
-            log.warning("a room got no agent", room_job=job.id, session=job.session, why=error)
+            log.warning("a room has no agent", room_job=job.id, session=job.session, why=error)
         finally:
             await self._say(said.done(job.id, error))
             if await self._keys.dismiss(job.room, job.session):  # its process was killed, and the server waits for it

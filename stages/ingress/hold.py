@@ -28,7 +28,7 @@ async def hold(bus: Bus, room: str, room_id: str, session: str, finished: Callab
         elif _tells_of(data) == room_id:
             finished()
 
-    while not await _is_free(bus, room):
+    while not await is_free(bus, room):
         await asyncio.sleep(ASK_AGAIN_S)
     subscription = await bus.subscribe(subjects.rooms(room), hear)
     try:
@@ -37,7 +37,8 @@ async def hold(bus: Bus, room: str, room_id: str, session: str, finished: Callab
         await subscription.unsubscribe()
 
 
-async def _is_free(bus: Bus, room: str) -> bool:
+async def is_free(bus: Bus, room: str) -> bool:
+    """Whether nobody serves the room."""
     try:
         await bus.request(subjects.room(room, "held"), b"", ANSWERED_WITHIN_S)
     except NoResponders:

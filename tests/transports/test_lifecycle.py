@@ -1,5 +1,5 @@
 """What breaks around a room: no session and no participant is left behind, and nothing hangs. In this order: the last
-two kill the server, and a new one gives no jobs for rooms that people entered before ingress had found it."""
+kill the server."""
 
 import asyncio
 import signal
@@ -45,6 +45,13 @@ async def test_a_call_lives_on_when_its_server_is_killed_and_another_takes_its_p
                 await asyncio.sleep(1)
         await call.heard.until(TurnEnded, 2)
         assert not call.heard.all(SessionClosed)
+
+
+async def test_who_enters_before_ingress_has_found_a_new_server_is_served_too(building: Building) -> None:
+    building.server.kill()
+    building.server.start()
+    async with building.call() as call:
+        await call.heard.until(TurnEnded)
 
 
 async def test_a_server_that_stays_away_ends_its_calls(building: Building) -> None:

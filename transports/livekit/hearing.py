@@ -14,7 +14,7 @@ from livekit import rtc
 
 from schemas.audio import CALLER_HZ, FRAME_MS, SAMPLE_BYTES
 from schemas.media import MAX_CHUNK_MS
-from transports.door import Answer, Line
+from transports.door import Answer, Line, Refused
 from transports.livekit.people import People, is_human, is_microphone, microphone
 from transports.rooms import Job
 
@@ -41,7 +41,10 @@ log = structlog.get_logger("room")
 
 
 async def attend(answer: Answer, job: Job, grace_s: float = GRACE_S) -> None:
-    """Serve the room of a job until its session is over. Raises Refused, or OSError if the room cannot be joined."""
+    """Serve the room of a job until its session is over.
+
+    Raises Refused if there was none, or if it could not go on; OSError if the room cannot be joined.
+    """
     guest = Guest(grace_s)
     line = await answer(job.agent, job.session, "livekit", guest)  # stages are claimed while the room is joined
     guest.line = line
@@ -54,6 +57,8 @@ async def attend(answer: Answer, job: Job, grace_s: float = GRACE_S) -> None:
     finally:
         line.hang_up("terminated")  # has no effect on a session that ended by itself
         await guest.leave()
+    if guest.error:
+        raise Refused(guest.error)
 
 
 class Guest:
@@ -62,6 +67,7 @@ class Guest:
     def __init__(self, grace_s: float = GRACE_S) -> None:
         self.line: Line
         self.over = asyncio.Event()
+        self.error = ""  # why the call could not go on
         self._grace_s = grace_s
         self._room = rtc.Room()
         self._people = People(self._room)
@@ -88,6 +94,7 @@ class Guest:
 
     def end(self, error: str = "") -> None:
         """The call is over."""
+        self.error = error
         self.over.set()
 
     async def ready(self) -> None:

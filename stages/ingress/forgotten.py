@@ -1,0 +1,77 @@
+"""Rooms in which people wait and nobody serves them: LiveKit asks for an agent once, and forgets who got none.
+
+That is a room that people entered while no ingress was registered, one that nobody could take, and one whose call
+failed or whose ingress was killed. An ingress that takes every room looks now and then, and has LiveKit ask again.
+"""
+
+import asyncio
+import random
+from collections import deque
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from bus.connect import Bus
+from schemas import subjects
+from schemas.control import RoomFinished
+from stages.ingress.hold import is_free
+
+LOOK_EVERY_S = 5.0  # a job takes a quarter of a second: who waits at two looks has been forgotten
+MAX_OVER = 10_000  # rooms whose call is over though people are still there; the oldest are forgotten again
+
+log = structlog.get_logger("dispatch")
+
+
+class Server(Protocol):
+    """What a LiveKit is asked. Both raise OSError."""
+
+    async def waiting(self) -> list[tuple[str, str]]:
+        """(name, id) of every room in which people are and no agent is."""
+
+    async def ask_again(self, room: str) -> None:
+        """Have an agent sent into a room that is waiting."""
+
+
+class Forgotten:
+    """What one ingress knows of the rooms that nobody serves."""
+
+    def __init__(self, bus: Bus, server: Server) -> None:
+        self._bus = bus
+        self._server = server
+        self._over: deque[str] = deque(maxlen=MAX_OVER)
+        self._waited: set[str] = set()
+
+    async def listen(self) -> None:
+        """Hear which calls came to their end, here and in other ingresses."""
+        await self._bus.subscribe(subjects.rooms_over(), self._hear)
+
+    def is_over(self, room: str, room_id: str) -> None:
+        """The call in this room has come to its end: whoever is still there waits for nobody."""
+        self._bus.publish(subjects.room(room, "over"), msgspec.msgpack.encode(RoomFinished(room_id)))
+
+    async def look(self) -> None:
+        """Have LiveKit ask again for who waits, as long as there is somebody to be asked."""
+        while True:  # not at once with other ingresses
+            await asyncio.sleep(LOOK_EVERY_S * random.uniform(0.5, 1.5))
+            try:
+                waiting = dict(await self._server.waiting())
+            except OSError as error:
+                log.warning(f"cannot look for rooms without an agent: {error}")
+                continue
+            waited, self._waited = self._waited, {room_id for room_id in waiting.values() if room_id not in self._over}
+            for room, room_id in waiting.items():
+                if room_id in waited & self._waited and await is_free(self._bus, room):
+                    await self._ask(room)
+
+    async def _ask(self, room: str) -> None:
+        try:
+            await self._server.ask_again(room)
+        except OSError as error:
+            log.warning(f"a room without an agent cannot be asked for: {error}")
+
+    def _hear(self, _subject: str, data: bytes, _reply: str) -> None:
+        try:
+            self._over.append(msgspec.msgpack.decode(data, type=RoomFinished).id)
+        except msgspec.MsgspecError:
+            return
