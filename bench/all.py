@@ -3,8 +3,9 @@
     python -m bench.all [--json-dir bench/figures] [--only startup,latency-1,...] [--table]
 
 Overheads are the median of five runs. How many calls the machine carries is found by steps: a number of calls is
-carried if all questions of a run are answered, nothing is lost, no call fails, and the 95th percentile of the overhead
-is within 100 ms; one that is not gets a second try. About 20 minutes on a machine that has nothing else to do.
+carried if all questions of a run are answered, nothing is lost, no call fails, and the 95th percentiles of the overhead
+and of hearing are within 100 ms; one that is not gets a second try. About 20 minutes on a machine that has nothing else
+to do.
 """
 
 import argparse

@@ -56,6 +56,7 @@ def carried(found: dict[str, Any]) -> bool:
     """Whether the machine carried the calls of a run."""
     return bool(
         found["overhead_ms"]["p95"] <= CARRIED_P95_MS
+        and found["hearing_ms"]["p95"] <= CARRIED_P95_MS  # who is heard late waits as well
         and found["turns"] >= ANSWERED * found["turns_asked"]
         and not found["frames_lost"]
         and not found["calls_failed"]
