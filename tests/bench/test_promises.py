@@ -48,6 +48,7 @@ def carrying(sessions: int, **changes: Any) -> dict[str, Any]:
     "broken",
     [
         {"overhead_ms": {"p95": 101.0}},
+        {"hearing_ms": {"p95": 101.0}},
         {"turns_asked": 20},
         {"frames_lost": 1},
         {"calls_failed": {"no_worker": 1}},

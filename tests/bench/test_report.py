@@ -17,6 +17,7 @@ def run(p50: float, stt: float = 0.001) -> dict[str, Any]:
         "turns": 9,
         "turns_asked": 10,
         "overhead_ms": overhead,
+        "hearing_ms": overhead,
         "steps_ms": {"decide": overhead},
         "four_hop_echo_ms": overhead,
         "ratio_p50": 1.0,
