@@ -25,6 +25,7 @@ NOBODY_FOR_S = 300.0  # what the server itself grants an empty room
 HEARD_WITHIN_S = 1.0  # after who opened a microphone; one that never sends must not keep the agent from beginning
 RECONNECT_WITHIN_S = 8.0  # the SDK tries again by itself; longer than this is no call any more
 END_WITHIN_S = 10.0  # ingress closes its stages within 5 s
+ASKED_EVERY_S = 1.0  # a track that is asked for comes within a third of this
 SILENT_AFTER_S = 0.1  # without a frame for one to two of these, silence is put in its place
 MAX_WAITING_FRAMES = 250  # 5 s that a busy loop may be late; the oldest give way
 MAX_STREAM_BYTES = 16 * 1024  # of a text: far above what a turn takes
@@ -195,13 +196,23 @@ class Guest:
         publication = microphone(caller) if caller else None
         if publication and publication.sid in self._refused:  # that of somebody who became the caller only now
             self._refused.discard(publication.sid)
-            publication.set_subscribed(True)
+            self._ask(publication)
         track = publication.track if publication else None
         if track is not self._heard:
             self._heard = track
             if self._hearing:
                 self._hearing.cancel()
             self._hearing = asyncio.create_task(self._hear(track)) if track else None
+
+    def _ask(self, publication: rtc.RemoteTrackPublication, again: bool = False) -> None:
+        """Have a track sent that was refused before. The server may overlook it, so it is asked until it is sent."""
+        caller = self._people.caller
+        if publication.track or self.over.is_set() or not caller or microphone(caller) is not publication:
+            return
+        if again:
+            publication.set_subscribed(False)
+        publication.set_subscribed(True)
+        asyncio.get_running_loop().call_later(ASKED_EVERY_S, self._ask, publication, True)
 
     async def _hear(self, track: rtc.RemoteTrack) -> None:
         stream = rtc.AudioStream(
