@@ -54,9 +54,11 @@ def capacities(folder: Path, voice_activity: bool) -> list[Path]:
 
 def carried(found: dict[str, Any]) -> bool:
     """Whether the machine carried the calls of a run."""
+    waits = [found["overhead_ms"]]
+    if found.get("hearing_ms"):  # who is heard late waits as well; the first reports did not tell
+        waits.append(found["hearing_ms"])
     return bool(
-        found["overhead_ms"]["p95"] <= CARRIED_P95_MS
-        and found["hearing_ms"]["p95"] <= CARRIED_P95_MS  # who is heard late waits as well
+        all(wait["p95"] <= CARRIED_P95_MS for wait in waits)
         and found["turns"] >= ANSWERED * found["turns_asked"]
         and not found["frames_lost"]
         and not found["calls_failed"]
