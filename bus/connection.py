@@ -5,6 +5,7 @@ import logging
 import os
 import ssl
 from collections import deque
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -154,10 +155,19 @@ def _block(headers: dict[str, str]) -> bytes:
     return f"NATS/1.0\r\n{lines}\r\n".encode()
 
 
-async def quietly(closing: Any) -> None:
-    """Await a farewell that may fail because the other side is gone already."""
-    with suppress(nats.errors.Error, TimeoutError, OSError):
-        await asyncio.wait_for(closing, DRAIN_WITHIN_S + 1)
+async def quietly(closing: Coroutine[Any, Any, Any]) -> None:
+    """Await a farewell that may fail because the other side is gone already.
+
+    In a task of its own: what nats-py cancels while it leaves can come back to it as if we had been cancelled.
+    """
+    farewell = asyncio.ensure_future(closing)
+    try:
+        await asyncio.wait([farewell], timeout=DRAIN_WITHIN_S + 1)
+        if farewell.done() and not farewell.cancelled():
+            with suppress(nats.errors.Error, TimeoutError, OSError):
+                farewell.result()
+    finally:
+        farewell.cancel()
 
 
 def _options(settings: BusSettings) -> dict[str, Any]:
