@@ -16,11 +16,12 @@ READY_WITHIN_S = 10.0
 STOP_WITHIN_S = 3.0
 MAX_PAYLOAD = 1024 * 1024  # an agent document with all its facts; a frame is below 10 KB
 
-# When this process dies, however it dies, its end of the pipe closes, `cat` ends, and the server goes too.
-_KEEPER = """
+# `sh -c KEEPER TERM server argument..`: when who started it dies, however it dies, that end of the pipe closes, `cat`
+# ends, and the server is told to go by this signal.
+KEEPER = """
 exec 3<&0
-"$0" "$@" 3<&- </dev/null & server=$!
-{ cat <&3 >/dev/null; kill $server; } 2>/dev/null &
+"$@" 3<&- </dev/null & server=$!
+{ cat <&3 >/dev/null; kill -s "$0" $server; } 2>/dev/null &
 wait $server
 """
 
@@ -55,7 +56,7 @@ async def serve(data: Path, port: int | None = None, host: str = "127.0.0.1") ->
     }
     config.write_text(json.dumps(settings, indent=2))  # JSON is a subset of the server's own format
     process = await asyncio.create_subprocess_exec(
-        "sh", "-c", _KEEPER, binary(), "-c", str(config),
+        "sh", "-c", KEEPER, "TERM", binary(), "-c", str(config),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
         start_new_session=True,  # Ctrl-C in the terminal is for us; NATS stops last
     )  # fmt: skip

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import socket
 import sys
 import time
@@ -72,7 +74,7 @@ class Child:
         try:
             await asyncio.wait_for(process.wait(), ENDS_WITHIN_S)
         except TimeoutError:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # what it started goes with it
             await process.wait()
 
 

@@ -5,13 +5,13 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from cli.child import ENDS_WITHIN_S, Child, free_port
+from bus.server import KEEPER
+from cli.child import Child, free_port
 from cli.errors import Failed
 
 HOST = "127.0.0.1"
@@ -19,14 +19,7 @@ TOOLS = Path(__file__).parents[1] / ".tools" / "bin"
 SECRET_BYTES = 32  # what LiveKit asks for at least
 LOOK_EVERY_S = 0.02
 
-# When this process dies, however it dies, its end of the pipe closes, and the server goes too: at once, for it has
-# nothing to keep, and told to end it would wait until everybody has left its rooms.
-KEEPER = """
-exec 3<&0
-"$0" "$@" 3<&- </dev/null & server=$!
-{ cat <&3 >/dev/null; kill -9 $server; } 2>/dev/null &
-wait $server
-"""
+ENDED_BY = "KILL"  # it has nothing to keep; told to end it would wait until everybody has left its rooms
 
 
 class RoomServer(Child):
@@ -72,7 +65,7 @@ class RoomServer(Child):
     async def _live_once(self) -> None:
         with self._log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                "sh", "-c", KEEPER, *self.command(),
+                "sh", "-c", KEEPER, ENDED_BY, *self.command(),
                 stdin=asyncio.subprocess.PIPE, stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip
@@ -91,20 +84,6 @@ class RoomServer(Child):
                 self.ready.set()
                 return
             await asyncio.sleep(LOOK_EVERY_S)
-
-    async def stop(self) -> None:
-        """Close its pipe: it goes."""
-        self.stopping = True
-        process = self.process
-        if process is None or process.returncode is not None:
-            return
-        assert process.stdin
-        process.stdin.close()
-        try:
-            await asyncio.wait_for(process.wait(), ENDS_WITHIN_S)
-        except TimeoutError:
-            os.killpg(process.pid, signal.SIGKILL)  # the shell alone would leave the server behind
-            await process.wait()
 
 
 def binary() -> str:
