@@ -102,23 +102,17 @@ class RoomKeys:
         """Take the agent of a session that is over out of its room; False if it had left, as it should."""
         agent = api.RoomParticipantIdentity(room=room, identity=agent_identity(session))
         try:
-            async with (
-                asyncio.timeout(DISMISSED_WITHIN_S),
-                api.LiveKitAPI(self.url, self._key, self._secret) as service,
-            ):
+            async with self._service(DISMISSED_WITHIN_S) as service:
                 await service.room.remove_participant(agent)
-        except (aiohttp.ClientError, TimeoutError, api.TwirpError):  # not there; or nobody to ask, and no room either
+        except OSError:  # not there; or nobody to ask, and no room either
             return False
         return True
 
     @asynccontextmanager
-    async def _service(self) -> AsyncIterator[api.LiveKitAPI]:
+    async def _service(self, within_s: float = ANSWERED_WITHIN_S) -> AsyncIterator[api.LiveKitAPI]:
         """What the server can be asked; every trouble with it is a ConnectionError."""
         try:
-            async with (
-                asyncio.timeout(ANSWERED_WITHIN_S),
-                api.LiveKitAPI(self.url, self._key, self._secret) as service,
-            ):
+            async with asyncio.timeout(within_s), api.LiveKitAPI(self.url, self._key, self._secret) as service:
                 yield service
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ConnectionError(f"LiveKit at {self.url} cannot be reached: {error}") from None

@@ -41,7 +41,17 @@ class Notice(NamedTuple):
     room_id: str
 
 
-class Keys(Protocol):
+class Waiting(Protocol):
+    """What a LiveKit is asked about those whom nobody serves."""
+
+    async def waiting(self) -> list[tuple[str, str]]:
+        """(name, id) of every room in which people are and no agent is. Raises OSError."""
+
+    async def ask_again(self, room: str) -> None:
+        """Have an agent sent into a room that is waiting. Raises OSError."""
+
+
+class Keys(Waiting, Protocol):
     """The secret of a LiveKit project, for what it can sign and tell."""
 
     url: str
@@ -54,12 +64,6 @@ class Keys(Protocol):
 
     def caller_token(self, room: str, agent_name: str, metadata: str) -> str:
         """Lets one caller into `room`, which is made with this metadata and asks for an agent of this name."""
-
-    async def waiting(self) -> list[tuple[str, str]]:
-        """(name, id) of every room in which people are and no agent is. Raises OSError."""
-
-    async def ask_again(self, room: str) -> None:
-        """Have an agent sent into a room that is waiting. Raises OSError."""
 
     async def dismiss(self, room: str, session: str) -> bool:
         """Take the agent of a session that is over out of its room; False if it had left, as it should."""

@@ -7,7 +7,6 @@ failed or whose ingress was killed. An ingress that takes every room looks now a
 import asyncio
 import random
 from collections import deque
-from typing import Protocol
 
 import msgspec
 import structlog
@@ -16,6 +15,7 @@ from bus.connect import Bus
 from schemas import subjects
 from schemas.control import RoomFinished
 from stages.ingress.hold import is_free
+from transports.rooms import Waiting
 
 LOOK_EVERY_S = 5.0  # a job takes a quarter of a second: who waits at two looks has been forgotten
 MAX_OVER = 10_000  # rooms whose call is over though people are still there; the oldest are forgotten again
@@ -23,20 +23,10 @@ MAX_OVER = 10_000  # rooms whose call is over though people are still there; the
 log = structlog.get_logger("dispatch")
 
 
-class Server(Protocol):
-    """What a LiveKit is asked. Both raise OSError."""
-
-    async def waiting(self) -> list[tuple[str, str]]:
-        """(name, id) of every room in which people are and no agent is."""
-
-    async def ask_again(self, room: str) -> None:
-        """Have an agent sent into a room that is waiting."""
-
-
 class Forgotten:
     """What one ingress knows of the rooms that nobody serves."""
 
-    def __init__(self, bus: Bus, server: Server) -> None:
+    def __init__(self, bus: Bus, server: Waiting) -> None:
         self._bus = bus
         self._server = server
         self._over: deque[str] = deque(maxlen=MAX_OVER)
