@@ -6,7 +6,6 @@ from bus.connect import Bus
 from schemas import subjects
 
 EVERY_S = 0.1
-SUSPECT_S = 0.3  # a beat every 100 ms: two were lost
 RECOVERED_S = 0.5  # no "nobody there" for this long means that somebody is
 
 

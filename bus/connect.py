@@ -21,7 +21,7 @@ from bus.wire import Callback, plain
 from schemas.settings import BusSettings
 
 FLUSH_WITHIN_S = 1.0
-PENDING_MESSAGES = 10_000  # per subscription; callbacks only enqueue, so this is a stall of seconds
+PENDING_MESSAGES = 10_000  # per subscription, for what goes through nats-py's own queues: a stall of seconds
 
 
 class Subscription:

@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from schemas.audio import AGENT_FRAME_BYTES, AGENT_HZ, FRAME_MS, SAMPLE_BYTES
 
-DAMAGED = "\ufffd"  # stands for a byte of which one half is missing
 AMPLITUDE = 8_000  # -12 dBFS: loud for any level meter, far from clipping after resampling
 
 _FRAMES_PER_S = 1000 // FRAME_MS

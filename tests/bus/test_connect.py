@@ -4,7 +4,6 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -14,14 +13,9 @@ import pytest
 from bus import server
 from bus.connect import Bus, connect
 from bus.errors import NoAnswer, NoResponders, Unreachable
+from cli.child import free_port
 from schemas.settings import BusSettings
 from tests.kit.bus import PATIENCE_S, server_pid, until
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Ear:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.child import free_port
 from tests.kit.command import ROOT
 
 KEY, SECRET = "devkey", "a-secret-of-thirty-two-characters"
@@ -23,11 +24,6 @@ def binary() -> str:
     if found is None:
         pytest.skip("livekit-server is not here: make livekit")
     return found
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 class RoomServer:
