@@ -2,6 +2,7 @@
 
 import { Framer } from '../resample.js'
 import { Player } from '../player.js'
+import { send } from './send.js'
 
 const FRAME = sampleRate / 50
 
@@ -23,12 +24,7 @@ class Speaker extends AudioWorkletProcessor {
     if (input.length) block.set(input[0])
     else this.#player.pull(block)
     for (let channel = 1; channel < output.length; channel++) output[channel].set(block)
-    for (const frame of this.#framer.push(block)) {
-      let sum = 0
-      for (const value of frame) sum += value * value
-      const level = Math.sqrt(sum / FRAME) / 32768
-      this.port.postMessage({ frame: frame.buffer, level }, [frame.buffer])
-    }
+    send(this.port, this.#framer, block)
     return true
   }
 }

@@ -1,0 +1,9 @@
+// Every frame that a framer has filled goes to the page: {frame: Int16 buffer, level 0 to 1}.
+
+export function send(port, framer, block) {
+  for (const frame of framer.push(block)) {
+    let sum = 0
+    for (const value of frame) sum += value * value
+    port.postMessage({ frame: frame.buffer, level: Math.sqrt(sum / frame.length) / 32768 }, [frame.buffer])
+  }
+}
