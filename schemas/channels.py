@@ -80,7 +80,7 @@ CHANNELS = {
     ),
     "room": Channel(
         subjects.room_token("ROOM", "VERB"),
-        (control.RoomFinished,),
+        (control.RoomTaken, control.RoomFinished),
         MSGPACK,
         "What concerns one room of LiveKit: the ingress that serves it listens.",
     ),
@@ -126,9 +126,11 @@ OPERATIONS = (
     Operation("caller", "asks", SEND, "claim", (control.ClaimLine,), (control.Line,), "Find out where to call."),
     Operation("ingress", "starts", SEND, "control", (control.Start,), (control.Started,), "Hand over a session."),
     Operation("ingress", "closes", SEND, "control", (control.Close,), (control.Closed,), "End it."),
+    Operation("gateway", "hangs_up", SEND, "control", (control.Close,), (control.Closed,), "End it for its caller."),
     Operation("worker", "disowns", SEND, "control", (control.Unknown,), (), "Say that a session is not its own."),
     Operation("worker", "beats", SEND, "beat", (), (), "Say that it lives."),
     Operation("ingress", "asks_room", SEND, "room", (), (control.RoomHeld,), "Does somebody serve this room?"),
+    Operation("ingress", "takes", SEND, "room", (control.RoomTaken,), (), "Say that it serves a room from now on."),
     Operation("ingress", "finishes", SEND, "room", (control.RoomFinished,), (), "Say that a room is closed."),
     Operation(
         "gateway", "checks", SEND, "webhook", (control.Webhook,), (control.WebhookChecked,), "Is this from LiveKit?"

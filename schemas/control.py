@@ -102,14 +102,14 @@ class Started(msgspec.Struct, frozen=True):
 
 
 class Close(msgspec.Struct, frozen=True):
-    """ingress -> worker: flush within 2 s, answer `Closed`, forget the session."""
+    """ingress -> worker: flush within 2 s, answer `Closed`, forget the session. gateway -> ingress: end it."""
 
     session: str
     reason: str
 
 
 class Closed(msgspec.Struct, frozen=True):
-    """The worker has flushed."""
+    """The worker has flushed; ingress: has begun to close."""
 
     worker: str
 
@@ -136,6 +136,12 @@ class Beat(msgspec.Struct, frozen=True):
 
 class RoomHeld(msgspec.Struct, frozen=True):
     """An ingress serves this room already."""
+
+    session: str
+
+
+class RoomTaken(msgspec.Struct, frozen=True):
+    """An ingress begins to serve this room; another that is about to steps back."""
 
     session: str
 

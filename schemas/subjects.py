@@ -66,7 +66,10 @@ def lives(agent: str | None = None, session: str | None = None, stage: str | Non
 
 
 def control(session: str, stage: str, verb: str) -> str:
-    """The life of a session: `start` and `close` to the stage that owns it, `unknown` back to ingress."""
+    """The life of a session: `start` and `close` to the stage that owns it, `unknown` back to ingress.
+
+    `close` to ingress is what a caller asks for who cannot say it on the line.
+    """
     return f"{ROOT}.control.{check_id(session, 'session')}.{check_id(stage, 'stage')}.{check_id(verb, 'verb')}"
 
 
@@ -78,6 +81,11 @@ def controls(session: str, stage: str) -> str:
 def unknowns() -> str:
     """What workers say of sessions that they do not own."""
     return f"{ROOT}.control.*.*.unknown"
+
+
+def hang_ups() -> str:
+    """What ingress is told of sessions whose callers want no more."""
+    return f"{ROOT}.control.*.{INGRESS}.close"
 
 
 def claim(stage: str) -> str:
@@ -106,7 +114,7 @@ def config(verb: str) -> str:
 
 
 def room(name: str, verb: str) -> str:
-    """To the ingress that serves a room, if one does: `held` asks, `finished` tells. Any name makes a token."""
+    """Between those who serve a room or want to: `held` asks, `taken` and `finished` tell. Any name makes a token."""
     return room_token(hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:32], verb)
 
 

@@ -1,18 +1,25 @@
-"""One agent a room: whoever serves a room says so to those who ask, here and in other ingresses."""
+"""One agent a room: whoever serves a room says so to those who ask, here and in other ingresses.
+
+Two who find it free in the same moment hear of each other: each listens before it asks, says that it takes the room,
+and waits until the server has passed that on. Who has heard nobody by then is alone. Of two, at least one was heard
+by the other, so that one at most stays; whoever heard another steps back and asks again a little later. That holds on
+one NATS server; between servers of a cluster a moment of some milliseconds is left.
+"""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 
 from bus.connect import Bus
 from bus.errors import BusError, NoResponders
 from schemas import subjects
-from schemas.control import RoomFinished, RoomHeld
+from schemas.control import RoomFinished, RoomHeld, RoomTaken
 
 ANSWERED_WITHIN_S = 0.15
-ASK_AGAIN_S = 1.0
+ASK_AGAIN_S = 1.0  # half to one and a half of this, so that two who stepped back do not meet again
 
 
 @asynccontextmanager
@@ -21,20 +28,37 @@ async def hold(bus: Bus, room: str, room_id: str, session: str, finished: Callab
 
     room_id: the server's own, so that the end of an earlier room of the same name is not taken for this one's.
     """
+    ours = False
+    others = 0  # who took it, too, since we asked
+    taken = msgspec.msgpack.encode(RoomTaken(session))
+
+    def listen(_subject: str, data: bytes, _reply: str) -> None:
+        nonlocal others
+        others += data != taken
 
     def hear(subject: str, data: bytes, reply: str) -> None:
-        if subjects.last_token(subject) == "held":
+        verb = subjects.last_token(subject)
+        if verb == "held" and ours:
             bus.publish(reply, msgspec.msgpack.encode(RoomHeld(session)))
-        elif _tells_of(data) == room_id:
+        elif verb == "finished" and _tells_of(data) == room_id:
             finished()
 
-    while not await is_free(bus, room):
-        await asyncio.sleep(ASK_AGAIN_S)
-    subscription = await bus.subscribe(subjects.rooms(room), hear)
-    try:
+    async with AsyncExitStack() as stack:
+        listening = await bus.subscribe(subjects.room(room, "taken"), listen)
+        stack.push_async_callback(listening.unsubscribe)
+        while not ours:
+            others = 0
+            if await is_free(bus, room):
+                hearing = await bus.subscribe(subjects.rooms(room), hear)
+                stack.push_async_callback(hearing.unsubscribe)
+                bus.publish(subjects.room(room, "taken"), taken)
+                await bus.flush(media=False)
+                ours = not others
+                if others:
+                    await hearing.unsubscribe()
+            if not ours:
+                await asyncio.sleep(ASK_AGAIN_S * random.uniform(0.5, 1.5))
         yield
-    finally:
-        await subscription.unsubscribe()
 
 
 async def is_free(bus: Bus, room: str) -> bool:
