@@ -46,6 +46,7 @@ class Gateway:
             web.get("/v1/agents", self.agents),
             web.post("/v1/sessions", self.open),
             web.get("/v1/sessions/{session}/events", self.events),
+            web.delete("/v1/sessions/{session}", self.hang_up),
             web.get("/v1/call", self.call),
             web.post("/livekit/webhook", self.webhook),
             web.get("/{path:.*}", self.file),
@@ -79,12 +80,18 @@ class Gateway:
         except Refused as refused:
             return web.json_response({"error": str(refused)}, status=refused.status)
         token = urlencode({"token": call.token})
-        told = {"session": call.id, "events": f"/v1/sessions/{call.id}/events?{token}"}
+        address = f"/v1/sessions/{call.id}"
+        told = {"session": call.id, "events": f"{address}/events?{token}", "hangup": f"{address}?{token}"}
         if call.line.room:
             told |= {"url": call.line.url, "room": call.line.room, "token": call.line.token}
         else:
             told["url"] = f"/v1/call?session={call.id}&{token}"
         return web.json_response(told, status=201)
+
+    async def hang_up(self, request: web.Request) -> web.Response:
+        """The end of one session, for its caller: a page that leaves a room may as well be loading anew."""
+        await self.sessions.hang_up(self._find(request, request.match_info["session"]))
+        return web.Response(status=204)
 
     @streams
     async def events(self, request: web.Request) -> web.StreamResponse:

@@ -24,6 +24,7 @@ KEPT_FOR_S = 15.0  # after the end, for a page that has to read it
 LOOK_EVERY_S = 1.0
 ENTERED_WITHIN_S = 60.0  # who may enter a room has to allow the microphone first
 HELD_EVERY_S, HELD_WITHIN_S = 0.05, 0.15  # looking for who serves a room: it is soon after somebody has entered
+CLOSE_WITHIN_S = 0.5
 
 
 class Refused(Exception):
@@ -38,7 +39,7 @@ class Refused(Exception):
 class Call:
     """A session of a page. line: at ingress, or a room. token: of ours, for who was given it. until: monotonic.
 
-    id: the session's, or the room's, whose session has an id once somebody serves it.
+    id: the session's, or the room's. session: known once somebody serves the room.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Call:
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     feed: Feed = field(default_factory=Feed)
     subscriptions: list[Subscription] = field(default_factory=list)
+    session: asyncio.Future[str] = field(default_factory=asyncio.Future, repr=False)
     finding: asyncio.Task[None] | None = None
     until: float = field(default_factory=lambda: time.monotonic() + OPENED_WITHIN_S)
 
@@ -68,6 +70,7 @@ class Sessions:
             call.until = time.monotonic() + ENTERED_WITHIN_S
             call.finding = asyncio.create_task(self._find_session(call))
         else:
+            call.session.set_result(line.session)
             await self._follow(call, line.session)
         return call
 
@@ -77,6 +80,16 @@ class Sessions:
         if call is None or not secrets.compare_digest(call.token.encode(), token.encode()):
             raise Refused(404, "there is no such session, or it is over")
         return call
+
+    async def hang_up(self, call: Call) -> None:
+        """End it now; one in a room that nobody serves yet, as soon as somebody does. The caller sets the deadline."""
+        session = await asyncio.shield(call.session)
+        close = msgspec.msgpack.encode(control.Close(session, "hangup"))
+        while not call.feed.over:
+            with suppress(BusError):  # its ingress has it not yet, or the bus is away
+                await self._bus.request(subjects.control(session, subjects.INGRESS, "close"), close, CLOSE_WITHIN_S)
+                return
+            await asyncio.sleep(HELD_EVERY_S)
 
     async def attend(self) -> None:
         """Forget what is over."""
@@ -117,6 +130,7 @@ class Sessions:
                 await asyncio.sleep(HELD_EVERY_S)
                 continue
             session = msgspec.msgpack.decode(answer, type=RoomHeld).session
+            call.session.set_result(session)
             call.feed.hold()
             await self._follow(call, session)
             earlier: list[bytes] = []

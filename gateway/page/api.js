@@ -19,13 +19,16 @@ async function ask(path, options = {}) {
 // {agents: [id], transports: [name]}
 export const agents = () => ask('v1/agents')
 
-// {session, url, events}, or of a room {url, token, room, events}
+// {session, url, events, hangup}, or of a room {url, token, room, events, hangup}
 export const session = (agent, transport) =>
   ask('v1/sessions', {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
     body: JSON.stringify({ agent, transport }),
   })
+
+// End a session now: a room would wait for who left it. It is said even while the page is left.
+export const hangUp = (path) => fetch(path, { method: 'DELETE', keepalive: true }).catch(() => {})
 
 // Call `hear` for every message of a session until it is over; returns what stops it.
 export function events(path, hear, over) {

@@ -1,9 +1,9 @@
 // A call in a LiveKit room, with LiveKit's own client, which `make page` has brought.
 
 import './bundle/livekit-client.js'
-import { AWAY, LOST, ofClosing, Trouble } from './trouble.js'
+import { AWAY, LOST, ofClosing, STALE, Trouble } from './trouble.js'
 
-const { ConnectionState, Room: Client, RoomEvent, Track } = globalThis.LivekitClient
+const { ConnectionErrorReason, ConnectionState, Room: Client, RoomEvent, Track } = globalThis.LivekitClient
 const CHAT = 'lk.chat'
 const STATE = 'lk.agent.state'
 
@@ -40,10 +40,10 @@ export class Room {
     try {
       await client.connect(url, token)
       if (stream) await made.attach(stream)
-    } catch {
+    } catch (error) {
       made.#over = true
       client.disconnect()
-      throw new Trouble(AWAY)
+      throw new Trouble(error.reason === ConnectionErrorReason.NotAllowed ? STALE : AWAY)
     }
     return made
   }

@@ -22,6 +22,7 @@ class Call {
   #recording = new Recording()
   #muted = false
   #over = false
+  #hangup = '' // the session's address for that
   #stopEvents = () => {}
 
   // Throws Trouble. Without a stream the caller types.
@@ -43,6 +44,7 @@ class Call {
     this.microphone.attach(stream)
     if (choices.speaker.value) await this.speaker.use(choices.speaker.value).catch(() => {})
     const session = await api.session(agent, transport)
+    this.#hangup = session.hangup
     this.#stopEvents = api.events(session.events, (message) => this.#told(message), () => this.#end(LOST))
     this.line = await connect(session, stream, {
       hear: (frame) => this.speaker.play(frame),
@@ -69,6 +71,7 @@ class Call {
   }
 
   hangUp() {
+    api.hangUp(this.#hangup)
     this.line.hangUp()
   }
 

@@ -15,6 +15,7 @@ export function ofMicrophone(error) {
 }
 
 export const AWAY = 'The server cannot be reached. Is it running? Press the button to try again.'
+export const STALE = 'This call cannot be entered any more. Press the button to call again.'
 export const LOST = 'The connection was lost. Press the button to call again.'
 
 const REASONS = {

@@ -179,6 +179,7 @@ class Ingress:
     async def _watch(self) -> None:
         await self._worker.bus.subscribe(subjects.beats_to(self._worker.id), self._on_beat)
         await self._worker.bus.subscribe(subjects.unknowns(), self._on_unknown)
+        await self._worker.bus.subscribe(subjects.hang_ups(), self._on_hang_up)
         while True:
             await asyncio.sleep(EVERY_S)
             now = time.monotonic()
@@ -201,6 +202,15 @@ class Ingress:
     def _on_unknown(self, subject: str, _data: bytes, _reply: str) -> None:
         if subject.split(".")[2] in self._calls:
             self._worker.counters["unknown_to_owner"] += 1
+
+    def _on_hang_up(self, _subject: str, data: bytes, reply: str) -> None:
+        try:
+            close = msgspec.msgpack.decode(data, type=control.Close)
+        except msgspec.MsgspecError:
+            self._worker.counters["bad_control"] += 1
+            return
+        if self.hang_up(close.session, close.reason):  # another ingress answers for its own
+            self._worker.bus.publish(reply, msgspec.msgpack.encode(control.Closed(self._worker.id)))
 
     def describe(self, session: Session) -> WorkerSession:
         age_s = round(time.monotonic() - session.opened_at, 1)

@@ -4,14 +4,16 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
 from aiohttp.client import ClientResponse
 
-from gateway import sessions
+from gateway import relay, sessions
 from gateway.serve import serve
+from schemas.events import SessionClosed, SessionOpened
 from stages.tts import tones
 from tests.kit.house import House, house, scripted
 
@@ -84,12 +86,61 @@ async def test_a_page_calls_types_hears_and_follows(desk: Desk) -> None:
     await line.close()
 
 
+async def test_a_session_ends_when_its_page_asks_for_it(desk: Desk) -> None:
+    opened = await desk.open()
+    heard = await desk.home.listen(opened["session"])
+    line = await desk.call(opened)
+    await heard.until(SessionOpened)
+    async with desk.http.delete(f"{desk.url[:-1]}{opened['hangup']}") as answer:
+        assert answer.status == 204
+    assert (await heard.until(SessionClosed)).reason == "hangup"
+    async with desk.http.delete(f"{desk.url[:-1]}{opened['hangup']}") as again:
+        assert again.status in (204, 404)
+    await line.close()
+
+
+async def test_who_hangs_up_before_anybody_answered_is_heard_all_the_same(desk: Desk) -> None:
+    opened = await desk.open()
+    heard = await desk.home.listen(opened["session"])
+    asking = asyncio.create_task(desk.http.delete(f"{desk.url[:-1]}{opened['hangup']}"))
+    await asyncio.sleep(0)
+    line = await desk.call(opened)
+    assert (await asking).status == 204
+    assert (await heard.until(SessionClosed)).reason == "hangup"
+    await line.close()
+
+
+@pytest.mark.parametrize("how", ["broke off", "fell silent"])
+async def test_a_caller_who_vanishes_behind_the_gateway_has_not_hung_up(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(relay, "HEARTBEAT_S", 0.5)
+    opened = await desk.open()
+    heard = await desk.home.listen(opened["session"])
+    reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(desk.url).port)  # it answers no ping
+    writer.write(HANDSHAKE.format(path=opened["url"]).encode())
+    assert (await reader.readline()).split()[1] == b"101"
+    await heard.until(SessionOpened)
+    if how == "broke off":
+        writer.transport.abort()
+    assert (await heard.until(SessionClosed)).reason == "caller_lost"
+    writer.close()
+
+
+HANDSHAKE = (
+    "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+
 async def test_a_session_opens_its_door_to_nobody_else(desk: Desk) -> None:
     opened = await desk.open()
     session = opened["session"]
     for token in ("", "x", opened["events"].partition("token=")[2][:-1]):
         answer = await desk.http.get(f"{desk.url}v1/sessions/{session}/events?token={token}")
         assert answer.status == 404
+        async with desk.http.delete(f"{desk.url}v1/sessions/{session}?token={token}") as refusal:
+            assert refusal.status == 404
         with pytest.raises(WSServerHandshakeError) as refused:
             await desk.http.ws_connect(f"{desk.url}v1/call?session={session}&token={token}")
         assert refused.value.status == 404

@@ -7,7 +7,9 @@ import asyncio
 import importlib.util
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 from cli.audiofile import read_pcm
 from cli.demo_voice import speak
 from cli.errors import Failed
-from cli.room_server import binary
+from cli.room_server import RoomServer, binary
 from cli.where import weights_folder
 from gateway.files import PAGE, ROOM_CLIENT
 from schemas import events
@@ -285,3 +287,36 @@ async def test_a_server_that_goes_away_is_told_in_words(home: Platform, chromium
         await talk.page.close()
         closed = await home.facts.until(session, events.SessionClosed)
         assert closed.reason == "hangup"
+
+
+async def test_a_call_ends_when_the_button_says_so(home: Platform, chromium: Browser, transport: str) -> None:
+    async with chromium.visit(home.page, "echo", transport) as talk:
+        await talk.start()
+        await talk.until(lambda: talk.phase == "calling" and talk.state == "listening")
+        session = home.facts.sessions[-1]
+        async with talk.page.expect_response(lambda answer: answer.request.method == "DELETE") as asked:
+            await talk.page.click("#call")
+        assert (await asked.value).status == 204  # so nobody waits in the room for who left it
+        assert (await home.facts.until(session, events.SessionClosed)).reason == "hangup"
+        await talk.until(lambda: talk.notice == "The call has ended.")
+        assert talk.troubles == []
+
+
+async def test_who_comes_too_late_for_a_room_is_told_so(home: Platform, chromium: Browser) -> None:
+    if why_no_rooms():
+        pytest.skip(why_no_rooms())
+    from livekit import api
+
+    async def wait_for_hours(route: Any) -> None:
+        answer = await route.fetch()
+        told = await answer.json()
+        keys = RoomServer.keys(home.data)
+        late = api.AccessToken(keys["key"], keys["secret"]).with_identity("caller").with_ttl(timedelta(hours=-1))
+        told["token"] = late.with_grants(api.VideoGrants(room_join=True, room=told["room"])).to_jwt()
+        await route.fulfill(response=answer, json=told)
+
+    async with chromium.visit(home.page, "echo", "livekit") as talk:
+        await talk.page.route("**/v1/sessions", wait_for_hours)
+        await talk.start()
+        await talk.until(lambda: "cannot be entered any more" in talk.notice)
+        assert talk.phase == "idle"

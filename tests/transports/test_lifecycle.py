@@ -6,11 +6,14 @@ import signal
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientSession
 
+from gateway.serve import serve as gateway
 from schemas import subjects
-from schemas.events import PlaybackStarted, SessionClosed, TranscriptFinal, TurnEnded
+from schemas.events import PlaybackStarted, SessionClosed, SessionOpened, TranscriptFinal, TurnEnded
 from tests.kit.processes import Running, until
-from tests.transports.building import Building, hum
+from tests.kit.visitor import visit
+from tests.transports.building import ECHO, Building, hum
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -32,6 +35,20 @@ async def test_an_agent_whose_process_was_killed_does_not_stay_in_the_room(build
     finally:
         egress.kill()
         await home.add(subjects.EGRESS)
+
+
+async def test_who_hangs_up_at_the_gateway_is_not_waited_for(building: Building) -> None:
+    heard = await building.home.listen()
+    asked = {"agent": ECHO.id, "transport": "livekit"}
+    async with gateway(building.home.bus, "127.0.0.1", 0) as url, ClientSession(url) as http:
+        told = await (await http.post("v1/sessions", json=asked)).json()
+        async with visit(told["url"], told["token"]) as visitor:
+            opened = await heard.until(SessionOpened)
+            heard.only(opened.session)
+            async with http.delete(told["hangup"]) as answer:
+                assert answer.status == 204
+            assert (await heard.until(SessionClosed)).reason == "hangup"  # though they are in the room still
+            await visitor.until(lambda: not visitor.agents)
 
 
 async def test_a_call_lives_on_when_its_server_is_killed_and_another_takes_its_place(building: Building) -> None:
