@@ -39,6 +39,7 @@ class Turns(_Document):
 
     min_delay_ms: Annotated[int, Field(ge=0, le=10_000)] = 300  # silence after words judged complete
     max_delay_ms: Annotated[int, Field(ge=0, le=30_000)] = 2_500  # silence after words judged unfinished
+    think_ahead: bool = True  # the model begins in that silence; what the caller adds costs a reply that nobody hears
     interrupt_after_ms: Annotated[int, Field(ge=0, le=10_000)] = 500  # speech this long is no cough
     resume_after_ms: Annotated[int, Field(ge=0, le=10_000)] = 400  # wordless: after speech_ended, at least
     decide_within_ms: Annotated[int, Field(ge=100, le=30_000)] = 2_000  # a hold without a decision ends here

@@ -195,7 +195,7 @@ class TurnStarted(Decision, tag="llm.turn_started", frozen=True):
 class SentenceReady(Decision, tag="llm.sentence_ready", frozen=True):
     """A segment of the reply, ready to be spoken. `last`: the reply has no more; then `text` may be empty.
 
-    first_token_ms: from turn_started to the model's first token; said with segment 0 only.
+    first_token_ms: from turn_started to the model's first token, 0 if that had come before; said with segment 0 only.
     """
 
     segment: int

@@ -1,7 +1,7 @@
 """The conversation of one call: feeds the turn machine, and does what it decides."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
 from calls.history import History
@@ -28,12 +28,15 @@ from schemas.events import (
     TurnStarted,
 )
 from stages.llm import states, turns
+from stages.llm.draft import Draft
 from stages.llm.facts import choose
 from stages.llm.prompt import conversation
 from stages.llm.reply import Piece, recite, segments
 from stages.llm.utterances import Heard
 from stages.providers import LanguageModel, LanguageModelProvider, ProviderError, Providers, ReplyRequest
 from stages.session import Session, hears
+
+MOST_DRAFTS = 3  # a turn: a caller who pauses again and again is not worth a model's work each time
 
 
 class Conversation:
@@ -47,6 +50,8 @@ class Conversation:
         self._history = History()
         self._state: states.State = turns.opening(call.agent.turns, greeting=bool(call.agent.greeting.strip()))
         self._alarm_ms: int | None = None  # when the last alarm that was set will ring
+        self._draft: Draft | None = None  # of the answer to what the caller may have finished saying
+        self._drafts = 0  # begun since the last turn
         self._unended: dict[int, asyncio.Task[None]] = {}  # turn -> its reply, until the turn is history
 
     # --- what it hears ------------------------------------------------------------------------------------------
@@ -96,6 +101,7 @@ class Conversation:
         if due_ms is not None and due_ms != self._alarm_ms:  # an alarm that is no longer needed rings and does no harm
             self._alarm_ms = due_ms
             self._call.later(max(0, due_ms - now_ms), self._ring)
+        self._think_ahead()
 
     def _ring(self) -> None:
         self._alarm_ms = None
@@ -116,13 +122,16 @@ class Conversation:
 
     def _start(self, start: states.StartTurn, cause: Cause | None, now_ms: int) -> None:
         turn, text = start.turn, start.text
-        stream = recite(self._call.agent.greeting) if turn == states.GREETING else self._model.reply(self._ask(text))
+        draft = None if turn == states.GREETING else self._answer(self._ask(text))
+        pieces = draft.pieces() if draft else segments(recite(self._call.agent.greeting))
         self._history.start(turn, text)
         started = TurnStarted(
             turn=turn, answers=start.answers, text=text, typed=start.typed, cause=cause, now_ms=now_ms
         )
         self._call.say(started)
-        self._unended[turn] = self._call.spawn(self._speak(turn, stream, cause))
+        self._unended[turn] = speaking = self._call.spawn(self._speak(turn, pieces, cause))
+        if draft:
+            speaking.add_done_callback(lambda _speaking: draft.drop())
 
     def _end(self, turn: int, cause: Cause | None, now_ms: int, *, interrupted: bool) -> None:
         if interrupted:
@@ -138,12 +147,38 @@ class Conversation:
         agent = self._call.agent
         return ReplyRequest(self._call.id, agent.prompt, text, history, choose(agent.facts, text, history))
 
-    async def _speak(self, turn: int, stream: AsyncIterator[str], cause: Cause | None) -> None:
+    def _answer(self, request: ReplyRequest) -> Draft:
+        """The draft, if it was begun with just this request; else a new one."""
+        draft, self._draft, self._drafts = self._draft, None, 0
+        if draft and draft.request == request and not draft.failed:
+            return draft
+        if draft:
+            self._drop(draft)
+        return self._begin(request)
+
+    def _think_ahead(self) -> None:
+        """Begin the answer in a pause that may be the end of the turn; drop the one to words that were not all."""
+        text = self._state.foreseen if self._call.agent.turns.think_ahead else ""
+        if self._draft and self._draft.request.utterance != text:
+            self._drop(self._draft)
+            self._draft = None
+        if text and not self._draft and self._drafts < MOST_DRAFTS:
+            self._drafts += 1
+            self._draft = self._begin(self._ask(text))
+
+    def _begin(self, request: ReplyRequest) -> Draft:
+        return Draft(request, self._model.reply(request), self._call.spawn)
+
+    def _drop(self, draft: Draft) -> None:
+        draft.drop()
+        self._call.count("draft_dropped")
+
+    async def _speak(self, turn: int, pieces: AsyncGenerator[Piece, None], cause: Cause | None) -> None:
         """Says the reply segment by segment, until it ends or the task is cancelled."""
         clock = asyncio.get_running_loop()
         began_s = clock.time()
         segment = 0
-        async with aclosing(segments(stream)) as pieces:
+        async with aclosing(pieces):
             async for piece in pieces:
                 if piece.failure:
                     self._fail(turn, piece.failure)
@@ -201,4 +236,6 @@ def _cause(fact: Fact) -> Cause:
 
 
 def _first_token_ms(piece: Piece, began_s: float) -> int | None:
-    return None if piece.first_token_s is None else round((piece.first_token_s - began_s) * 1000)
+    if piece.first_token_s is None:
+        return None
+    return max(0, round((piece.first_token_s - began_s) * 1000))  # of a draft it may have come before the turn

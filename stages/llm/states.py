@@ -122,6 +122,11 @@ class State(msgspec.Struct, frozen=True):
         """When the state wants to be stepped with `Deadline()`, None if it waits for nothing."""
         return None
 
+    @property
+    def foreseen(self) -> str:
+        """What the agent will be asked if the caller says no more, as far as that is likely; else nothing."""
+        return ""
+
 
 class Opening(State, frozen=True):
     greeting: bool
@@ -145,6 +150,13 @@ class Pausing(State, frozen=True):
         ends = [(utterance, utterance.end) for utterance in self.said if utterance.end]
         finals_due = max((end.at_ms + end.final_within_ms for utterance, end in ends if not utterance.final), default=0)
         return max(finals_due, max(end.last_speech_ms for _, end in ends) + _delay_ms(self.said, self.memory.rules))
+
+    @property
+    def foreseen(self) -> str:
+        """Words that will not change and sound complete."""
+        rules = self.memory.rules
+        certain = all(utterance.final for utterance in self.said)
+        return text_of(self.said) if certain and _delay_ms(self.said, rules) <= rules.min_delay_ms else ""
 
 
 class Thinking(State, frozen=True):

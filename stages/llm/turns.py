@@ -232,6 +232,7 @@ TRANSITIONS: dict[tuple[type[State], type[Event]], Row] = {
     (Hearing, PlaybackEnded): Row(file_away, ()),
     #
     (Pausing, SpeechStarted): Row(listen, (Hearing, Thinking, Listening)),
+    (Pausing, SpeechEnded): Row(listen, (Thinking, Listening)),
     (Pausing, TranscriptInterim): Row(listen, (Thinking, Listening)),
     (Pausing, TranscriptFinal): Row(listen, (Thinking, Listening)),
     (Pausing, TextReceived): Row(answer_text, (Thinking,)),
@@ -272,7 +273,7 @@ IGNORED: frozenset[tuple[type[State], type[Event]]] = frozenset(
         *((state, PlaybackStarted) for state in (Opening, Listening, Hearing, Pausing, Speaking)),
         (Opening, PlaybackEnded),
         # Without an open utterance there is nothing that could end or go on; its words come with the final.
-        *((state, SpeechEnded) for state in (Listening, Pausing, Thinking, Speaking)),
+        *((state, SpeechEnded) for state in (Listening, Thinking, Speaking)),
         *((state, TranscriptInterim) for state in (Listening, Thinking, Speaking)),
     }
 )

@@ -83,7 +83,8 @@ def test_the_walk_names_functions_at_all() -> None:
 def test_every_field_of_an_agent_is_explained() -> None:
     told = page("configuration.md")
     fields = [*AgentDocument.model_fields, *(f"facts.{name}" for name in AgentFact.model_fields)]
-    defaults = {f"turns.{name}": f"{field.default:,}" for name, field in Turns.model_fields.items()}
+    rules = {name: field.default for name, field in Turns.model_fields.items()}
+    defaults = {f"turns.{name}": str(one).lower() if one is True else f"{one:,}" for name, one in rules.items()}
     fields.remove("turns")  # each of its fields has a row of its own
     assert [name for name in fields if f"`{name}`" not in told] == []
     assert [name for name, default in defaults.items() if f"| `{name}` | {default} |" not in told] == []

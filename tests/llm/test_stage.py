@@ -133,7 +133,8 @@ async def test_typed_words_stop_the_answer_and_are_in_the_history() -> None:
 @in_virtual_time
 async def test_the_first_clause_is_ready_before_the_reply_is_written() -> None:
     async with talk("We open at nine, as always. And we close at five.") as one:
-        await one.asks("When do you open?")
+        one.starts()
+        one.stops("When do you open?", ends_turn=True)
         segments = await one.whole_reply(2)
         assert texts(segments) == ["We open at nine,", "as always.", "And we close at five."]
         assert [segment.segment for segment in segments] == [0, 1, 2]
@@ -308,7 +309,7 @@ def test_a_model_that_fails_never_leaves_the_caller_in_silence(
     @in_virtual_time
     async def story() -> None:
         model = Model(*script)
-        async with talk_to(model, monkeypatch) as one:
+        async with talk_to(model, monkeypatch, turns={"think_ahead": False}) as one:
             await one.asks("When do you open?")
             await one.call.wait_ms(SILENT_S * 1000 + 500)
             segments = await one.whole_reply(2)

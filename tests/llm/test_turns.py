@@ -45,7 +45,7 @@ OPENED = SessionOpened(owners={}, coordinator="c", transport="null", started=0, 
 class Story:
     """A call told in order; deadlines fire on the way, as the shell lets them."""
 
-    def __init__(self, *, greeting: bool = False, opened: bool = True, **rules: int) -> None:
+    def __init__(self, *, greeting: bool = False, opened: bool = True, **rules: Any) -> None:
         self.now_ms = 0
         self.state: State = opening(Turns(**rules), greeting=greeting)
         self.done: list[tuple[int, Action]] = []
@@ -196,6 +196,20 @@ def test_the_pause_counts_from_the_last_speech_not_from_when_we_were_told() -> N
     story.ends(0, silence_ms=250)
     story.final(0, "When do you open?")
     story.wait(50)
+    assert story.actions == [StartTurn(2, 0, "When do you open?")]
+
+
+def test_a_transcript_before_the_silence_is_told_changes_nothing_about_the_pause() -> None:
+    story = Story()
+    story.starts(0)
+    story.wait(1_100)
+    story.final(0, "When do you open?")  # 100 ms after the last word
+    assert story.state.foreseen == "When do you open?"
+    story.wait(150)
+    story.ends(0, silence_ms=250)
+    story.wait(49)
+    assert story.actions == []
+    story.wait(1)
     assert story.actions == [StartTurn(2, 0, "When do you open?")]
 
 

@@ -21,6 +21,7 @@ SHELLS = (
     "stages.*.stage",  # waits for facts
     "stages.*.providers*",  # wait for vendors
     "stages.ingress.*",  # coordinates: it has a clock and asks over the bus
+    "stages.llm.draft",  # a reply as a task that runs before its turn
     "stages.llm.reply",  # reads a model's stream, with a deadline
     "stages.stt.desk",  # hands the one recogniser of a worker to its callers
     "stages.stt.ear",  # waits for a recogniser
