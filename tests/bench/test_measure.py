@@ -108,9 +108,9 @@ def test_processor_time_is_that_of_one_process_and_others_are_told_apart() -> No
     while cpu_s(busy.pid) < 0.2:
         time.sleep(0.01)
     assert cpu_s(os.getpid()) - own < 0.1
-    assert others_s() - others >= 0.2
+    assert others_s() - others > 0.19  # 20 ticks, as a float
     busy.communicate(b"\n")
-    assert others_s() - others >= 0.2  # what has ended is in its parent's account
+    assert others_s() - others > 0.19  # what has ended is in its parent's account
 
 
 def test_memory_that_is_taken_is_seen() -> None:
