@@ -54,7 +54,7 @@ def doctor(
     from cli.where import data_folder
 
     folder = data_folder(data)
-    checks = [*_machine(folder), *_extras(), *_models(), *_keys(), *_platform(nats, data)]
+    checks = [*_machine(folder), *_extras(), *_models(), *rooms(), *_keys(), *_platform(nats, data)]
     healthy = all(check.state != "fail" for check in checks)
     if json:
         import msgspec
@@ -158,6 +158,22 @@ def _models() -> list[Check]:
         else Check(f"model {weight.name}", "warn", f"not in {folder}: no {weight.about} of our own", "antiphon fetch")
         for weight in WEIGHTS
     ]
+
+
+def rooms() -> list[Check]:
+    """What `antiphon up --livekit` and the page need beside the extra; calls over the websocket need neither."""
+    from cli.errors import Failed
+    from cli.room_server import binary
+    from gateway.files import PAGE, ROOM_CLIENT
+
+    try:
+        server = Check("livekit-server", "ok", binary())
+    except Failed:
+        found = "neither in .tools/bin nor on the PATH: no rooms of this machine's own"
+        server = Check("livekit-server", "warn", found, "make livekit, or use one that runs: --livekit-url")
+    if (PAGE / ROOM_CLIENT).is_file():
+        return [server, Check("talk page", "ok", "calls over the websocket and in rooms")]
+    return [server, Check("talk page", "warn", "without LiveKit's client: calls over the websocket only", "make page")]
 
 
 def _keys() -> list[Check]:

@@ -4,8 +4,12 @@ import json
 from importlib.metadata import version
 from pathlib import Path
 
+import pytest
+
 from bus.connect import Bus
+from cli import doctor, room_server
 from config_service.service import open_service
+from gateway import files
 from tests.kit.command import Told, antiphon
 
 
@@ -43,6 +47,19 @@ async def test_a_key_that_is_missing_is_named_and_one_that_is_set_is_not_shown(t
     told = await antiphon("doctor", "--json", "--data", tmp_path, OPENAI_API_KEY="sk-hush")
     assert checks(told)["OPENAI_API_KEY"]["state"] == "ok"
     assert "hush" not in told.out + told.err
+
+
+def test_what_rooms_need_is_looked_for_and_can_be_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room_server, "TOOLS", tmp_path)
+    monkeypatch.setattr(files, "PAGE", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for check, fix in zip(doctor.rooms(), ("make livekit", "make page"), strict=True):
+        assert check.state == "warn"
+        assert check.fix.startswith(fix)
+    (tmp_path / "livekit-server").touch()
+    (tmp_path / files.ROOM_CLIENT).parent.mkdir()
+    (tmp_path / files.ROOM_CLIENT).touch()
+    assert [(check.name, check.state) for check in doctor.rooms()] == [("livekit-server", "ok"), ("talk page", "ok")]
 
 
 async def test_a_server_that_should_be_there_and_is_not_is_a_failure() -> None:
