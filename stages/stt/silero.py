@@ -24,7 +24,7 @@ WINDOW_BYTES = WINDOW * SAMPLE_BYTES
 CONTEXT = 64
 STATE = 128
 FULL_SCALE = np.float32(32_768)
-GATHER_S = 0.005  # a fifth of a frame: what it costs at an onset nobody hears
+GATHER_S = 0.016  # half a window: what it costs at an onset nobody hears, and a run that finds the caches cold costs five
 
 
 class Memory:

@@ -1,7 +1,8 @@
 """A recogniser that hears given texts: it tells loud from silent only, so that it works through every transport.
 
 Asked for voice activity it tells speech from silence as the local recogniser does, with the detector that all callers
-of the worker share: what that costs can be measured without the cost of reading words.
+of the worker share: what that costs can be measured without the cost of reading words. When words are final it knows
+by itself, from the sound, as a recogniser does that is a service elsewhere.
 """
 
 import asyncio
@@ -43,7 +44,8 @@ def loud_samples(pcm: bytes) -> list[int]:
 class Options(BaseModel):
     """texts: given in turn, again and again; "" is a wordless noise. Delays count from the audio that causes them.
 
-    voice_activity: the shared detector finds speech; the final then follows `final_ms` after 250 ms of silence.
+    voice_activity: the shared detector finds speech, and tells its end after 250 ms of silence. The final comes
+    `final_ms` after the sound, or after that end if the sound was over before it was known for speech.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -100,19 +102,23 @@ class Script:
         at, final_ms = self._spoken_until(), self._options.final_ms
         silence_ms = samples_to_ms(now - at, CALLER_HZ)
         self._hear(SpeechEnded(utterance=self._utterance, at=at, silence_ms=silence_ms, final_within_ms=final_ms))
+        self._promise_final(at)
+        self._started = None
+        self._utterance += 1
+
+    def _promise_final(self, until: int) -> None:
+        assert self._started is not None
         final = TranscriptFinal(
             utterance=self._utterance,
             text=self._text,
             start=self._started.at,
-            until=at,
+            until=until,
             ends_turn=self._options.ends_turn,
         )
-        timer = self._loop.call_later(final_ms / 1000, self._say_final, self._utterance)
+        timer = self._loop.call_later(self._options.final_ms / 1000, self._say_final, self._utterance)
         self._finals[self._utterance] = timer, final
         if self._interim is not None:
             self._interim.cancel()
-        self._started = None
-        self._utterance += 1
 
     def _say_interim(self, started: SpeechStarted) -> None:
         until = self._spoken_until()
@@ -142,10 +148,13 @@ class Attentive(Script):
         self._tape = Tape()
         self._activity = VoiceActivity()
         self._until = 0  # of speech, once its end is known
+        self._promised = False  # the final of the open utterance
         self._closed = False
 
     def feed(self, pcm: bytes, at: int) -> None:
         self._tape.append(pcm, at)
+        if self._started is not None:
+            self._listen(pcm, at)
         self._look()
 
     async def finish(self) -> None:
@@ -175,6 +184,23 @@ class Attentive(Script):
                 self._until = change.at
                 self._end(change.at + change.silence)
         self._look()
+
+    def _listen(self, pcm: bytes, at: int) -> None:
+        """The sound of speech ends, or goes on after all."""
+        if loud(pcm):
+            self._loud = pcm, at
+            if self._utterance in self._finals:
+                self._finals.pop(self._utterance)[0].cancel()
+                self._promised = False
+        elif not self._promised and self._loud[0]:
+            self._promised = True
+            super()._promise_final(super()._spoken_until())
+
+    def _promise_final(self, until: int) -> None:
+        if not self._promised:
+            super()._promise_final(until)
+        self._promised = False
+        self._loud = b"", 0
 
     def _spoken_until(self) -> int:
         return self._until or self._tape.start
