@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 from livekit import api, rtc
 
-from bench.load import CAPACITY
 from cli import processes
 from schemas.audio import AGENT_HZ, CALLER_HZ, FRAME_MS
+from schemas.control import Pattern
+from transports.null import SILENT_FRAME, frames
 
 APART_S = 1.0  # between two callers who come
-TONE_HZ, TONE = 300, 0.3  # whole periods in a frame: frames join without a click
-FRAME = CALLER_HZ * FRAME_MS // 1000
 QUIET_MS = 300  # of the agent's line: what sounds after it is another answer
 LOUD = 500  # of 32,768
 FIRST_S = 5.0  # from joining to the first word
@@ -31,8 +30,10 @@ ENDS_WITHIN_S = 60.0
 class Caller:
     """One of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, pattern: Pattern) -> None:
         self.join_ms = 0.0
+        self.published = 0  # when the agent's track was told of: UTC microseconds
+        self._pattern = pattern
         self.silent_at: list[float] = []  # when each utterance was over
         self.heard_at: list[float] = []  # when each answer began
         self.arrived = asyncio.Event()
@@ -47,6 +48,10 @@ class Caller:
             self.arrived.set()
             ears.append(asyncio.create_task(self._listen(track)))
 
+        def published(_publication: Any, _person: Any) -> None:
+            self.published = time.time_ns() // 1_000
+
+        room.on("track_published", published)
         room.on("track_subscribed", subscribed)
         await room.connect(url, token)
         source = rtc.AudioSource(CALLER_HZ, 1, queue_size_ms=QUEUE_MS)
@@ -59,18 +64,14 @@ class Caller:
         await room.disconnect()
 
     async def _speak(self, source: Any, over: asyncio.Event) -> None:
-        wave = np.sin(2 * np.pi * TONE_HZ * np.arange(FRAME) / CALLER_HZ)
-        tone = rtc.AudioFrame((TONE * 32_767 * wave).astype("<i2").tobytes(), CALLER_HZ, 1, FRAME)
-        silence = rtc.AudioFrame(bytes(2 * FRAME), CALLER_HZ, 1, FRAME)
-        first = int(FIRST_S * 1000 / FRAME_MS)
-        number = 0
-        while not over.is_set():
-            place = (number - first) % (CAPACITY.every_ms // FRAME_MS)
-            loud = number >= first and place < CAPACITY.speech_ms // FRAME_MS
-            if number > first and place == CAPACITY.speech_ms // FRAME_MS:
+        speaks = False
+        for pcm in frames(self._pattern):
+            if over.is_set():
+                return
+            if speaks and pcm is SILENT_FRAME:
                 self.silent_at.append(time.monotonic())
-            await source.capture_frame(tone if loud else silence)
-            number += 1
+            speaks = pcm is not SILENT_FRAME
+            await source.capture_frame(rtc.AudioFrame(pcm, CALLER_HZ, 1, CALLER_HZ * FRAME_MS // 1000))
 
     async def _listen(self, track: Any) -> None:
         stream = rtc.AudioStream(track, sample_rate=AGENT_HZ, num_channels=1, frame_size_ms=FRAME_MS, capacity=50)
@@ -87,12 +88,13 @@ class Caller:
 async def call(asked: dict[str, Any]) -> None:
     """All callers; says `begin` when the window begins, and at the end what they found."""
     over = asyncio.Event()
+    pattern = Pattern(asked["speech_ms"], asked["every_ms"], turns=1_000, start_ms=int(FIRST_S * 1000))
     callers: list[Caller] = []
     lives = []
     for number in range(asked["rooms"]):
         grants = api.VideoGrants(room_join=True, room=f"bench-{number}")
         token = api.AccessToken(asked["key"], asked["secret"]).with_identity("caller").with_grants(grants).to_jwt()
-        callers.append(Caller())
+        callers.append(Caller(pattern))
         lives.append(asyncio.create_task(callers[-1].live(asked["url"], token, over)))
         await asyncio.sleep(APART_S)
     await asyncio.wait_for(asyncio.gather(*(caller.arrived.wait() for caller in callers)), ENDS_WITHIN_S)
@@ -112,7 +114,12 @@ async def call(asked: dict[str, Any]) -> None:
         if began <= silent < until and (after := [at for at in caller.heard_at if at > silent])
     ]
     asked_for = sum(began <= silent < until for caller in callers for silent in caller.silent_at)
-    told = {"latency_ms": latency, "join_ms": [caller.join_ms for caller in callers], "turns": asked_for}
+    told = {
+        "latency_ms": latency,
+        "join_ms": [caller.join_ms for caller in callers],
+        "turns": asked_for,
+        "published": {f"bench-{number}": caller.published for number, caller in enumerate(callers)},
+    }
     sys.stdout.write(json.dumps(told) + "\n")
     sys.stdout.flush()
 

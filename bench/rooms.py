@@ -1,10 +1,12 @@
 """Calls in real rooms, measured: what one costs, how long its caller waits for the agent and for an answer.
 
 N rooms with one caller each, made with LiveKit's SDK in a process of their own that is not counted. A caller sends
-frames of 20 ms all the time: 1.5 s of a tone, then silence, a turn each 4 s. Providers are scripted: the final 100 ms
-after the end of speech, the model's first token and the voice's first sound 50 ms each; answers last 2 s. The window
-begins when all agents are in their rooms. Latency is taken by the caller, from handing its first silent frame to the
-SDK to the first sound of the agent that the SDK hands back; what its own queue holds is inside.
+frames of 20 ms all the time: 1.5 s of vowels, then silence, a turn each 4 s, or with --turn-taking each 5.5 s: then the
+detector of voice activity is at work, and a turn is over when the default pause is. Providers are scripted: the final
+100 ms after the end of speech, the model's first token and the voice's first sound 50 ms each; answers last 2 s. The
+window begins when all agents are in their rooms. Latency is taken by the caller, from handing its first silent frame to
+the SDK to the first sound of the agent that the SDK hands back; what its own queue holds is inside. `job` is the time
+from an accepted job to the caller's hearing of the agent's track, `join` that from connecting to having it.
 """
 
 import argparse
@@ -18,15 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from bench import measure
-from bench.load import AGENT, CAPACITY, agent
+from bench.load import AGENT, CAPACITY, SENTENCES_IN_ROOMS, agent
 from cli import processes
 from schemas import events, subjects
 
 ENDS_WITHIN_S = 60.0
 
 
-async def measured(rooms: int, window_s: float, voice_activity: bool) -> dict[str, Any]:
-    """One run."""
+async def measured(rooms: int, window_s: float, turn_taking: bool) -> dict[str, Any]:
+    """One run. turn_taking: with voice activity and the default pause; else each final ends the turn at once."""
     from bus.connect import connect
     from cli.platform import Options, platform
     from cli.ps import workers_on
@@ -34,15 +36,18 @@ async def measured(rooms: int, window_s: float, voice_activity: bool) -> dict[st
     from config_service.client import ConfigClient
     from schemas.settings import BusSettings
 
+    load = SENTENCES_IN_ROOMS if turn_taking else CAPACITY
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
         options = Options(data, warm="scripted", livekit=True, default_agent=AGENT, capacity=max(20, 2 * rooms))
         async with platform(options, asyncio.Event()) as running, connect(BusSettings(url=running.nats)) as bus:
-            await ConfigClient(bus).set([agent(CAPACITY, voice_activity=voice_activity)])
+            await ConfigClient(bus).set([agent(load, voice_activity=turn_taking, turn_taking=turn_taking)])
             pids: dict[str, list[int]] = {}
             for child in running.children:
                 assert child.process
-                pids.setdefault(child.stage, []).append(child.process.pid)
+                pid = child.process.pid
+                served = measure.below(pid, "livekit-server") if child.stage == "livekit" else pid
+                pids.setdefault(child.stage, []).append(served)
             pids["nats"] = [measure.below(os.getpid(), "nats-server")]
             ours = {name: found for name, found in pids.items() if name not in ("livekit", "gateway")}
             idle_mb = sum(measure.pss_mb(pid) for found in ours.values() for pid in found)
@@ -55,6 +60,7 @@ async def measured(rooms: int, window_s: float, voice_activity: bool) -> dict[st
             assert callers.stdin
             assert callers.stdout
             asked = {"url": running.livekit, **RoomServer.keys(data), "rooms": rooms, "window_s": window_s}
+            asked |= {"speech_ms": load.speech_ms, "every_ms": load.every_ms}
             callers.stdin.write(json.dumps(asked).encode() + b"\n")
             assert (await callers.stdout.readline()).strip() == b"begin"
             before = {name: sum(map(measure.cpu_s, found)) for name, found in pids.items()}
@@ -67,17 +73,22 @@ async def measured(rooms: int, window_s: float, voice_activity: bool) -> dict[st
             underruns = sum(worker.counters.get("underruns", 0) for worker in await workers_on(bus))
             told = json.loads(await asyncio.wait_for(callers.stdout.readline(), ENDS_WITHIN_S))
             await callers.wait()
+    facts = [events.decode(data) for data in said]
+    opened = [fact for fact in facts if isinstance(fact, events.SessionOpened)]
+    jobs_ms = [(told["published"][fact.origin.room] - fact.started) / 1000 for fact in opened if fact.origin]
     per_room = {name: round(cost / took_s / rooms, 4) for name, cost in spent.items()}
     return {
         "rooms": rooms,
         "window_s": round(took_s),
-        "voice_activity": voice_activity,
+        "turn_taking": turn_taking,
         "core_per_room": round(sum(per_room[name] for name in ours), 4),
         "core_per_room_of": per_room,
+        "turns": told["turns"],
         "answers": len(told["latency_ms"]),
         "latency_ms": measure.percentiles(told["latency_ms"]),
-        "of_it_overhead_ms": measure.percentiles(measure.Turns(map(events.decode, said)).overheads_ms()),
+        "of_it_overhead_ms": measure.percentiles(measure.Turns(facts).overheads_ms()),
         "join_ms": measure.percentiles(told["join_ms"]),
+        "job_ms": measure.percentiles(jobs_ms),
         "pss_mb_per_room": round((full_mb - idle_mb) / rooms, 1),
         "lost": counters,
         "underruns": underruns,
@@ -89,9 +100,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.rooms", description=__doc__)
     parser.add_argument("--rooms", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=40.0)
-    parser.add_argument("--voice-activity", action="store_true", help="the real detector instead of loudness")
+    parser.add_argument("--turn-taking", action="store_true", help="voice activity, and the default pause")
     told = parser.parse_args()
-    print(json.dumps(processes.run(measured(told.rooms, told.seconds, told.voice_activity)), indent=1))
+    print(json.dumps(processes.run(measured(told.rooms, told.seconds, told.turn_taking)), indent=1))
 
 
 if __name__ == "__main__":
