@@ -41,9 +41,26 @@ def recording(name: str) -> bytes:
 
 
 def onset(pcm: bytes) -> int:
-    """The sample at which speech begins: its first 5 ms that are within 26 dB of its loudest."""
-    loud = np.flatnonzero(_levels(pcm) > _LOUD * _levels(pcm).max())
-    return int(loud[0]) * _CELL
+    """The sample at which speech begins: where what is soon 20 ms within 26 dB of its loudest rises out of the room."""
+    levels = _levels(pcm)
+    lasting = np.convolve(levels > _LOUD * levels.max(), np.ones(_LASTING), "valid") == _LASTING
+    room = max(2 * float(np.percentile(levels, 10)), _SOUND)
+    quiet = np.flatnonzero(levels[: int(np.argmax(lasting))] < room)
+    return (int(quiet[-1]) + 1 if len(quiet) else 0) * _CELL
+
+
+def missing_ms(pcm: bytes, line: bytes) -> int | None:
+    """How much of the beginning of `pcm` did not come: with which of its moments `line` begins to sound, None if never.
+
+    By loudness alone: a jitter buffer stretches and shortens what it does not have yet.
+    """
+    said, came = np.log1p(_levels(pcm)), np.log1p(_levels(line))
+    sounding = np.flatnonzero(came > max(np.log1p(_SOUND), said[:_LASTING].mean() - 1))
+    if len(sounding) == 0:
+        return None
+    begins = came[sounding[0] :][:_ALIKE]
+    apart = [np.abs(said[late:][: len(begins)] - begins).mean() for late in range(_LATEST)]
+    return int(np.argmin(apart)) * 5
 
 
 def phrases(name: str) -> list[bytes]:
@@ -60,7 +77,11 @@ def phrases(name: str) -> list[bytes]:
 
 _LOUD = 0.05  # of the loudest 5 ms
 _CELL = CALLER_HZ * 5 // 1000
+_LASTING = CALLER_HZ * 20 // 1000 // _CELL  # shorter is a click
 _PAUSE = CALLER_HZ * 250 // 1000 // _CELL
+_LATEST = CALLER_HZ * 500 // 1000 // _CELL  # later, and other words are alike
+_SOUND = 12  # of 32,768: less is what Opus makes of silence
+_ALIKE = CALLER_HZ * 300 // 1000 // _CELL  # of two sounds that are told to be the same
 _ROOM = CALLER_HZ * 100 // 1000 // _CELL
 
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from livekit import api, rtc
@@ -22,13 +22,17 @@ from tests.kit.room_server import KEY, SECRET
 
 WITHIN_S = 30.0
 LOOK_EVERY_S = 0.02
+ASK_EVERY_S = 0.005
+CONNECTED = 2  # of WebRTC's DtlsTransportState
 FRAME = CALLER_HZ * FRAME_MS // 1000
+Kind: TypeAlias = rtc.ParticipantKind.ValueType
+AGENT, CALLER = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT, rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD
 SILENT = 64  # of 32,768: what Opus makes of silence is below
 
 
-def token(room: str, identity: str = "caller", key: str = KEY, secret: str = SECRET) -> str:
-    """A token as anybody's application makes one."""
-    grants = api.VideoGrants(room_join=True, room=room)
+def token(room: str, identity: str = "caller", key: str = KEY, secret: str = SECRET, *, hidden: bool = False) -> str:
+    """A token as anybody's application makes one; who is hidden may listen only."""
+    grants = api.VideoGrants(room_join=True, room=room, hidden=hidden, can_publish=not hidden)
     return api.AccessToken(key, secret).with_identity(identity).with_grants(grants).to_jwt()
 
 
@@ -36,6 +40,13 @@ async def close(url: str, room: str, key: str = KEY, secret: str = SECRET) -> No
     """Close a room for everybody in it."""
     async with api.LiveKitAPI(url, key, secret) as server:
         await server.room.delete_room(api.DeleteRoomRequest(room=room))
+
+
+async def people(url: str, room: str, key: str = KEY, secret: str = SECRET) -> set[str]:
+    """The identities of all who are in a room, those that nobody sees, too."""
+    async with api.LiveKitAPI(url, key, secret) as server:
+        there = await server.room.list_participants(api.ListParticipantsRequest(room=room))
+    return {one.identity for one in there.participants if one.state == api.ParticipantInfo.State.ACTIVE}
 
 
 @dataclass
@@ -51,9 +62,13 @@ class Caption:
 
 @dataclass
 class Visitor:
-    """One participant. heard: the agent's track from the moment it was subscribed. states: of the agent, in order."""
+    """One participant. heard: the agent's track from the moment it was subscribed. states: of the agent, in order.
+
+    hears: whose track it is: the agent's, or for somebody who only listens the caller's.
+    """
 
     room: rtc.Room
+    hears: Kind = AGENT
     heard: bytearray = field(default_factory=bytearray)
     captions: list[Caption] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
@@ -69,11 +84,12 @@ class Visitor:
     # --- what they do -------------------------------------------------------------------------------------------------
 
     async def open_microphone(self) -> None:
-        """A new track; sound flows from now on, silent while nothing is said."""
+        """A new track; sound flows from the first packet on, silent while nothing is said."""
         source = rtc.AudioSource(CALLER_HZ, 1, queue_size_ms=2 * FRAME_MS)
         self.track = rtc.LocalAudioTrack.create_audio_track("microphone", source)
         options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
         self.published = await self.room.local_participant.publish_track(self.track, options)
+        await self._can_send(self.track)
         self._mic = self._spawn(self._speak(source))
 
     async def close_microphone(self) -> None:
@@ -96,7 +112,7 @@ class Visitor:
     @property
     def agents(self) -> list[rtc.RemoteParticipant]:
         people = self.room.remote_participants.values()
-        return [person for person in people if person.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT]
+        return [person for person in people if person.kind == AGENT]
 
     @property
     def state(self) -> str:
@@ -157,6 +173,16 @@ class Visitor:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    async def _can_send(self, track: rtc.LocalAudioTrack) -> None:
+        """Return when a packet can leave: the SDK takes sound before that, and throws it away."""
+        async with asyncio.timeout(WITHIN_S):
+            while True:
+                told = {one.WhichOneof("stats"): one for one in await track.get_stats()}
+                transport = told.get("transport")
+                if "outbound_rtp" in told and transport and transport.transport.transport.dtls_state == CONNECTED:
+                    return
+                await asyncio.sleep(ASK_EVERY_S)
+
     async def _speak(self, source: rtc.AudioSource) -> None:
         while True:
             pcm = self._waiting.popleft() if self._waiting else bytes(2 * FRAME)
@@ -165,7 +191,7 @@ class Visitor:
     def _subscribed(
         self, track: rtc.RemoteTrack, _publication: rtc.RemoteTrackPublication, person: rtc.RemoteParticipant
     ) -> None:
-        if person.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT:
+        if person.kind == self.hears:
             self._spawn(self._listen(track))
 
     async def _listen(self, track: rtc.RemoteTrack) -> None:
@@ -179,7 +205,7 @@ class Visitor:
 
     def notice(self, changed: dict[str, str], person: rtc.Participant) -> None:
         """The state of an agent."""
-        if person.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT and "lk.agent.state" in changed:
+        if person.kind == AGENT and "lk.agent.state" in changed:
             self.states.append(changed["lk.agent.state"])
             if self.state == "speaking":
                 self.spoken_from = len(self.samples)
@@ -198,9 +224,9 @@ class Visitor:
 
 
 @asynccontextmanager
-async def visit(url: str, pass_: str, *, microphone: bool = True) -> AsyncIterator[Visitor]:
+async def visit(url: str, pass_: str, *, microphone: bool = True, hears: Kind = AGENT) -> AsyncIterator[Visitor]:
     """Be in a room, with an open microphone unless told otherwise."""
-    visitor = Visitor(rtc.Room())
+    visitor = Visitor(rtc.Room(), hears)
     visitor.attach()
     await visitor.room.connect(url, pass_)
     for person in visitor.room.remote_participants.values():  # an agent may be there first

@@ -1,0 +1,153 @@
+"""First words in rooms: who speaks at once is heard from the first word on, and if not, where the word was lost.
+
+They are said by callers to whom an agent comes, in the moment in which its state says that it listens, and by callers
+who come to an agent that was sent ahead, in the first packet of their microphone. The same recogniser reads each of
+them four times: in the recording; in what somebody hears who listens in the same room with LiveKit's SDK and nothing
+else; in what came to our recogniser; and as the room shows it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import NamedTuple
+
+import soxr
+
+from bench.lobby import Lobby, Stay
+from cli.audiofile import read_pcm
+from cli.demo_voice import speak
+from cli.where import weights_folder
+from schemas.audio import AGENT_HZ, CALLER_HZ
+from tests.kit.phone import listener
+from tests.kit.speech import missing_ms, onset, phrases, recording, silence
+from tests.kit.wer import words
+
+AT_ONCE = 2
+HEARD_WITHIN_S = 30.0
+BRIEF = listener("brief", "Yes.")
+READ_S = 6  # of a line: longer than any opening
+BEFORE_S = 0.3  # of silence before a first sound, as the recogniser of a call is given it
+
+# Human: the beginning of a recording or a phrase of it. The demo's caller: a question.
+HUMAN = (
+    ("two_cities", None, "It was the best of times"),
+    ("beckett", None, "Ever tried"),
+    ("two_cities", 1, "It was the age of wisdom"),
+    ("two_cities", 3, "It was the epoch of belief"),
+    ("two_cities", 8, "It was the winter of despair"),
+    ("two_cities", 9, "We had everything before us"),
+    ("two_cities", 13, "The period was so far"),
+)
+MADE = ("Hi, are you taking new patients?", "Do you also treat cats?", "Is there somewhere I can park?")
+OPENING_S = 4  # of a recording that is not cut into phrases
+
+
+class Opening(NamedTuple):
+    """PCM16 at 16 kHz whose first sample belongs to the first word."""
+
+    said: str
+    pcm: bytes
+
+
+class First(NamedTuple):
+    """The texts that were read of one opening. missing_ms: of its beginning, in what came to our recogniser."""
+
+    said: str
+    recording: str
+    witness: str
+    line: str
+    shown: str
+    missing_ms: int | None
+
+    @property
+    def whole(self) -> bool:
+        return self._has(self.shown)
+
+    @property
+    def lost_by(self) -> str:
+        """Who first did not have the words any more; empty if nobody."""
+        if self.whole:
+            return ""
+        if not self._has(self.recording):
+            return "recogniser"
+        if not self._has(self.witness):
+            return "LiveKit"
+        return "stt" if self._has(self.line) else "ingress"
+
+    def _has(self, text: str) -> bool:
+        return _letters(text).startswith(_letters(self.said))
+
+
+def _letters(text: str) -> str:
+    """Some where and somewhere are the same."""
+    return "".join(words(text))
+
+
+async def openings() -> list[Opening]:
+    """Ten of them."""
+    pieces = [
+        (said, recording(voice)[: OPENING_S * 2 * CALLER_HZ] if phrase is None else phrases(voice)[phrase])
+        for voice, phrase, said in HUMAN
+    ]
+    pieces += [
+        (said, read_pcm(path)) for said, path in zip(MADE, await speak(MADE, weights_folder() / "caller"), strict=True)
+    ]
+    return [Opening(said, pcm[2 * onset(pcm) :]) for said, pcm in pieces]
+
+
+@asynccontextmanager
+async def attended(rooms: Lobby, saying: bytes) -> AsyncIterator[Stay]:
+    """Said in the moment in which the agent listens."""
+    async with rooms.attended() as stay:
+        stay.caller.say(saying)
+        yield stay
+
+
+@asynccontextmanager
+async def attending(rooms: Lobby, saying: bytes) -> AsyncIterator[Stay]:
+    """Said in the first packet, the agent having been there before."""
+    async with rooms.attending(BRIEF, saying) as stay:
+        yield stay
+
+
+WAYS = {"the agent comes to the caller": attended, "the caller comes to the agent": attending}
+
+
+async def first_words(rooms: Lobby, tries: int) -> dict[str, list[First]]:
+    """So many callers of both kinds, some at once."""
+    from stages.stt.providers.local import Moonshine
+
+    sounds = await openings()
+    places = asyncio.Semaphore(AT_ONCE)
+    recogniser = Moonshine()
+    reading = asyncio.Lock()
+
+    async def read(pcm: bytes) -> str:
+        async with reading:  # it is not for two at once
+            return await asyncio.to_thread(recogniser.transcribe, pcm)
+
+    async def one(way: str, number: int) -> First:
+        opening = sounds[number % len(sounds)]
+        async with places, WAYS[way](rooms, opening.pcm + silence(1)) as (caller, witness):
+            with suppress(TimeoutError):  # then what came will be seen
+                await caller.until(lambda: not caller.saying and bool(caller.final("agent")), HEARD_WITHIN_S)
+            line, shown = rooms.tap.line(caller), " ".join(caller.final("caller"))
+            heard = bytes(soxr.resample(witness.samples, AGENT_HZ, CALLER_HZ))
+        return First(
+            opening.said,
+            await read(silence(BEFORE_S) + opening.pcm),
+            await read(_sounding(heard)),
+            await read(_sounding(line)),
+            shown,
+            missing_ms(opening.pcm, line),
+        )
+
+    found = {way: await asyncio.gather(*(one(way, number) for number in range(tries))) for way in WAYS}
+    recogniser.close()
+    return found
+
+
+def _sounding(line: bytes) -> bytes:
+    """A line from shortly before its first sound."""
+    start = 2 * max(0, onset(line) - int(BEFORE_S * CALLER_HZ))
+    return line[start : start + READ_S * 2 * CALLER_HZ]
