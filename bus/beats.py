@@ -10,19 +10,22 @@ RECOVERED_S = 0.5  # no "nobody there" for this long means that somebody is
 
 
 class Beats:
-    """A worker's end: sends beats, and learns from the server when nobody hears them any more."""
+    """A worker's end: sends beats, and learns when nobody hears them any more: the server says so, or is away itself."""
 
     def __init__(self, bus: Bus, worker: str) -> None:
         self._bus = bus
         self._worker = worker
         self._inbox = bus.new_inbox()
-        self._unheard: dict[str, tuple[float, float]] = {}  # coordinator -> first and last "no responders"
+        self._unheard: dict[str, tuple[float, float]] = {}  # coordinator -> when first and last nobody heard us
 
     async def open(self) -> None:
         await self._bus.subscribe(f"{self._inbox}.*", self._nobody)
 
     def send(self, coordinator: str, beat: bytes) -> None:
-        self._bus.publish(subjects.beat(coordinator, self._worker), beat, f"{self._inbox}.{coordinator}")
+        if self._bus.connected:
+            self._bus.publish(subjects.beat(coordinator, self._worker), beat, f"{self._inbox}.{coordinator}")
+        else:  # nor would it be of use to anybody later
+            self._miss(coordinator)
 
     def unheard_s(self, coordinator: str) -> float:
         """For how long nobody has heard our beats to this coordinator; 0 while somebody does."""
@@ -40,7 +43,9 @@ class Beats:
 
     def _nobody(self, subject: str, data: bytes, _reply: str) -> None:
         if not data:  # an empty message on this inbox is the server's 503
-            now = time.monotonic()
-            coordinator = subjects.last_token(subject)
-            first, _last = self._unheard.get(coordinator, (now, now))
-            self._unheard[coordinator] = (first, now)
+            self._miss(subjects.last_token(subject))
+
+    def _miss(self, coordinator: str) -> None:
+        now = time.monotonic()
+        first, _last = self._unheard.get(coordinator, (now, now))
+        self._unheard[coordinator] = (first, now)

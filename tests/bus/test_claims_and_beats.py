@@ -1,6 +1,9 @@
 """Who is in the group is asked; who leaves answers what was already on its way; who is not heard learns it."""
 
 import asyncio
+import os
+import signal
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +13,7 @@ from bus.connect import Bus, connect
 from bus.errors import NoResponders
 from schemas import subjects
 from schemas.settings import BusSettings
-from tests.kit.bus import PATIENCE_S, until
+from tests.kit.bus import PATIENCE_S, server_pid, until
 
 CLAIMANTS = 8  # asking at once, all the time
 
@@ -90,3 +93,22 @@ async def test_a_worker_learns_that_its_coordinator_is_gone_and_that_it_is_back(
         return beats.unheard_s("i1") == 0.0
 
     await until(somebody)
+
+
+async def test_a_worker_that_is_cut_off_from_the_bus_is_heard_by_nobody(bus: Bus, tmp_path: Path) -> None:
+    beats = Beats(bus, "w1")
+    await beats.open()
+    await bus.subscribe(subjects.beats_to("i1"), lambda *_: None)
+
+    def unheard() -> bool:
+        beats.send("i1", b"beat")
+        return beats.unheard_s("i1") > 0.1
+
+    assert not unheard()
+    server = server_pid(tmp_path)
+    os.kill(server, signal.SIGSTOP)
+    try:
+        await until(unheard)
+    finally:
+        os.kill(server, signal.SIGCONT)
+    await until(lambda: not unheard())
