@@ -44,7 +44,7 @@ class Turns:
         for fact in facts:
             match fact:
                 case events.SpeechEnded() if since <= fact.time < until:
-                    spoken_ms = fact.at * 1000 / CALLER_HZ + fact.silence_ms
+                    spoken_ms = fact.at * 1000 / CALLER_HZ
                     self._late.setdefault(fact.session, []).append(fact.time / 1000 - spoken_ms)
                 case events.TranscriptFinal() if since <= fact.time < until:
                     self._finals[fact.session, fact.utterance] = fact.time

@@ -192,7 +192,7 @@ class Ear:
             SpeechEnded(
                 utterance=utterance.number,
                 at=offset.at,
-                silence_ms=samples_to_ms(offset.silence, CALLER_HZ),
+                silence_ms=samples_to_ms(offset.silence_until(self._tape.end), CALLER_HZ),
                 final_within_ms=self._final_within_ms(),
             )
         )

@@ -24,7 +24,9 @@ WINDOW_BYTES = WINDOW * SAMPLE_BYTES
 CONTEXT = 64
 STATE = 128
 FULL_SCALE = np.float32(32_768)
-GATHER_S = 0.016  # half a window: what it costs at an onset nobody hears, and a run that finds the caches cold costs five
+# Half a window: at an onset nobody hears what it costs, and a run that finds the processor's caches cold takes five times
+# as long as one that follows another.
+GATHER_S = 0.016
 
 
 class Memory:

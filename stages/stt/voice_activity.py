@@ -14,6 +14,7 @@ ON = 0.5
 OFF = 0.35
 MIN_SPEECH = CALLER_HZ * 50 // 1000
 SILENCE = CALLER_HZ * 250 // 1000
+UNREAD = CALLER_HZ * 100 // 1000  # more of it waits only in a worker that is overloaded
 
 
 class Onset(NamedTuple):
@@ -28,6 +29,13 @@ class Offset(NamedTuple):
     at: int
     silence: int
     voiced: int
+
+    def silence_until(self, heard: int) -> int:
+        """How long it has been silent if `heard` is the newest sample: a turn must not wait for a window to be read.
+
+        What was not read yet counts as silence up to UNREAD: who sends a recording at once is far ahead.
+        """
+        return max(self.silence, min(heard - self.at, self.silence + UNREAD))
 
 
 class VoiceActivity:

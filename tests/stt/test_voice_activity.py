@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.stt.voice_activity import MIN_SPEECH, SILENCE, WINDOW, Offset, Onset, VoiceActivity
+from schemas.audio import CALLER_HZ
+from stages.stt.voice_activity import MIN_SPEECH, SILENCE, UNREAD, WINDOW, Offset, Onset, VoiceActivity
 
 SPEECH, WAVER, QUIET = 0.9, 0.42, 0.05  # WAVER lies between OFF and ON
 
@@ -91,3 +92,10 @@ def test_silence_is_counted_from_the_last_speech(heard: list[float]) -> None:
         if activity.speaking:
             assert 0 <= activity.silence < SILENCE
             assert activity.silence % WINDOW == 0
+
+
+def test_what_waits_to_be_read_counts_as_silence_but_not_a_recording_sent_at_once() -> None:
+    offset = Offset(at=16_000, silence=4_096, voiced=8_000)
+    assert offset.silence_until(16_000 + 4_096 + 800) == 4_896
+    assert offset.silence_until(16_000 + 60 * CALLER_HZ) == 4_096 + UNREAD
+    assert offset.silence_until(16_000) == 4_096

@@ -182,7 +182,7 @@ class Attentive(Script):
                 self._start(change.at)
             case Offset():
                 self._until = change.at
-                self._end(change.at + change.silence)
+                self._end(change.at + change.silence_until(self._tape.end))
         self._look()
 
     def _listen(self, pcm: bytes, at: int) -> None:
