@@ -24,8 +24,8 @@ WINDOW_BYTES = WINDOW * SAMPLE_BYTES
 CONTEXT = 64
 STATE = 128
 FULL_SCALE = np.float32(32_768)
-# Half a window: at an onset nobody hears what it costs, and a run that finds the processor's caches cold takes five times
-# as long as one that follows another.
+# Half a window: at an onset nobody hears what it costs, and a run that finds the processor's caches cold takes five
+# times as long as one that follows another.
 GATHER_S = 0.016
 
 
