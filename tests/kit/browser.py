@@ -33,8 +33,9 @@ PICTURES = ROOT / "artefacts" / "page"
 FAKE_HZ = 48_000  # what Chromium's fake microphone reads
 WITHIN_S = 30.0
 LOOK_EVERY_S = 0.1
-WIDE, TALL, PHONE = {"width": 1120, "height": 820}, {"width": 1120, "height": 1060}, {"width": 360, "height": 740}
+WIDE, TALL, PHONE = {"width": 1120, "height": 820}, {"width": 1120, "height": 980}, {"width": 360, "height": 740}
 
+DRAWN = "() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
 LINES = """() => [...document.querySelectorAll('#words .line')].map((line) => ({
   who: line.classList.contains('agent') ? 'agent' : 'caller',
   said: line.querySelector('.said').textContent.trim(),
@@ -88,10 +89,13 @@ class Talk:
         self.state = await self.page.evaluate("document.getElementById('state').dataset.state")
         self.notice = await self.page.evaluate("document.getElementById('notice').textContent")
 
-    async def picture(self, name: str) -> Path:
+    async def picture(self, name: str) -> None:
+        """What it shows, light and dark: NAME.png and NAME-dark.png."""
         PICTURES.mkdir(parents=True, exist_ok=True)
-        await self.page.screenshot(path=PICTURES / f"{name}.png")
-        return PICTURES / f"{name}.png"
+        for scheme, file in (("dark", f"{name}-dark.png"), ("light", f"{name}.png")):
+            await self.page.emulate_media(color_scheme=scheme)
+            await self.page.evaluate(DRAWN)
+            await self.page.screenshot(path=PICTURES / file)
 
     async def hang_up(self, folder: Path) -> tuple[NDArray[np.int16], NDArray[np.int16], int]:
         """End the call and save its recording: the caller's side, the agent's, and the rate."""
