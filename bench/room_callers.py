@@ -19,12 +19,29 @@ from schemas.control import Pattern
 from transports.null import SILENT_FRAME, frames
 
 APART_S = 1.0  # between two callers who come
-QUIET_MS = 300  # of the agent's line: what sounds after it is another answer
+QUIET_S = 0.3  # of the agent's line: what sounds after it is another answer
 LOUD = 500  # of 32,768
 FIRST_S = 5.0  # from joining to the first word
 LAST_S = 1.5  # for the last answer to begin
 QUEUE_MS = 2 * FRAME_MS  # of the caller's own frames in the SDK
 ENDS_WITHIN_S = 60.0
+
+
+class Onsets:
+    """When sound began after a silence, in what the agent's line brings."""
+
+    def __init__(self) -> None:
+        self.heard_at: list[float] = []
+        self._loud_at = 0.0
+
+    def hear(self, pcm: bytes | memoryview) -> None:
+        """20 ms of PCM16."""
+        if int(np.abs(np.frombuffer(pcm, np.int16).astype(np.int32)).max()) < LOUD:
+            return
+        now = time.monotonic()
+        if now - self._loud_at >= QUIET_S:
+            self.heard_at.append(now)
+        self._loud_at = now
 
 
 class Caller:
@@ -34,8 +51,9 @@ class Caller:
         self.join_ms = 0.0
         self.published = 0  # when the agent's track was told of: UTC microseconds
         self._pattern = pattern
-        self.silent_at: list[float] = []  # when each utterance was over
-        self.heard_at: list[float] = []  # when each answer began
+        self.spoke_at: list[float] = []  # when each utterance began
+        self.silent_at: list[float] = []  # and when it was over
+        self.onsets = Onsets()
         self.arrived = asyncio.Event()
 
     async def live(self, url: str, token: str, over: asyncio.Event) -> None:
@@ -68,21 +86,15 @@ class Caller:
         for pcm in frames(self._pattern):
             if over.is_set():
                 return
-            if speaks and pcm is SILENT_FRAME:
-                self.silent_at.append(time.monotonic())
+            if speaks != (pcm is not SILENT_FRAME):
+                (self.silent_at if speaks else self.spoke_at).append(time.monotonic())
             speaks = pcm is not SILENT_FRAME
             await source.capture_frame(rtc.AudioFrame(pcm, CALLER_HZ, 1, CALLER_HZ * FRAME_MS // 1000))
 
     async def _listen(self, track: Any) -> None:
         stream = rtc.AudioStream(track, sample_rate=AGENT_HZ, num_channels=1, frame_size_ms=FRAME_MS, capacity=50)
-        quiet = QUIET_MS
         async for event in stream:
-            if int(np.abs(np.frombuffer(event.frame.data, np.int16).astype(np.int32)).max()) < LOUD:
-                quiet += FRAME_MS
-                continue
-            if quiet >= QUIET_MS:
-                self.heard_at.append(time.monotonic())
-            quiet = 0
+            self.onsets.hear(event.frame.data)
 
 
 async def call(asked: dict[str, Any]) -> None:
@@ -111,7 +123,7 @@ async def call(asked: dict[str, Any]) -> None:
         (min(after) - silent) * 1000
         for caller in callers
         for silent in caller.silent_at
-        if began <= silent < until and (after := [at for at in caller.heard_at if at > silent])
+        if began <= silent < until and (after := [at for at in caller.onsets.heard_at if at > silent])
     ]
     asked_for = sum(began <= silent < until for caller in callers for silent in caller.silent_at)
     told = {

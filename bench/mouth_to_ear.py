@@ -1,0 +1,144 @@
+"""What a room adds between mouth and ear: the same turn in a room and over a websocket, and the bare way of a room.
+
+In one run, at the same time: a caller in a room, a caller at a websocket, and a caller in a room whose words are sent
+back by a participant of LiveKit's SDK that does nothing else. That echo is what two ways through a room take, the
+caller's own queue included; what a turn in the room takes beyond the echo and the turn over the websocket is ours.
+"""
+
+import argparse
+import asyncio
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+from livekit import api, rtc
+
+from bench import measure
+from bench.load import AGENT, CAPACITY, agent
+from bench.room_callers import FIRST_S, LAST_S, Caller, Onsets
+from cli import processes
+from schemas import control, subjects
+from schemas.audio import CALLER_HZ, FRAME_MS
+from schemas.control import Pattern
+from transports.null import SILENT_FRAME, frames
+
+TURNS = 20
+CLAIM_WITHIN_S = 5.0
+ECHO_FRAME_MS = 20
+
+
+def entrance(keys: dict[str, str], room: str, identity: str) -> api.AccessToken:
+    """A token into a room, which only whoever is named `nobody` is asked to serve if it is called `echo`."""
+    grants = api.VideoGrants(room_join=True, room=room)
+    token = api.AccessToken(keys["key"], keys["secret"]).with_identity(identity).with_grants(grants)
+    if room == "echo":
+        token = token.with_room_config(api.RoomConfiguration(agents=[api.RoomAgentDispatch(agent_name="nobody")]))
+    return token
+
+
+async def echo(url: str, token: str, over: asyncio.Event) -> None:
+    """Send back what is heard."""
+    room = rtc.Room()
+    source = rtc.AudioSource(CALLER_HZ, 1, queue_size_ms=2 * ECHO_FRAME_MS)
+    sending: list[asyncio.Task[None]] = []
+
+    async def send_back(track: Any) -> None:
+        async for event in rtc.AudioStream(track, sample_rate=CALLER_HZ, num_channels=1, frame_size_ms=ECHO_FRAME_MS):
+            await source.capture_frame(event.frame)
+
+    room.on("track_subscribed", lambda track, *_: sending.append(asyncio.create_task(send_back(track))))
+    await room.connect(url, token)
+    await room.local_participant.publish_track(rtc.LocalAudioTrack.create_audio_track("echo", source))
+    await over.wait()
+    for task in sending:
+        task.cancel()
+    await room.disconnect()
+
+
+class Dialled:
+    """A caller at a websocket who speaks as the one in the room does."""
+
+    def __init__(self, pattern: Pattern) -> None:
+        self.silent_at: list[float] = []
+        self.onsets = Onsets()
+        self._pattern = pattern
+
+    async def live(self, url: str, over: asyncio.Event) -> None:
+        async with aiohttp.ClientSession() as http, http.ws_connect(url) as line:
+            listening = asyncio.create_task(self._listen(line))
+            due = time.monotonic()
+            speaks = False
+            for pcm in frames(self._pattern):
+                if over.is_set():
+                    break
+                if speaks and pcm is SILENT_FRAME:
+                    self.silent_at.append(time.monotonic())
+                speaks = pcm is not SILENT_FRAME
+                await line.send_bytes(pcm)
+                due += FRAME_MS / 1000
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+            listening.cancel()
+
+    async def _listen(self, line: aiohttp.ClientWebSocketResponse) -> None:
+        async for message in line:
+            if message.type is aiohttp.WSMsgType.BINARY:
+                self.onsets.hear(message.data)
+
+
+def waits_ms(since: list[float], onsets: list[float]) -> list[float]:
+    """From each of these moments to the first sound after it."""
+    return [(min(after) - at) * 1000 for at in since if (after := [heard for heard in onsets if heard > at])]
+
+
+async def measured(turns: int) -> dict[str, Any]:
+    """One run."""
+    from bus.connect import connect
+    from cli.platform import Options, platform
+    from cli.room_server import RoomServer
+    from config_service.client import ConfigClient
+    from schemas.settings import BusSettings
+
+    pattern = Pattern(CAPACITY.speech_ms, CAPACITY.every_ms, turns=turns + 2, start_ms=int(FIRST_S * 1000))
+    with tempfile.TemporaryDirectory() as folder:
+        options = Options(Path(folder), warm="scripted", livekit=True, default_agent=AGENT)
+        async with platform(options, asyncio.Event()) as running, connect(BusSettings(url=running.nats)) as bus:
+            await ConfigClient(bus).set([agent(CAPACITY)])
+            asked = control.ClaimLine(AGENT, "websocket")
+            claimed = await bus.request(subjects.claim(subjects.INGRESS), msgspec.msgpack.encode(asked), CLAIM_WITHIN_S)
+            line = msgspec.msgpack.decode(claimed, type=control.Line)
+            keys, over = RoomServer.keys(Path(folder)), asyncio.Event()
+            in_room, by_socket, echoed = Caller(pattern), Dialled(pattern), Caller(pattern)
+            mirror = entrance(keys, "echo", "mirror").with_kind("agent").to_jwt()
+            lives = [asyncio.create_task(echo(running.livekit, mirror, over))]
+            await asyncio.sleep(1)  # it is there first
+            lives += [
+                asyncio.create_task(echoed.live(running.livekit, entrance(keys, "echo", "caller").to_jwt(), over)),
+                asyncio.create_task(in_room.live(running.livekit, entrance(keys, "turn", "caller").to_jwt(), over)),
+                asyncio.create_task(by_socket.live(line.url, over)),
+            ]
+            await asyncio.sleep(FIRST_S + turns * CAPACITY.every_ms / 1000 + LAST_S)
+            over.set()
+            await asyncio.gather(*lives)
+    found = {
+        "room_ms": waits_ms(in_room.silent_at, in_room.onsets.heard_at),
+        "websocket_ms": waits_ms(by_socket.silent_at, by_socket.onsets.heard_at),
+        "echo_ms": waits_ms(echoed.spoke_at, echoed.onsets.heard_at),
+    }
+    told: dict[str, Any] = {name: measure.percentiles(values) for name, values in found.items()}
+    told["turns"] = {name: len(values) for name, values in found.items()}
+    told["ours_p50_ms"] = round(told["room_ms"]["p50"] - told["websocket_ms"]["p50"] - told["echo_ms"]["p50"], 1)
+    return told | {"machine": measure.machine()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.mouth_to_ear", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--turns", type=int, default=TURNS)
+    print(json.dumps(processes.run(measured(parser.parse_args().turns)), indent=1))
+
+
+if __name__ == "__main__":
+    main()
