@@ -4,7 +4,7 @@
 
 Overheads are the median of five runs. How many calls the machine carries is found by steps: a number of calls is
 carried if all questions of a run are answered, nothing is lost, no call fails, and the 95th percentiles of the overhead
-and of hearing are within 100 ms; one that is not gets a second try. About 20 minutes on a machine that has nothing else
+and of hearing are within 100 ms; one that is not gets a second try. About 27 minutes on a machine that has nothing else
 to do.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import promises, report
+from bench import mouth_to_ear, promises, report, room_promises, rooms
 from bench.load import CAPACITY, LATENCY
 from bench.pipeline import FIGURES, Asked, measure, memory
 from bench.startup import startup
@@ -28,6 +28,11 @@ TURNS_OF_CAPACITY = 4
 STEPS = (100, 150, 200, 250, 300, 370, 440, 510, 580, 650)
 STEPS_WITH_VOICE_ACTIVITY = (60, 100, 140, 180, 220, 260, 300, 340)
 TRIES = 2
+ROOM_RUNS = (  # rooms, seconds, whether with default turn taking
+    (room_promises.FEW, 60.0, False),
+    (room_promises.FEW, 120.0, True),
+    (room_promises.ROOMS, 120.0, False),
+)
 
 
 def _kept(folder: Path, name: str, found: dict[str, Any]) -> None:
@@ -80,6 +85,23 @@ def _carried(folder: Path, sessions: int, voice_activity: bool) -> bool:
     return False
 
 
+def take_rooms(folder: Path) -> None:
+    for number, seconds, turn_taking in ROOM_RUNS:
+        _told(
+            folder, room_promises.name(number, turn_taking), processes.run(rooms.measured(number, seconds, turn_taking))
+        )
+
+
+def take_mouth_to_ear(folder: Path) -> None:
+    _told(folder, "mouth-to-ear", processes.run(mouth_to_ear.measured(mouth_to_ear.TURNS)))
+
+
+def _told(folder: Path, name: str, found: dict[str, Any]) -> None:
+    text = json.dumps(found, indent=2) + "\n"
+    print(text, flush=True)
+    (folder / f"{name}.json").write_text(text)
+
+
 def take_memory(folder: Path) -> None:
     _kept(folder, "memory", processes.run(memory(CAPACITY)))
 
@@ -90,6 +112,8 @@ TAKERS: dict[str, Callable[[Path], None]] = {
     "latency-100": take_latency(100, TURNS_OF_MANY),
     "memory": take_memory,
     "capacity": take_capacity(STEPS, 300, voice_activity=False),
+    "rooms": take_rooms,
+    "mouth-to-ear": take_mouth_to_ear,
     "capacity-vad": take_capacity(STEPS_WITH_VOICE_ACTIVITY, 180, voice_activity=True),
 }
 
@@ -108,6 +132,7 @@ def main() -> None:
         print(f"--- {name}: {time.monotonic() - began:.0f} s", flush=True)
     print()
     print(promises.table(asked.json_dir))
+    print(promises.table(asked.json_dir, room_promises.PROMISES))
 
 
 if __name__ == "__main__":

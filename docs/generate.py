@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from bench import promises
+from bench import promises, room_promises
 from bench.pipeline import FIGURES
 from docs import pictures
 from schemas import asyncapi, events, fields, subjects
@@ -213,6 +213,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "stages": lambda: f"{who_hears_whom()}\n{stages_table()}",
     "states": states_table,
     "promises": lambda: promises.table(FIGURES),
+    "room promises": lambda: promises.table(FIGURES, room_promises.PROMISES),
     "runs": lambda: promises.runs(FIGURES),
 }
 

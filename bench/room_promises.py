@@ -1,0 +1,85 @@
+"""What is promised of rooms: the second table of docs/performance.md."""
+
+from pathlib import Path
+
+from bench.promises import Figure, Promise, of, read
+
+ROOMS, FEW = 8, 4  # in one run
+
+
+def name(rooms: int, turn_taking: bool = False) -> str:
+    """Of the report of a run."""
+    return f"rooms-{rooms}" + "-turn-taking" * turn_taking
+
+
+def _lost(folder: Path) -> list[Figure] | None:
+    found = read(folder, name(ROOMS))
+    if found is None:
+        return None
+    return [Figure(value, value, value) for value in (sum(found["lost"].values()), found["underruns"])]
+
+
+def _further(folder: Path) -> list[Figure] | None:
+    """The slope between few rooms and more: what a process takes once is no part of it."""
+    few, more = read(folder, name(FEW)), read(folder, name(ROOMS))
+    if few is None or more is None:
+        return None
+    mb = round((more["pss_mb"] - few["pss_mb"]) / (ROOMS - FEW), 1)
+    return [Figure(mb, mb, mb)]
+
+
+PROMISES = (
+    Promise(
+        "core a room, 8 rooms, all processes",
+        "LiveKit Agents 0.084, Pipecat 0.096 (0.057 in one process)",
+        (0.080,),
+        (0.060,),
+        of(name(ROOMS), ("core_per_room",)),
+        unit="",
+    ),
+    Promise(
+        "the same with default turn taking, 4 rooms",
+        "0.124, 0.136",
+        (0.095,),
+        (0.075,),
+        of(name(FEW, turn_taking=True), ("core_per_room",)),
+        unit="",
+    ),
+    Promise(
+        "end of speech to first audio heard, 8 rooms, p50 / p95",
+        "421 / 441, 413 / 449",
+        (400, 430),
+        (380, 405),
+        of(name(ROOMS), ("latency_ms", "p50"), ("latency_ms", "p95")),
+    ),
+    Promise(
+        "the same with default turn taking, 4 rooms",
+        "568 / 2768, 577 / 598",
+        (540, 640),
+        (480, 560),
+        of(name(FEW, turn_taking=True), ("latency_ms", "p50"), ("latency_ms", "p95")),
+    ),
+    Promise(
+        "caller connects to agent's track subscribed, p50 / max",
+        "561 / 648, 1746 / 3123",
+        (450, 650),
+        (360, 550),
+        of(name(ROOMS), ("join_ms", "p50"), ("join_ms", "max")),
+    ),
+    Promise(
+        "job accepted to agent's track published, p50 / p95",
+        "",
+        (200, 400),
+        (120, 400),
+        of(name(ROOMS), ("job_ms", "p50"), ("job_ms", "p95")),
+    ),
+    Promise("PSS per further room, all processes", "35, 81 (3 in one process)", (6,), (4,), _further, unit="MB"),
+    Promise("frames lost / underruns in 2 minutes, 8 rooms", "", (0, 0), (0, 0), _lost, unit=""),
+    Promise(
+        "a turn in a room beyond one by websocket and the SDK's echo, p50",
+        "",
+        (40,),
+        (20,),
+        of("mouth-to-ear", ("ours_p50_ms",)),
+    ),
+)
