@@ -39,6 +39,7 @@ HUMAN = (
     ("two_cities", 13, "The period was so far"),
 )
 MADE = ("Hi, are you taking new patients?", "Do you also treat cats?", "Is there somewhere I can park?")
+SOUNDS_LIKE = {"high": "hi"}  # whoever writes the one has heard the other
 OPENING_S = 4  # of a recording that is not cut into phrases
 
 
@@ -64,13 +65,17 @@ class First(NamedTuple):
         return self._has(self.shown)
 
     @property
+    def heard_by_witness(self) -> bool:
+        return self._has(self.witness)
+
+    @property
     def lost_by(self) -> str:
         """Who first did not have the words any more; empty if nobody."""
         if self.whole:
             return ""
         if not self._has(self.recording):
             return "recogniser"
-        if not self._has(self.witness):
+        if not self.heard_by_witness:
             return "LiveKit"
         return "stt" if self._has(self.line) else "ingress"
 
@@ -79,8 +84,8 @@ class First(NamedTuple):
 
 
 def _letters(text: str) -> str:
-    """Some where and somewhere are the same."""
-    return "".join(words(text))
+    """What was heard, however it is written: somewhere is some where."""
+    return "".join(SOUNDS_LIKE.get(word, word) for word in words(text))
 
 
 async def openings() -> list[Opening]:
@@ -142,9 +147,9 @@ async def first_words(rooms: Lobby, tries: int) -> dict[str, list[First]]:
             missing_ms(opening.pcm, line),
         )
 
-    found = {way: await asyncio.gather(*(one(way, number) for number in range(tries))) for way in WAYS}
+    tried = await asyncio.gather(*(one(way, number) for way in WAYS for number in range(tries)))
     recogniser.close()
-    return found
+    return {way: tried[place * tries : (place + 1) * tries] for place, way in enumerate(WAYS)}
 
 
 def _sounding(line: bytes) -> bytes:

@@ -58,10 +58,14 @@ async def report(tries: int) -> None:
     for way, firsts in found.items():
         ours = sum(first.lost_by in ("stt", "ingress") for first in firsts)
         print(f"\n{way}: {sum(first.whole for first in firsts)} of {len(firsts)} whole, {ours} not whole because of us")
-        print("said | recording | LiveKit's SDK | our line | shown | ms of its beginning missing | lost by")
+        unaided = sum(not first.heard_by_witness for first in firsts)
+        print(f"LiveKit's SDK alone lost words of {unaided} in the same rooms")
+        print(
+            "said | recording | LiveKit's SDK | our line | shown | if not whole: ms of its beginning missing, lost by"
+        )
         for first in firsts:
             texts = (" ".join(words(text)) for text in first[:5])
-            print(" ", " | ".join(texts), "|", first.missing_ms, "|", first.lost_by)
+            print(" ", " | ".join(texts), "|", "" if first.whole else f"{first.missing_ms} ms, {first.lost_by}")
 
 
 def main() -> None:

@@ -3,6 +3,8 @@
 The figures behind it: `python -m bench.room_words`.
 """
 
+import asyncio
+
 import pytest
 
 pytest.importorskip("livekit", reason="the extra livekit is not installed: pip install -e '.[livekit]'")
@@ -20,8 +22,7 @@ pytestmark = pytest.mark.local
 async def test_a_stranger_is_understood_and_understands() -> None:
     binary()
     async with lobby(BRIEF, READER) as rooms:
-        call = await visited(rooms, "beckett")
-        openings = await first_words(rooms, 2)  # human voices
+        call, openings = await asyncio.gather(visited(rooms, "beckett"), first_words(rooms, 2))  # human voices
     assert word_error_rate(BECKETT, call.shown) <= 0.12, call.shown
     assert call.told == REPLY
     assert word_error_rate(spelled(REPLY), spelled(call.heard)) <= 0.15, call.heard
