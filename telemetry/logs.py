@@ -5,6 +5,7 @@ places it passed are logged: `telemetry.logs.places(error)`.
 """
 
 import logging
+import re
 import sys
 import traceback
 from typing import Any, TextIO
@@ -13,6 +14,8 @@ import structlog
 from structlog.types import Processor
 
 QUIET = ("nats", "asyncio", "aiohttp.access", "httpx", "httpx2", "httpcore", "openai", "sqlalchemy", "websockets")
+
+TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")  # LiveKit's SDK repeats one that was refused
 
 
 def configure(level: str = "info", stream: TextIO = sys.stderr, *, colours: bool | None = None) -> None:
@@ -36,10 +39,17 @@ def configure(level: str = "info", stream: TextIO = sys.stderr, *, colours: bool
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(stream)
+    handler.addFilter(_without_tokens)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
     logging.basicConfig(handlers=[handler], level=threshold, force=True)
     for name in QUIET:  # some of them log audio or request bodies at debug
         logging.getLogger(name).setLevel(max(threshold, logging.WARNING))
+
+
+def _without_tokens(record: logging.LogRecord) -> bool:
+    """What libraries log of their own."""
+    record.msg, record.args = TOKEN.sub("…", record.getMessage()), ()
+    return True
 
 
 def places(error: BaseException) -> list[str]:
