@@ -10,7 +10,7 @@ RECOVERED_S = 0.5  # no "nobody there" for this long means that somebody is
 
 
 class Beats:
-    """A worker's end: sends beats, and learns when nobody hears them any more: the server says so, or is away itself."""
+    """A worker's end: sends beats, and learns when nobody hears them any more: the server says so, or is away."""
 
     def __init__(self, bus: Bus, worker: str) -> None:
         self._bus = bus

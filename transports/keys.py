@@ -9,7 +9,7 @@ from datetime import timedelta
 import aiohttp
 from livekit import api
 
-from transports.rooms import Notice, agent_identity
+from transports.rooms import Attended, Notice, agent_identity, session_of
 
 # `livekit-server --dev` has the secret `secret`; it says itself that this is too short for more than trying it out.
 warnings.filterwarnings("ignore", message="The HMAC key is .* below the minimum")
@@ -80,30 +80,30 @@ class RoomKeys:
             await service.room.create_room(api.CreateRoomRequest(name=room, agents=[wanted]))
             return str((await service.agent_dispatch.list_dispatch(room))[0].id)
 
-    async def waiting(self) -> list[tuple[str, str]]:
-        """(name, id) of every room in which people are and no agent is. Raises OSError."""
+    async def attended(self) -> list[Attended]:
+        """Every room in which people are, but for those with agents of others. Raises OSError."""
         found = []
         async with self._service() as service:
             for room in (await service.room.list_rooms(api.ListRoomsRequest())).rooms:
                 asked = api.ListParticipantsRequest(room=room.name)
-                kinds = {person.kind for person in (await service.room.list_participants(asked)).participants}
-                if kinds & PEOPLE and api.ParticipantInfo.Kind.AGENT not in kinds:
-                    found.append((room.name, room.sid))
+                there = (await service.room.list_participants(asked)).participants
+                agents = [one.identity for one in there if one.kind == api.ParticipantInfo.Kind.AGENT]
+                if all(map(session_of, agents)) and any(one.kind in PEOPLE for one in there):
+                    found.append(Attended(room.name, room.sid, tuple(agents)))
         return found
 
     async def ask_again(self, room: str) -> None:
-        """Have an agent sent into a room that is waiting, with the metadata it was first asked with. Raises OSError."""
+        """Have an agent sent into a room that has none, with the metadata it was first asked with. Raises OSError."""
         async with self._service() as service:
             earlier = [asked for asked in await service.agent_dispatch.list_dispatch(room) if not asked.agent_name]
             metadata = earlier[0].metadata if earlier else ""
             await service.agent_dispatch.create_dispatch(api.CreateAgentDispatchRequest(room=room, metadata=metadata))
 
-    async def dismiss(self, room: str, session: str) -> bool:
-        """Take the agent of a session that is over out of its room; False if it had left, as it should."""
-        agent = api.RoomParticipantIdentity(room=room, identity=agent_identity(session))
+    async def dismiss(self, room: str, identity: str) -> bool:
+        """Take one of us out of a room in which its session is over; False if it had left, as it should."""
         try:
             async with self._service(DISMISSED_WITHIN_S) as service:
-                await service.room.remove_participant(agent)
+                await service.room.remove_participant(api.RoomParticipantIdentity(room=room, identity=identity))
         except OSError:  # not there; or nobody to ask, and no room either
             return False
         return True

@@ -1,5 +1,6 @@
 """Rooms as ingress knows them: the jobs it is given, and who serves them."""
 
+import re
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -41,17 +42,28 @@ class Notice(NamedTuple):
     room_id: str
 
 
-class Waiting(Protocol):
+class Attended(NamedTuple):
+    """A room with people in it. ours: agents there that are called as ours are, living or dead."""
+
+    name: str
+    id: str
+    ours: tuple[str, ...] = ()
+
+
+class Reaped(Protocol):
     """What a LiveKit is asked about those whom nobody serves."""
 
-    async def waiting(self) -> list[tuple[str, str]]:
-        """(name, id) of every room in which people are and no agent is. Raises OSError."""
+    async def attended(self) -> list[Attended]:
+        """Every room in which people are, but for those with agents of others. Raises OSError."""
+
+    async def dismiss(self, room: str, identity: str) -> bool:
+        """Take one of us out of a room in which its session is over; False if it had left, as it should."""
 
     async def ask_again(self, room: str) -> None:
-        """Have an agent sent into a room that is waiting. Raises OSError."""
+        """Have an agent sent into a room that has none. Raises OSError."""
 
 
-class Keys(Waiting, Protocol):
+class Keys(Reaped, Protocol):
     """The secret of a LiveKit project, for what it can sign and tell."""
 
     url: str
@@ -65,9 +77,6 @@ class Keys(Waiting, Protocol):
     def caller_token(self, room: str, agent_name: str, metadata: str) -> str:
         """Lets one caller into `room`, which is made with this metadata and asks for an agent of this name."""
 
-    async def dismiss(self, room: str, session: str) -> bool:
-        """Take the agent of a session that is over out of its room; False if it had left, as it should."""
-
     def opened(self, body: str, token: str) -> Notice | None:
         """What the webhook says, None if it is not LiveKit's."""
 
@@ -80,3 +89,9 @@ def ear_identity(session: str) -> str:
 def agent_identity(session: str) -> str:
     """Who egress is in the room: the same after a takeover, so that the server lets the old one go."""
     return f"agent-{session}"
+
+
+def session_of(identity: str) -> str:
+    """The session whose ingress or egress this is; empty for others, who like to begin their names so, too."""
+    found = re.fullmatch("(?:ingress|agent)-([0-9a-f]{32})", identity)
+    return found[1] if found else ""

@@ -22,7 +22,7 @@ from stages.ingress.job import Arrival, Assignment, Offer, Wanted
 from stages.ingress.registration import FAILURES, receive, registered, why
 from stages.worker import Worker
 from transports.door import Answer, Refused
-from transports.rooms import Attend, Job, Keys, ear_identity
+from transports.rooms import Attend, Job, Keys, agent_identity, ear_identity
 
 STATUS_EVERY_S = 2.5
 LOOK_EVERY_S = 0.1  # a change of load is told within this
@@ -212,7 +212,7 @@ class Dispatch:
             log.warning("a room has no agent", room_job=job.id, session=job.session, why=error)
         finally:
             await self._say(said.done(job.id, error))
-            if await self._keys.dismiss(job.room, job.session):  # its process was killed, and the server waits for it
+            if await self._keys.dismiss(job.room, agent_identity(job.session)):  # killed, and the server waits for it
                 self._worker.counters["agent_dismissed"] += 1
 
     def _end(self, job: str) -> None:

@@ -1,7 +1,8 @@
 """Rooms in which people wait and nobody serves them: LiveKit asks for an agent once, and forgets who got none.
 
 That is a room that people entered while no ingress was registered, one that nobody could take, and one whose call
-failed or whose ingress was killed. An ingress that takes every room looks now and then, and has LiveKit ask again.
+failed or whose ingress was killed. An ingress that takes every room compares now and then who is in LiveKit's rooms
+with who serves them, takes out who is left of a dead session, and has LiveKit ask again.
 """
 
 import asyncio
@@ -11,11 +12,13 @@ from collections import deque
 import msgspec
 import structlog
 
+from bus import journal
 from bus.connect import Bus
+from bus.errors import BusError
 from schemas import subjects
 from schemas.control import RoomFinished
 from stages.ingress.hold import is_free
-from transports.rooms import Waiting
+from transports.rooms import Attended, Reaped, session_of
 
 LOOK_EVERY_S = 5.0  # a job takes a quarter of a second: who waits at two looks has been forgotten
 MAX_OVER = 10_000  # rooms whose call is over though people are still there; the oldest are forgotten again
@@ -26,11 +29,11 @@ log = structlog.get_logger("dispatch")
 class Forgotten:
     """What one ingress knows of the rooms that nobody serves."""
 
-    def __init__(self, bus: Bus, server: Waiting) -> None:
+    def __init__(self, bus: Bus, server: Reaped) -> None:
         self._bus = bus
         self._server = server
         self._over: deque[str] = deque(maxlen=MAX_OVER)
-        self._waited: set[str] = set()
+        self._free: set[str] = set()  # rooms that nobody served when we looked last
 
     async def listen(self) -> None:
         """Hear which calls came to their end, here and in other ingresses."""
@@ -45,19 +48,25 @@ class Forgotten:
         while True:  # not at once with other ingresses
             await asyncio.sleep(LOOK_EVERY_S * random.uniform(0.5, 1.5))
             try:
-                waiting = dict(await self._server.waiting())
+                attended = await self._server.attended()
             except OSError as error:
                 log.warning(f"cannot look for rooms without an agent: {error}")
                 continue
-            waited, self._waited = self._waited, {room_id for room_id in waiting.values() if room_id not in self._over}
-            for room, room_id in waiting.items():
-                if room_id in waited & self._waited and await is_free(self._bus, room):
-                    await self._ask(room)
+            free = [room for room in attended if room.id not in self._over and await is_free(self._bus, room.name)]
+            before, self._free = self._free, {room.id for room in free}
+            for room in free:
+                if room.id in before:
+                    await self._take_up(room)
 
-    async def _ask(self, room: str) -> None:
+    async def _take_up(self, room: Attended) -> None:
         try:
-            await self._server.ask_again(room)
-        except OSError as error:
+            for identity in room.ours:
+                if not await journal.read(self._bus, session_of(identity)):
+                    return  # of others who share this LiveKit, and not our bus
+            for identity in room.ours:  # to LiveKit it would be the room's agent still
+                await self._server.dismiss(room.name, identity)
+            await self._server.ask_again(room.name)
+        except (BusError, OSError) as error:
             log.warning(f"a room without an agent cannot be asked for: {error}")
 
     def _hear(self, _subject: str, data: bytes, _reply: str) -> None:

@@ -6,27 +6,35 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from bus import journal
 from bus.connect import Bus
+from schemas.subjects import event, new_id
 from stages.ingress import forgotten
 from stages.ingress.forgotten import Forgotten
 from stages.ingress.hold import hold
 from tests.kit.bus import until
+from transports.rooms import Attended, agent_identity, ear_identity
 
 
 class Server:
     """What a LiveKit would say: who waits, and for whom it was asked again."""
 
     def __init__(self) -> None:
-        self.rooms: list[tuple[str, str]] = []
+        self.rooms: list[Attended] = []
         self.looks = 0
         self.asked: list[str] = []
+        self.dismissed: list[tuple[str, str]] = []
         self.away = False
 
-    async def waiting(self) -> list[tuple[str, str]]:
+    async def attended(self) -> list[Attended]:
         self.looks += 1
         if self.away:
             raise ConnectionError("LiveKit cannot be reached")
         return self.rooms
+
+    async def dismiss(self, room: str, identity: str) -> bool:
+        self.dismissed.append((room, identity))
+        return True
 
     async def ask_again(self, room: str) -> None:
         self.asked.append(room)
@@ -56,19 +64,39 @@ def in_haste(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_who_waits_for_an_agent_at_two_looks_has_been_forgotten(bus: Bus) -> None:
     server = Server()
     async with looking(bus, server):
-        server.rooms = [("lobby", "RM_1")]
+        server.rooms = [Attended("lobby", "RM_1")]
         await until(lambda: server.asked != [])
     assert set(server.asked) == {"lobby"}
     assert server.looks >= 2
 
 
 async def test_a_room_that_somebody_serves_is_left_to_them(bus: Bus) -> None:
-    server = Server()
-    async with looking(bus, server), hold(bus, "lobby", "RM_1", "s1", lambda: None):
-        await bus.flush()
-        server.rooms = [("lobby", "RM_1")]
+    server, session = Server(), new_id()
+    async with looking(bus, server), hold(bus, "lobby", "RM_1", session, lambda: None):
+        server.rooms = [Attended("lobby", "RM_1", (agent_identity(session),))]
         await server.looked()
         assert server.asked == []
+        assert server.dismissed == []
+
+
+async def test_what_a_dead_session_left_in_its_room_is_taken_out_before_another_is_asked_for(bus: Bus) -> None:
+    server, session = Server(), new_id()
+    await journal.ensure(bus)
+    bus.publish(event("desk", session, "ingress.session_opened"), b"of ours")
+    async with looking(bus, server):
+        server.rooms = [Attended("lobby", "RM_1", (ear_identity(session), agent_identity(session)))]
+        await until(lambda: server.asked != [])
+    assert set(server.dismissed) == {("lobby", f"ingress-{session}"), ("lobby", f"agent-{session}")}
+
+
+async def test_an_agent_of_others_at_the_same_livekit_is_left_in_peace(bus: Bus) -> None:
+    server = Server()
+    await journal.ensure(bus)
+    async with looking(bus, server):
+        server.rooms = [Attended("lobby", "RM_1", (agent_identity(new_id()),))]
+        await server.looked()
+    assert server.asked == []
+    assert server.dismissed == []
 
 
 async def test_a_room_whose_call_ended_in_good_order_is_left_alone_by_every_ingress(bus: Bus) -> None:
@@ -76,11 +104,11 @@ async def test_a_room_whose_call_ended_in_good_order_is_left_alone_by_every_ingr
     async with looking(bus, server) as ours, looking(bus, theirs):
         ours.is_over("lobby", "RM_1")
         await bus.flush()
-        server.rooms = theirs.rooms = [("lobby", "RM_1")]
+        server.rooms = theirs.rooms = [Attended("lobby", "RM_1")]
         await server.looked()
         await theirs.looked()
         assert server.asked + theirs.asked == []
-        server.rooms = [("lobby", "RM_2")]  # a later room of that name
+        server.rooms = [Attended("lobby", "RM_2")]  # a later room of that name
         await until(lambda: server.asked != [])
 
 
@@ -89,5 +117,5 @@ async def test_a_server_that_cannot_be_asked_is_asked_later(bus: Bus) -> None:
     server.away = True
     async with looking(bus, server):
         await server.looked()
-        server.rooms, server.away = [("lobby", "RM_1")], False
+        server.rooms, server.away = [Attended("lobby", "RM_1")], False
         await until(lambda: server.asked != [])

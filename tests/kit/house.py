@@ -95,6 +95,10 @@ class House:
     def ingress(self) -> Worker:
         return self.workers[subjects.INGRESS][0]
 
+    @property
+    def everybody(self) -> list[Worker]:
+        return [worker for workers in self.workers.values() for worker in workers]
+
     async def add(self, stage: str, capacity: int = 100, context: ProviderContext | None = None) -> Worker:
         """One more worker of a stage, with a bus connection of its own, ready for claims."""
         bus = await self._stack.enter_async_context(connect(BusSettings(url=self.nats), stage))

@@ -1,6 +1,7 @@
 """A real livekit-server for tests; without one they are skipped, which says how to get it."""
 
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -57,6 +58,15 @@ class RoomServer:
             except OSError:
                 assert time.monotonic() < until, (self._folder / "livekit.log").read_text()[-2000:]
                 time.sleep(LOOK_EVERY_S)
+
+    def freeze(self) -> None:
+        """As if the network to it were cut, both ways, for everybody."""
+        assert self._process
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process
+        self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         if self._process:

@@ -15,6 +15,7 @@ from livekit import rtc
 from schemas.audio import CALLER_HZ, FRAME_MS, SAMPLE_BYTES
 from schemas.media import MAX_CHUNK_MS
 from transports.door import Answer, Line, Refused
+from transports.livekit.link import until_cut
 from transports.livekit.people import People, is_human, is_microphone, microphone
 from transports.rooms import Job
 
@@ -23,7 +24,6 @@ LEAVE_WITHIN_S = 2.0
 GRACE_S = 10.0  # a page that is loaded anew, a train in a tunnel
 NOBODY_FOR_S = 300.0  # what the server itself grants an empty room
 HEARD_WITHIN_S = 1.0  # after who opened a microphone; one that never sends must not keep the agent from beginning
-RECONNECT_WITHIN_S = 8.0  # the SDK tries again by itself; longer than this is no call any more
 END_WITHIN_S = 10.0  # ingress closes its stages within 5 s
 ASKED_EVERY_S = 1.0  # a track that is asked for comes within a third of this
 SILENT_AFTER_S = 0.1  # without a frame for one to two of these, silence is put in its place
@@ -82,8 +82,8 @@ class Guest:
         self._there = asyncio.Event()
         self._sounded = asyncio.Event()  # a first frame came
         self._alone: asyncio.TimerHandle | None = None
-        self._lost: asyncio.TimerHandle | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._away = False  # while the SDK connects anew
+        self._watching: list[asyncio.Task[None]] = []
 
     # --- the sink: what ingress calls ---------------------------------------------------------------------------------
 
@@ -132,8 +132,8 @@ class Guest:
         try:
             await asyncio.wait_for(self._room.connect(job.url, job.token, options), JOIN_WITHIN_S)
         except (rtc.ConnectError, TimeoutError) as error:
-            raise OSError(f"room {job.room!r} at {job.url} cannot be joined: {_why(error)}") from None
-        self._watch = asyncio.create_task(self._keep_time())
+            raise OSError(f"room {job.room!r} at {job.url} cannot be joined: {_why(error, job)}") from None
+        self._watching = [asyncio.create_task(self._keep_time()), asyncio.create_task(self._keep_link())]
         for person in self._room.remote_participants.values():
             for publication in person.track_publications.values():
                 self._published(publication)
@@ -141,12 +141,11 @@ class Guest:
 
     async def leave(self) -> None:
         """Be out of the room, whether or not the server still answers."""
-        for timer in (self._alone, self._lost):
-            if timer:
-                timer.cancel()
+        if self._alone:
+            self._alone.cancel()
         try:
             await asyncio.wait_for(self.over.wait(), END_WITHIN_S)
-            working = [task for task in (self._watch, self._hearing, *self._reading) if task]
+            working = [task for task in (*self._watching, self._hearing, *self._reading) if task]
             for task in working:
                 task.cancel()
             if working:
@@ -159,7 +158,7 @@ class Guest:
 
     def _look(self, _person: rtc.RemoteParticipant | None = None) -> None:
         """Is anybody there?"""
-        if self._lost:  # the SDK forgets everybody while it connects anew
+        if self._away:  # the SDK forgets everybody meanwhile
             return
         if self._people.present:
             self._there.set()
@@ -275,20 +274,22 @@ class Guest:
 
     # --- the connection -----------------------------------------------------------------------------------------------
 
+    async def _keep_link(self) -> None:
+        await until_cut(self._room)
+        self.line.hang_up("room_lost")
+
     def _reconnecting(self) -> None:
-        if not self._lost:
-            loop = asyncio.get_running_loop()
-            self._lost = loop.call_later(RECONNECT_WITHIN_S, lambda: self.line.hang_up("room_lost"))
+        self._away = True
 
     def _reconnected(self) -> None:
-        if self._lost:
-            self._lost.cancel()
-            self._lost = None
+        self._away = False
         self._look()
 
     def _gone(self, reason: rtc.DisconnectReason.ValueType) -> None:
         self.line.hang_up(GONE.get(reason, "room_lost"))  # has no effect on one that is over: we left
 
 
-def _why(error: Exception) -> str:
-    return f"no answer within {JOIN_WITHIN_S:.0f} s" if isinstance(error, TimeoutError) else str(error)
+def _why(error: Exception, job: Job) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {JOIN_WITHIN_S:.0f} s"
+    return str(error).replace(job.token, "…")  # the server repeats it

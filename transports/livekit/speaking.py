@@ -17,6 +17,7 @@ from schemas.events import Fact
 from transports.door import Refused
 from transports.line import Call
 from transports.livekit.captions import Captions
+from transports.livekit.link import until_cut
 from transports.livekit.people import People
 
 JOIN_WITHIN_S = 10.0
@@ -91,11 +92,13 @@ class Agent:
                 microphone = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
                 published = await me.publish_track(track, microphone)
         except (rtc.ConnectError, PublishTrackError) as error:
-            raise Refused(f"the agent cannot enter the room: {error.message}") from None
+            why = error.message.replace(door.token, "…")  # the server repeats it
+            raise Refused(f"the agent cannot enter the room: {why}") from None
         except TimeoutError:
             raise Refused(f"the agent cannot enter the room: no answer within {JOIN_WITHIN_S:.0f} s") from None
         self._captions = Captions(me, self._people, published.sid)
-        self._tasks = [asyncio.create_task(self._send(published)), asyncio.create_task(self._captions.run())]
+        working = (self._send(published), self._captions.run(), self._keep_link())
+        self._tasks = [asyncio.create_task(work) for work in working]
         for task in self._tasks:
             task.add_done_callback(self._ended)
 
@@ -104,7 +107,7 @@ class Agent:
         self._leaving = True
         with suppress(TimeoutError):
             async with asyncio.timeout(LEAVE_WITHIN_S):
-                if len(self._tasks) == 2:
+                if self._tasks:
                     await self._captions.finish()
                 await self._room.disconnect()
         for task in self._tasks:
@@ -114,6 +117,10 @@ class Agent:
     def _gone(self, reason: rtc.DisconnectReason.ValueType) -> None:
         if not self._leaving:
             self._call.fail(Refused(f"the agent is out of the room: {rtc.DisconnectReason.Name(reason).lower()}"))
+
+    async def _keep_link(self) -> None:
+        await until_cut(self._room)
+        raise Refused("the agent is cut off from its room")
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):

@@ -1,0 +1,79 @@
+"""What dies in the middle of a call in a room: `up` starts it again, and whoever is in the room gets an agent again."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+pytest.importorskip("livekit", reason="the extra livekit is not installed: pip install -e '.[livekit]'")
+
+from livekit import api
+
+from cli.room_server import RoomServer
+from schemas import events, subjects
+from tests.kit.house import scripted
+from tests.kit.processes import Platform, platform, until
+from tests.kit.room_server import binary
+from tests.kit.visitor import token, visit
+from transports.rooms import agent_identity, ear_identity
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+WITHIN_S = 60.0
+LOOK_EVERY_S = 0.2
+ECHO = scripted("receptionist", greeting="Hello there.")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Platform]:
+    binary()  # skips where there is none
+    async with platform(tmp_path_factory.mktemp("platform"), "--livekit") as running:
+        await running.set(ECHO)
+        yield running
+
+
+async def held(home: Platform) -> set[str]:
+    """The sessions that any worker has."""
+    return {session.session for worker in await home.workers() for session in worker.sessions}
+
+
+async def inside(keys: dict[str, str], url: str, room: str) -> list[str]:
+    """Who is in a room, ingress included, which nobody sees there."""
+    async with api.LiveKitAPI(url, keys["key"], keys["secret"]) as server:
+        told = await server.room.list_participants(api.ListParticipantsRequest(room=room))
+        return sorted(one.identity for one in told.participants)
+
+
+@pytest.mark.parametrize("who", [(subjects.EGRESS,), (subjects.INGRESS,), (subjects.INGRESS, subjects.EGRESS)])
+async def test_a_room_gets_its_agent_again_when_a_process_of_its_call_has_died(
+    home: Platform, who: tuple[str, ...]
+) -> None:
+    """As when the SDK panics, which takes its process with it."""
+    room = "-".join(who)
+    keys, url = RoomServer.keys(home.data), home.up.told()[0]["livekit"]
+    known = len(home.facts.sessions)
+    async with visit(url, token(room, key=keys["key"], secret=keys["secret"])) as visitor:
+        await until(lambda: len(home.facts.sessions) > known, WITHIN_S)
+        first = home.facts.sessions[known]
+        await home.facts.until(first, events.PlaybackStarted)
+
+        for stage in who:
+            [worker] = await home.workers(stage)
+            os.kill(worker.pid, signal.SIGABRT)
+
+        await until(lambda: len(home.facts.sessions) > known + 1, WITHIN_S)
+        second = home.facts.sessions[known + 1]
+        opened = await home.facts.until(second, events.SessionOpened)
+        assert opened.origin.room == room
+        await visitor.until(lambda: "Hello there." in visitor.final(f"agent-{second}"))
+
+        if subjects.INGRESS not in who:  # it would say so
+            assert (await home.facts.until(first, events.SessionClosed)).reason == "egress_lost"
+        async with asyncio.timeout(WITHIN_S):
+            while await held(home) != {second}:
+                await asyncio.sleep(LOOK_EVERY_S)
+            while await inside(keys, url, room) != sorted(["caller", agent_identity(second), ear_identity(second)]):
+                await asyncio.sleep(LOOK_EVERY_S)

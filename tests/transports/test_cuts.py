@@ -1,0 +1,185 @@
+"""The network to the rooms or to the bus is cut, for a while or for good, or a token has run out.
+
+A call lives on or ends by itself, nothing of it stays, and whoever waits in the room gets an agent again.
+"""
+
+import asyncio
+import os
+import signal
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+from livekit import rtc
+
+from bus import journal
+from schemas import events
+from schemas.control import Door
+from schemas.events import SessionClosed, SessionOpened, TranscriptFinal, TurnEnded
+from stages.ingress import forgotten
+from stages.ingress.dispatch import Rooms
+from tests.kit.bus import server_pid
+from tests.kit.house import House, house
+from tests.kit.processes import until
+from tests.kit.room_server import KEY, SECRET, room_server
+from tests.kit.visitor import token, visit
+from tests.transports.building import ECHO, Building, InRoom, hum
+from transports import keys
+from transports.keys import RoomKeys
+from transports.livekit.hearing import attend
+from transports.livekit.speaking import agent
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+GRACE_S = 10.0  # as in the product
+WITHIN_S = 40.0
+SHORT_CUT_S = 3.0  # a cut is one after 6 s
+LEEWAY = timedelta(minutes=1)  # of the server, for clocks that differ
+
+
+@pytest.fixture(autouse=True)
+def in_haste(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forgotten, "LOOK_EVERY_S", 1.0)
+
+
+async def is_answered(call: InRoom, turn: int) -> None:
+    """What is said is heard, sooner or later, and answered."""
+    finals = len(call.heard.all(TranscriptFinal))
+    async with asyncio.timeout(WITHIN_S):
+        while len(call.heard.all(TranscriptFinal)) == finals:
+            call.visitor.say(hum(0.4))
+            await asyncio.sleep(1)
+    await call.heard.until(TurnEnded, turn)
+    assert not call.heard.all(SessionClosed)
+
+
+async def has_another_agent(call: InRoom, home: House) -> None:
+    """One, and nothing of the session before."""
+    visitor, before = call.visitor, f"agent-{call.opened.session}"
+    await visitor.until(lambda: bool(visitor.agents) and visitor.agents[-1].identity != before, WITHIN_S)
+    await until(lambda: len(home.ingress.sessions) == 1, WITHIN_S)
+    await visitor.until(
+        lambda: [one.identity for one in visitor.agents] == [f"agent-{one}" for one in home.ingress.sessions]
+    )
+
+
+async def kept_end(home: House, session: str) -> SessionClosed:
+    """The last fact of a session as the journal has it: who comes back to the bus late does not hear it."""
+    async with asyncio.timeout(WITHIN_S):
+        while True:
+            for fact in map(events.decode, await journal.read(home.bus, session)):
+                if isinstance(fact, SessionClosed):
+                    return fact
+            await asyncio.sleep(0.1)
+
+
+@dataclass
+class Call:
+    """As egress has one."""
+
+    door: Door | None
+    coordinator: str = ""
+    failures: list[BaseException] = field(default_factory=list)
+
+    def fail(self, failure: BaseException) -> None:
+        self.failures.append(failure)
+
+    def send(self, worker: str, pcm: bytes, rate: int, **more: int) -> None: ...
+
+
+# --- the network ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_cut_of_some_seconds_is_no_end(building: Building) -> None:
+    async with building.call() as call:
+        await call.heard.until(TurnEnded)
+        building.server.freeze()
+        await asyncio.sleep(SHORT_CUT_S)
+        building.server.thaw()
+        await is_answered(call, 2)
+
+
+async def test_a_cut_that_stays_ends_the_call_before_the_sdk_says_so_and_the_room_is_taken_up_again(
+    building: Building,
+) -> None:
+    elsewhere = building.room()
+    alone = Call(Door(building.server.url, RoomKeys(building.server.url, KEY, SECRET).egress_token(elsewhere, "s1")))
+    async with agent(alone), building.call() as call:
+        await call.heard.until(TurnEnded)
+        building.server.freeze()
+        try:
+            assert (await call.heard.until(SessionClosed)).reason in ("room_lost", "egress_failed")
+            await until(lambda: bool(alone.failures), WITHIN_S)
+            assert "cut off" in str(alone.failures[0])
+            assert (
+                call.visitor.room.connection_state == rtc.ConnectionState.CONN_CONNECTED
+            )  # for all that the SDK knows
+            await until(lambda: not any(worker.sessions for worker in building.home.everybody), WITHIN_S)
+        finally:
+            building.server.thaw()
+        await has_another_agent(call, building.home)
+
+
+async def test_who_is_cut_off_from_the_bus_gives_the_room_up_and_takes_it_up_again(tmp_path: Path) -> None:
+    with room_server(tmp_path) as server:
+        rooms = Rooms(RoomKeys(server.url, KEY, SECRET), partial(attend, grace_s=GRACE_S), default_agent=ECHO.id)
+        async with house(tmp_path, [ECHO], rooms=rooms) as home, Building(home, server).call() as call:
+            await call.heard.until(TurnEnded)
+            nats = server_pid(tmp_path)
+            os.kill(nats, signal.SIGSTOP)
+            try:
+                await until(lambda: not any(worker.sessions for worker in home.everybody), WITHIN_S)
+                await call.visitor.until(lambda: not call.visitor.agents)
+            finally:
+                os.kill(nats, signal.SIGCONT)
+            assert (await kept_end(home, call.opened.session)).reason.endswith("_lost")
+            await has_another_agent(call, home)
+
+
+# --- tokens -----------------------------------------------------------------------------------------------------------
+
+
+async def test_an_agent_whose_token_has_run_out_is_refused_and_the_call_says_why(
+    building: Building, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = building.home.ingress.counters["room_refused"]
+    heard = await building.home.listen()
+    with monkeypatch.context() as late:
+        late.setattr(keys, "EGRESS_TOKEN_FOR", -2 * LEEWAY)
+        async with visit(building.server.url, token(building.room())) as visitor:
+            closed = await heard.until(SessionClosed)
+            assert closed.reason == "egress_failed"
+            assert "token is expired" in closed.detail
+            assert "eyJ" not in closed.detail  # as tokens begin: no fact bears one
+            await until(lambda: building.home.ingress.counters["room_refused"] > refused, WITHIN_S)
+            late.undo()
+            await heard.until(SessionOpened)
+            await visitor.until(lambda: len(visitor.agents) == 1)
+
+
+async def test_a_token_that_runs_out_in_the_middle_of_a_call_changes_nothing(
+    building: Building, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "EGRESS_TOKEN_FOR", timedelta(seconds=8) - LEEWAY)
+    async with building.call() as call:
+        await call.heard.until(TurnEnded)
+        same = RoomKeys(building.server.url, KEY, SECRET).egress_token(call.name, "another")
+        async with asyncio.timeout(WITHIN_S):
+            while await is_let_in(building.server.url, same):
+                await asyncio.sleep(1)
+        await is_answered(call, 2)
+        building.server.kill()
+        building.server.start()
+        await is_answered(call, 3)
+
+
+async def is_let_in(url: str, told: str) -> bool:
+    room = rtc.Room()
+    try:
+        await room.connect(url, told)
+    except rtc.ConnectError:
+        return False
+    await room.disconnect()
+    return True
