@@ -136,6 +136,11 @@ def cpu_s(pid: int) -> float:
     return sum(_ticks(Path(f"/proc/{pid}/stat"))[:2]) / TICKS_A_SECOND
 
 
+def loop_s(pid: int) -> float:
+    """The same of its main thread, which runs the event loop; threads of native libraries are others."""
+    return sum(_ticks(Path(f"/proc/{pid}/task/{pid}/stat"))[:2]) / TICKS_A_SECOND
+
+
 def others_s() -> float:
     """The same of all processes of the machine but this one, and of their children that are no more."""
     total = 0

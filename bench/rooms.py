@@ -25,6 +25,7 @@ from cli import processes
 from schemas import events, subjects
 
 ENDS_WITHIN_S = 60.0
+IN_ROOMS = ("ingress", "egress")  # of which the processor time is told apart: that of the event loop, and native
 
 
 async def measured(rooms: int, window_s: float, turn_taking: bool) -> dict[str, Any]:
@@ -64,10 +65,12 @@ async def measured(rooms: int, window_s: float, turn_taking: bool) -> dict[str, 
             callers.stdin.write(json.dumps(asked).encode() + b"\n")
             assert (await callers.stdout.readline()).strip() == b"begin"
             before = {name: sum(map(measure.cpu_s, found)) for name, found in pids.items()}
+            loops = {name: sum(map(measure.loop_s, pids[name])) for name in IN_ROOMS}
             began = time.monotonic()
             await asyncio.sleep(window_s)
             took_s = time.monotonic() - began
             spent = {name: sum(map(measure.cpu_s, found)) - before[name] for name, found in pids.items()}
+            looped = {name: sum(map(measure.loop_s, pids[name])) - loops[name] for name in IN_ROOMS}
             full_mb = sum(measure.pss_mb(pid) for found in ours.values() for pid in found)
             counters = measure.lost(worker.counters for worker in await workers_on(bus))
             underruns = sum(worker.counters.get("underruns", 0) for worker in await workers_on(bus))
@@ -83,6 +86,7 @@ async def measured(rooms: int, window_s: float, turn_taking: bool) -> dict[str, 
         "turn_taking": turn_taking,
         "core_per_room": round(sum(per_room[name] for name in ours), 4),
         "core_per_room_of": per_room,
+        "of_it_loop": {name: round(cost / took_s / rooms, 4) for name, cost in looped.items()},
         "turns": told["turns"],
         "answers": len(told["latency_ms"]),
         "latency_ms": measure.percentiles(told["latency_ms"]),

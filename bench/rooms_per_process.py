@@ -1,0 +1,156 @@
+"""How many rooms one process holds: LiveKit's SDK as ingress and egress use it, and nothing of ours beside it.
+
+The SDK gives every event to each room of a process in turn, so the cost of rooms could grow with their square. One
+process speaks into N rooms as egress does (half of the time, in pieces of 60 ms), one hears N rooms as ingress does
+(16 kHz, 20 ms); each tells what a room takes of a core, and what of it the event loop's own thread.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from livekit import api, rtc
+
+from bench import measure
+from cli import processes
+from cli.room_server import RoomServer
+from schemas.audio import AGENT_HZ, CALLER_HZ, FRAME_MS
+
+ROOMS = (4, 8, 16, 24)
+WINDOW_S = 8.0
+SETTLE_S = 3.0
+STARTED_WITHIN_S = 60.0
+PIECE_MS, REFILL_S, TALK_S = 60, 0.04, 2.0
+NOISE = (np.random.default_rng(1).normal(size=AGENT_HZ * PIECE_MS // 1000) * 3_000).astype("<i2").tobytes()
+
+
+def token(keys: dict[str, str], room: str, identity: str, *, hidden: bool = False) -> str:
+    grants = api.VideoGrants(room_join=True, room=room, hidden=hidden)
+    return api.AccessToken(keys["key"], keys["secret"]).with_identity(identity).with_grants(grants).to_jwt()
+
+
+# --- the two processes ------------------------------------------------------------------------------------------------
+
+
+async def talk(source: Any, after_s: float) -> None:
+    await asyncio.sleep(after_s)
+    while True:
+        until = time.monotonic() + TALK_S
+        while time.monotonic() < until:
+            await asyncio.sleep(max(0.0, source.queued_duration - REFILL_S))
+            await source.capture_frame(rtc.AudioFrame(NOISE, AGENT_HZ, 1, len(NOISE) // 2))
+        await asyncio.sleep(TALK_S)
+
+
+async def speak(asked: dict[str, Any]) -> list[Any]:
+    """In every room, as egress."""
+    kept: list[Any] = []
+    for number in range(asked["rooms"]):
+        room, source = rtc.Room(), rtc.AudioSource(AGENT_HZ, 1)
+        options = rtc.RoomOptions(auto_subscribe=False, single_peer_connection=False)
+        await room.connect(asked["url"], token(asked, f"room-{number}", "agent"), options)
+        track = rtc.LocalAudioTrack.create_audio_track("agent", source)
+        await room.local_participant.publish_track(
+            track, rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+        )
+        kept += [room, asyncio.create_task(talk(source, number / 10))]
+    return kept
+
+
+async def hear(asked: dict[str, Any]) -> list[Any]:
+    """In every room, as ingress."""
+    kept: list[Any] = []
+
+    async def listen(track: Any) -> None:
+        async for _event in rtc.AudioStream(track, sample_rate=CALLER_HZ, num_channels=1, frame_size_ms=FRAME_MS):
+            pass
+
+    for number in range(asked["rooms"]):
+        room = rtc.Room()
+        room.on("track_subscribed", lambda track, *_: kept.append(asyncio.create_task(listen(track))))
+        options = rtc.RoomOptions(single_peer_connection=False)
+        await room.connect(asked["url"], token(asked, f"room-{number}", "ear", hidden=True), options)
+        kept.append(room)
+    return kept
+
+
+async def work(asked: dict[str, Any]) -> None:
+    """Say `ready` once in every room, and live until stdin closes."""
+    kept = await {"speak": speak, "hear": hear}[asked["role"]](asked)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+    del kept
+    os._exit(0)  # nobody is to be told goodbye
+
+
+# --- the bench --------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def process(asked: dict[str, Any]) -> AsyncIterator[int]:
+    made = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.rooms_per_process", "--work", json.dumps(asked),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert made.stdin
+    assert made.stdout
+    try:
+        assert await asyncio.wait_for(made.stdout.readline(), STARTED_WITHIN_S) == b"ready\n"
+        yield made.pid
+    finally:
+        made.stdin.close()
+        await made.wait()
+
+
+async def measured(rooms: int, url: str, keys: dict[str, str]) -> dict[str, Any]:
+    """One number of rooms: `core_per_room` of each process, and of its main thread."""
+    asked = {"url": url, "rooms": rooms, **keys}
+    async with process({**asked, "role": "speak"}) as speaks, process({**asked, "role": "hear"}) as hears:
+        await asyncio.sleep(SETTLE_S)
+        pids = {"speak": speaks, "hear": hears}
+        before = {role: (measure.cpu_s(pid), measure.loop_s(pid)) for role, pid in pids.items()}
+        began = time.monotonic()
+        await asyncio.sleep(WINDOW_S)
+        room_s = (time.monotonic() - began) * rooms
+        found: dict[str, Any] = {"rooms": rooms}
+        for role, pid in pids.items():
+            whole, loop = measure.cpu_s(pid) - before[role][0], measure.loop_s(pid) - before[role][1]
+            found[role] = {"core_per_room": round(whole / room_s, 4), "of_it_loop": round(loop / room_s, 4)}
+    return found
+
+
+async def report(numbers: list[int]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        server = RoomServer(Path(folder))
+        keeping = asyncio.create_task(server.keep())
+        try:
+            await asyncio.wait_for(server.ready.wait(), STARTED_WITHIN_S)
+            for rooms in numbers:
+                print(json.dumps(await measured(rooms, server.url, RoomServer.keys(Path(folder)))), flush=True)
+        finally:
+            await server.stop()
+            await keeping
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.rooms_per_process", description=(__doc__ or "").split("\n\n")[0]
+    )
+    parser.add_argument("--rooms", type=int, nargs="+", default=list(ROOMS))
+    parser.add_argument("--work", type=json.loads, help=argparse.SUPPRESS)
+    told = parser.parse_args()
+    processes.run(work(told.work) if told.work else report(told.rooms))
+
+
+if __name__ == "__main__":
+    main()
