@@ -16,6 +16,7 @@ const view = new View()
 const score = new Score(byId('lanes'))
 const choices = { agent: byId('agent'), microphone: byId('microphone'), speaker: byId('speaker'), transport: byId('transport') }
 let call = null
+let leaving = false // the button was pressed again while the call was being opened
 
 class Call {
   #conversation = new Conversation()
@@ -134,6 +135,7 @@ async function connect(session, stream, ends) {
 async function start({ silent = false } = {}) {
   if (document.body.dataset.busy) return null
   document.body.dataset.busy = 'yes'
+  leaving = false
   view.notice('')
   try {
     const stream = silent ? null : await microphoneStream(choices.microphone.value)
@@ -145,6 +147,8 @@ async function start({ silent = false } = {}) {
     byId('save').hidden = true
     setMuted(false)
     call = await Call.open(agent, choices.transport.value || 'websocket', stream)
+    call.mute(byId('mute').getAttribute('aria-pressed') === 'true') // it may have been pressed meanwhile
+    if (leaving) call.hangUp()
     byId('mute').disabled = silent
     if (silent) view.notice('Your microphone is off: you are typing.')
     await listDevices()
@@ -208,7 +212,11 @@ async function listAgents() {
 
 const NAMES = { websocket: 'WebSocket', livekit: 'LiveKit room' }
 
-byId('call').addEventListener('click', () => (call ? call.hangUp() : start()))
+byId('call').addEventListener('click', () => {
+  if (call) call.hangUp()
+  else if (document.body.dataset.busy) leaving = true
+  else start()
+})
 byId('mute').addEventListener('click', () => setMuted(byId('mute').getAttribute('aria-pressed') !== 'true'))
 byId('type').addEventListener('submit', async (event) => {
   event.preventDefault()

@@ -263,6 +263,14 @@ async def test_a_call_needs_no_mouse(home: Platform, chromium: Browser) -> None:
         assert talk.troubles == []
 
 
+async def test_a_call_that_is_being_opened_can_be_hung_up(home: Platform, chromium: Browser) -> None:
+    async with chromium.visit(home.page, "echo") as talk:
+        await talk.page.evaluate("for (const press of [1, 2]) document.getElementById('call').click()")
+        await talk.until(lambda: talk.phase == "over")
+        assert talk.notice == "The call has ended."
+        assert talk.troubles == []
+
+
 async def test_it_fits_a_phone(home: Platform, chromium: Browser) -> None:
     async with chromium.visit(home.page, "echo", microphone=False, viewport=PHONE) as talk:
         await talk.picture("phone-idle")
