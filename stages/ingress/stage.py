@@ -162,9 +162,10 @@ class Ingress:
         self._reserved.pop(session, None)
 
     def hang_up(self, session: str, reason: str) -> bool:
-        if session not in self._calls:
+        if session in self._reserved:
             return False
-        self._calls[session].hang_up(reason)
+        if session in self._calls:  # else it is over, and whoever serves it is about to leave
+            self._calls[session].hang_up(reason)
         return True
 
     # --- liveness ---------------------------------------------------------------------------------------------------
@@ -209,7 +210,8 @@ class Ingress:
         except msgspec.MsgspecError:
             self._worker.counters["bad_control"] += 1
             return
-        if self.hang_up(close.session, close.reason):  # another ingress answers for its own
+        if close.session in self._calls:  # another ingress answers for its own
+            self._calls[close.session].hang_up(close.reason)
             self._worker.bus.publish(reply, msgspec.msgpack.encode(control.Closed(self._worker.id)))
 
     def describe(self, session: Session) -> WorkerSession:

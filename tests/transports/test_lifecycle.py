@@ -38,7 +38,8 @@ async def test_an_agent_whose_process_was_killed_does_not_stay_in_the_room(build
 
 
 async def test_who_hangs_up_at_the_gateway_is_not_waited_for(building: Building) -> None:
-    heard = await building.home.listen()
+    heard, over = await building.home.listen(), []
+    await building.home.bus.subscribe(subjects.rooms_over(), lambda *told: over.append(told))
     asked = {"agent": ECHO.id, "transport": "livekit"}
     async with gateway(building.home.bus, "127.0.0.1", 0) as url, ClientSession(url) as http:
         told = await (await http.post("v1/sessions", json=asked)).json()
@@ -49,6 +50,7 @@ async def test_who_hangs_up_at_the_gateway_is_not_waited_for(building: Building)
                 assert answer.status == 204
             assert (await heard.until(SessionClosed)).reason == "hangup"  # though they are in the room still
             await visitor.until(lambda: not visitor.agents)
+            await until(lambda: len(over) == 1, WITHIN_S)  # so that nobody takes the room up again
 
 
 async def test_a_call_lives_on_when_its_server_is_killed_and_another_takes_its_place(building: Building) -> None:
