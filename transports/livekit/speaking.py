@@ -29,7 +29,6 @@ OPTIONS = rtc.RoomOptions(
     single_peer_connection=False,  # with one, the caller hears the agent 70 ms later
 )
 QUEUE_MS = 1_000  # the SDK's own bound; egress is never more than 100 ms ahead
-BITRATE = 64_000  # bits a second while the agent speaks: from here on Opus takes half the time of a processor
 
 
 @asynccontextmanager
@@ -90,9 +89,8 @@ class Agent:
                 await self._room.connect(door.url, door.token, OPTIONS)
                 me = self._room.local_participant
                 track = rtc.LocalAudioTrack.create_audio_track("agent", self._source)
-                options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
-                options.audio_encoding.max_bitrate = BITRATE
-                published = await me.publish_track(track, options)
+                microphone = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+                published = await me.publish_track(track, microphone)
         except (rtc.ConnectError, PublishTrackError) as error:
             why = error.message.replace(door.token, "…")  # the server repeats it
             raise Refused(f"the agent cannot enter the room: {why}") from None
