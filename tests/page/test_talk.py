@@ -213,6 +213,7 @@ async def test_a_second_voice_stops_the_answer(calls: Calls) -> None:
 
 
 TYPED = 'Tom & "Ann" <b>'  # markup is text here
+STATES = ("listening", "thinking", "speaking")  # of a call that has begun; a microphone that beeps may be in any
 
 
 async def test_who_types_is_answered_too(home: Platform, chromium: Browser, tmp_path: Path, transport: str) -> None:
@@ -252,7 +253,7 @@ async def test_a_call_needs_no_mouse(home: Platform, chromium: Browser) -> None:
         await keys.press("Shift+Tab")
         await keys.press("Shift+Tab")
         await keys.press("Enter")
-        await talk.until(lambda: talk.phase == "calling" and talk.state == "listening")
+        await talk.until(lambda: talk.phase == "calling" and len(talk.lines) > 1)  # its microphone beeps each second
         await keys.press("Tab")
         await keys.press("Space")
         assert await talk.page.get_attribute("#mute", "aria-pressed") == "true"
@@ -290,7 +291,7 @@ async def test_a_server_that_goes_away_is_told_in_words(home: Platform, chromium
         await talk.picture("error")
         await talk.page.context.set_offline(False)
         await talk.start()
-        await talk.until(lambda: talk.phase == "calling" and talk.state == "listening")
+        await talk.until(lambda: talk.phase == "calling" and talk.state in STATES)
         session = home.facts.sessions[-1]
         await talk.page.close()
         closed = await home.facts.until(session, events.SessionClosed)
@@ -300,7 +301,7 @@ async def test_a_server_that_goes_away_is_told_in_words(home: Platform, chromium
 async def test_a_call_ends_when_the_button_says_so(home: Platform, chromium: Browser, transport: str) -> None:
     async with chromium.visit(home.page, "echo", transport) as talk:
         await talk.start()
-        await talk.until(lambda: talk.phase == "calling" and talk.state == "listening")
+        await talk.until(lambda: talk.phase == "calling" and talk.state in STATES)
         session = home.facts.sessions[-1]
         async with talk.page.expect_response(lambda answer: answer.request.method == "DELETE") as asked:
             await talk.page.click("#call")
