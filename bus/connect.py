@@ -74,9 +74,9 @@ class Bus:
         """Say something on the facts connection, in order, without waiting."""
         self._facts.publish(subject, data, reply, headers)
 
-    def publish_media(self, subject: str, data: bytes) -> None:
-        """Send a frame; it is dropped and counted while the server is away."""
-        self._media.publish(subject, data)
+    def publish_media(self, subject: str, data: bytes, *, lingers: bool = False) -> None:
+        """Send a frame; it is dropped and counted while the server is away. lingers: 2 ms at most, for others."""
+        self._media.publish(subject, data, lingers=lingers)
 
     async def subscribe(self, subject: str, callback: Callback, queue: str = "") -> Subscription:
         """Call `callback(subject, data, reply)` for each message, in order; it must not block."""

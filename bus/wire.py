@@ -16,6 +16,7 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE
 
 Callback = Callable[[str, bytes, str], None]  # subject, data, reply
 
+LINGER_S = 0.002  # of a frame of 20 ms: those of many calls come at once, but each in a turn of the loop of its own
 MAX_UNSENT = 4 * 1024 * 1024  # bytes that the socket has not taken; a server so far behind is waited for, not fed
 END = b"\r\n"
 MESSAGE, WITH_HEADERS = b"MH"  # the first byte of MSG and of HMSG; no other line of the protocol begins with these
@@ -32,6 +33,7 @@ class Wire(asyncio.Protocol):
         self._clear = False
         self._rest = b""  # the beginning of a message whose end has not arrived
         self._unsent: list[bytes] = []
+        self._soon = False  # it leaves at the end of this turn of the loop
         self._loop = asyncio.get_running_loop()
 
     # --- out ----------------------------------------------------------------------------------------------------------
@@ -47,21 +49,26 @@ class Wire(asyncio.Protocol):
             and self._socket.get_write_buffer_size() < MAX_UNSENT
         )
 
-    def write(self, subject: str, data: bytes, reply: str, headers: bytes) -> None:
-        """Only while `free`. headers: a whole header block of NATS (ADR-4), or empty.
+    def write(self, subject: str, data: bytes, reply: str, headers: bytes, *, lingers: bool = False) -> None:
+        """Only while `free`. headers: a whole header block of NATS (ADR-4), or empty. lingers: LINGER_S at most.
 
-        What is written in one turn of the event loop leaves together: a system call costs more than a frame.
+        What is written in one turn of the event loop leaves together, and with it what lingers: a system call, and that
+        the server and the receiver wake, costs more than a frame.
         """
         if headers:
             line = f"HPUB {subject} {reply} {len(headers)} {len(headers) + len(data)}\r\n"
         else:
             line = f"PUB {subject} {reply} {len(data)}\r\n"
-        if not self._unsent:
+        if not lingers and not self._soon:
+            self._soon = True
             self._loop.call_soon(self.flush)
+        elif lingers and not self._unsent:
+            self._loop.call_later(LINGER_S, self.flush)
         self._unsent += (line.encode(), headers, data, END)
 
     def flush(self) -> None:
         """Send what was written, now."""
+        self._soon = False
         if self._unsent:
             self._socket.write(b"".join(self._unsent))
             self._unsent.clear()

@@ -155,7 +155,9 @@ class Worker:
         self.bus.publish(subject, data)
 
     def publish_media(self, subject: str, data: bytes) -> None:
-        self.bus.publish_media(subject, data)
+        self.bus.publish_media(
+            subject, data, lingers=self.stage == subjects.INGRESS
+        )  # nobody waits for a caller's frame
 
     # --- what comes in ----------------------------------------------------------------------------------------------
 

@@ -58,6 +58,18 @@ async def test_frames_arrive_in_order_on_their_own_connection(bus: Bus) -> None:
     assert bus.undelivered == 0
 
 
+async def test_frames_that_linger_keep_their_place_among_those_that_do_not(bus: Bus) -> None:
+    ear = Ear()
+    await bus.subscribe_media("media.*", ear)
+    await bus.flush()
+    frames = [number.to_bytes(4, "little") * 320 for number in range(300)]
+    for number, frame in enumerate(frames):
+        bus.publish_media("media.w1", frame, lingers=number % 3 > 0)
+        if number % 7 == 0:
+            await asyncio.sleep(0)
+    assert await ear.hears(frames[-1]) == frames  # the last of them with nothing behind it that would send it
+
+
 async def test_who_asks_nobody_knows_it_at_once(bus: Bus) -> None:
     started = time.monotonic()
     with pytest.raises(NoResponders, match="nobody answers on quiet"):
