@@ -22,7 +22,7 @@ help:
 	@echo 'make check    formatting, lint, types and the arrows between the packages'
 	@echo 'make fmt      put the code in shape'
 	@echo 'make bench    overhead and cost of a turn, against the last committed figures'
-	@echo 'make figures  every figure that is promised, five times, into bench/figures and docs/performance.md: 27 minutes'
+	@echo 'make figures  every figure that is promised, five times, into bench/figures and docs/performance.md: 35 minutes'
 	@echo 'make lock     resolve the dependencies of pyproject.toml anew'
 	@echo 'make schemas  write the JSON Schemas and the golden wire samples anew'
 	@echo 'make page     bring what the talk page uses for rooms: LiveKit'"'"'s client; needs Node'

@@ -17,20 +17,20 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from livekit import api, rtc
 
 from bench import measure
 from cli import processes
 from cli.room_server import RoomServer
 from schemas.audio import AGENT_HZ, CALLER_HZ, FRAME_MS
+from stages.tts import tones
 
 ROOMS = (4, 8, 16, 24)
 WINDOW_S = 8.0
 SETTLE_S = 3.0
 STARTED_WITHIN_S = 60.0
 PIECE_MS, REFILL_S, TALK_S = 60, 0.04, 2.0
-NOISE = (np.random.default_rng(1).normal(size=AGENT_HZ * PIECE_MS // 1000) * 3_000).astype("<i2").tobytes()
+VOICE = tones.hum(PIECE_MS)  # what the scripted voice of bench.rooms says
 
 
 def token(keys: dict[str, str], room: str, identity: str, *, hidden: bool = False) -> str:
@@ -47,7 +47,7 @@ async def talk(source: Any, after_s: float) -> None:
         until = time.monotonic() + TALK_S
         while time.monotonic() < until:
             await asyncio.sleep(max(0.0, source.queued_duration - REFILL_S))
-            await source.capture_frame(rtc.AudioFrame(NOISE, AGENT_HZ, 1, len(NOISE) // 2))
+            await source.capture_frame(rtc.AudioFrame(VOICE, AGENT_HZ, 1, len(VOICE) // 2))
         await asyncio.sleep(TALK_S)
 
 
