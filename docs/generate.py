@@ -213,7 +213,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "stages": lambda: f"{who_hears_whom()}\n{stages_table()}",
     "states": states_table,
     "promises": lambda: promises.table(FIGURES),
-    "room promises": lambda: promises.table(FIGURES, room_promises.PROMISES),
+    "rooms": lambda: promises.table(FIGURES, room_promises.PROMISES),
     "runs": lambda: promises.runs(FIGURES),
 }
 
