@@ -71,6 +71,10 @@ class Call {
     this.line.mute?.(muted)
   }
 
+  get over() {
+    return this.#over
+  }
+
   hangUp() {
     api.hangUp(this.#hangup)
     this.line.hangUp()
@@ -146,7 +150,9 @@ async function start({ silent = false } = {}) {
     score.start()
     byId('save').hidden = true
     setMuted(false)
-    call = await Call.open(agent, choices.transport.value || 'websocket', stream)
+    const opened = await Call.open(agent, choices.transport.value || 'websocket', stream)
+    if (opened.over) return null // it ended by itself meanwhile, and has said so
+    call = opened
     call.mute(byId('mute').getAttribute('aria-pressed') === 'true') // it may have been pressed meanwhile
     if (leaving) call.hangUp()
     byId('mute').disabled = silent
