@@ -35,9 +35,15 @@ ROOM_RUNS = (  # rooms, seconds, whether with default turn taking, runs
 )
 
 
-def _kept(folder: Path, name: str, found: dict[str, Any]) -> None:
-    print(report.table(found), flush=True)
-    (folder / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+def _as_json(found: dict[str, Any]) -> str:
+    return json.dumps(found, indent=2) + "\n"
+
+
+def _kept(
+    folder: Path, name: str, found: dict[str, Any], shown: Callable[[dict[str, Any]], str] = report.table
+) -> None:
+    print(shown(found), flush=True)
+    (folder / f"{name}.json").write_text(_as_json(found))
 
 
 def take_startup(folder: Path) -> None:
@@ -89,17 +95,11 @@ def take_rooms(folder: Path) -> None:
     for number, seconds, turn_taking, times in ROOM_RUNS:
         runs = [processes.run(rooms.measured(number, seconds, turn_taking)) for _ in range(times)]
         found = report.median(runs) | {"underruns": max(run["underruns"] for run in runs)}
-        _told(folder, room_promises.name(number, turn_taking), found)
+        _kept(folder, room_promises.name(number, turn_taking), found, _as_json)
 
 
 def take_mouth_to_ear(folder: Path) -> None:
-    _told(folder, "mouth-to-ear", processes.run(mouth_to_ear.measured(mouth_to_ear.TURNS)))
-
-
-def _told(folder: Path, name: str, found: dict[str, Any]) -> None:
-    text = json.dumps(found, indent=2) + "\n"
-    print(text, flush=True)
-    (folder / f"{name}.json").write_text(text)
+    _kept(folder, "mouth-to-ear", processes.run(mouth_to_ear.measured(mouth_to_ear.TURNS)), _as_json)
 
 
 def take_memory(folder: Path) -> None:

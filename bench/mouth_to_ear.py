@@ -19,25 +19,24 @@ from livekit import api, rtc
 
 from bench import measure
 from bench.load import AGENT, CAPACITY, agent
-from bench.room_callers import FIRST_S, LAST_S, Caller, Onsets
+from bench.room_callers import FIRST_S, LAST_S, Caller, Onsets, Speech, waits_ms
 from cli import processes
 from schemas import control, subjects
 from schemas.audio import CALLER_HZ, FRAME_MS
 from schemas.control import Pattern
-from transports.null import SILENT_FRAME, frames
+from tests.kit.visitor import token
 
 TURNS = 20
 CLAIM_WITHIN_S = 5.0
 ECHO_FRAME_MS = 20
 
 
-def entrance(keys: dict[str, str], room: str, identity: str) -> api.AccessToken:
-    """A token into a room, which only whoever is named `nobody` is asked to serve if it is called `echo`."""
-    grants = api.VideoGrants(room_join=True, room=room)
-    token = api.AccessToken(keys["key"], keys["secret"]).with_identity(identity).with_grants(grants)
-    if room == "echo":
-        token = token.with_room_config(api.RoomConfiguration(agents=[api.RoomAgentDispatch(agent_name="nobody")]))
-    return token
+def mirror_token(key: str, secret: str) -> str:
+    """Makes the room `echo` and lets the participant in who answers there: to LiveKit an agent, so no other is sent."""
+    grants = api.VideoGrants(room_join=True, room="echo")
+    config = api.RoomConfiguration(agents=[api.RoomAgentDispatch(agent_name="nobody")])
+    made = api.AccessToken(key, secret).with_identity("mirror").with_grants(grants).with_room_config(config)
+    return made.with_kind("agent").to_jwt()
 
 
 async def echo(url: str, token: str, over: asyncio.Event) -> None:
@@ -63,21 +62,16 @@ class Dialled:
     """A caller at a websocket who speaks as the one in the room does."""
 
     def __init__(self, pattern: Pattern) -> None:
-        self.silent_at: list[float] = []
+        self.speech = Speech(pattern)
         self.onsets = Onsets()
-        self._pattern = pattern
 
     async def live(self, url: str, over: asyncio.Event) -> None:
         async with aiohttp.ClientSession() as http, http.ws_connect(url) as line:
             listening = asyncio.create_task(self._listen(line))
             due = time.monotonic()
-            speaks = False
-            for pcm in frames(self._pattern):
+            for pcm in self.speech:
                 if over.is_set():
                     break
-                if speaks and pcm is SILENT_FRAME:
-                    self.silent_at.append(time.monotonic())
-                speaks = pcm is not SILENT_FRAME
                 await line.send_bytes(pcm)
                 due += FRAME_MS / 1000
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
@@ -87,11 +81,6 @@ class Dialled:
         async for message in line:
             if message.type is aiohttp.WSMsgType.BINARY:
                 self.onsets.hear(message.data)
-
-
-def waits_ms(since: list[float], onsets: list[float]) -> list[float]:
-    """From each of these moments to the first sound after it."""
-    return [(min(after) - at) * 1000 for at in since if (after := [heard for heard in onsets if heard > at])]
 
 
 async def measured(turns: int) -> dict[str, Any]:
@@ -110,23 +99,23 @@ async def measured(turns: int) -> dict[str, Any]:
             asked = control.ClaimLine(AGENT, "websocket")
             claimed = await bus.request(subjects.claim(subjects.INGRESS), msgspec.msgpack.encode(asked), CLAIM_WITHIN_S)
             line = msgspec.msgpack.decode(claimed, type=control.Line)
-            keys, over = RoomServer.keys(Path(folder)), asyncio.Event()
+            key, secret = RoomServer.keys(Path(folder)).values()
+            over = asyncio.Event()
             in_room, by_socket, echoed = Caller(pattern), Dialled(pattern), Caller(pattern)
-            mirror = entrance(keys, "echo", "mirror").with_kind("agent").to_jwt()
-            lives = [asyncio.create_task(echo(running.livekit, mirror, over))]
+            lives = [asyncio.create_task(echo(running.livekit, mirror_token(key, secret), over))]
             await asyncio.sleep(1)  # it is there first
             lives += [
-                asyncio.create_task(echoed.live(running.livekit, entrance(keys, "echo", "caller").to_jwt(), over)),
-                asyncio.create_task(in_room.live(running.livekit, entrance(keys, "turn", "caller").to_jwt(), over)),
+                asyncio.create_task(echoed.live(running.livekit, token("echo", "caller", key, secret), over)),
+                asyncio.create_task(in_room.live(running.livekit, token("turn", "caller", key, secret), over)),
                 asyncio.create_task(by_socket.live(line.url, over)),
             ]
             await asyncio.sleep(FIRST_S + turns * CAPACITY.every_ms / 1000 + LAST_S)
             over.set()
             await asyncio.gather(*lives)
     found = {
-        "room_ms": waits_ms(in_room.silent_at, in_room.onsets.heard_at),
-        "websocket_ms": waits_ms(by_socket.silent_at, by_socket.onsets.heard_at),
-        "echo_ms": waits_ms(echoed.spoke_at, echoed.onsets.heard_at),
+        "room_ms": waits_ms(in_room.speech.over_at, in_room.onsets),
+        "websocket_ms": waits_ms(by_socket.speech.over_at, by_socket.onsets),
+        "echo_ms": waits_ms(echoed.speech.began_at, echoed.onsets),
     }
     told: dict[str, Any] = {name: measure.percentiles(values) for name, values in found.items()}
     told["turns"] = {name: len(values) for name, values in found.items()}

@@ -8,14 +8,16 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from livekit import api, rtc
+from livekit import rtc
 
 from cli import processes
 from schemas.audio import AGENT_HZ, CALLER_HZ, FRAME_MS
 from schemas.control import Pattern
+from tests.kit.visitor import token
 from transports.null import SILENT_FRAME, frames
 
 APART_S = 1.0  # between two callers who come
@@ -44,15 +46,36 @@ class Onsets:
         self._loud_at = now
 
 
+class Speech:
+    """What a caller says, frame by frame, and when each utterance began and was over."""
+
+    def __init__(self, pattern: Pattern) -> None:
+        self.began_at: list[float] = []
+        self.over_at: list[float] = []
+        self._pattern = pattern
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Frames, each asked for when it is to be sent."""
+        speaks = False
+        for pcm in frames(self._pattern):
+            if speaks != (pcm is not SILENT_FRAME):
+                (self.over_at if speaks else self.began_at).append(time.monotonic())
+            speaks = pcm is not SILENT_FRAME
+            yield pcm
+
+
+def waits_ms(since: Iterable[float], onsets: Onsets) -> list[float]:
+    """From each of these moments to the first sound after it, where there is one."""
+    return [(min(after) - at) * 1000 for at in since if (after := [heard for heard in onsets.heard_at if heard > at])]
+
+
 class Caller:
     """One of them."""
 
     def __init__(self, pattern: Pattern) -> None:
         self.join_ms = 0.0
         self.published = 0  # when the agent's track was told of: UTC microseconds
-        self._pattern = pattern
-        self.spoke_at: list[float] = []  # when each utterance began
-        self.silent_at: list[float] = []  # and when it was over
+        self.speech = Speech(pattern)
         self.onsets = Onsets()
         self.arrived = asyncio.Event()
 
@@ -82,13 +105,9 @@ class Caller:
         await room.disconnect()
 
     async def _speak(self, source: Any, over: asyncio.Event) -> None:
-        speaks = False
-        for pcm in frames(self._pattern):
+        for pcm in self.speech:
             if over.is_set():
                 return
-            if speaks != (pcm is not SILENT_FRAME):
-                (self.silent_at if speaks else self.spoke_at).append(time.monotonic())
-            speaks = pcm is not SILENT_FRAME
             await source.capture_frame(rtc.AudioFrame(pcm, CALLER_HZ, 1, CALLER_HZ * FRAME_MS // 1000))
 
     async def _listen(self, track: Any) -> None:
@@ -104,10 +123,9 @@ async def call(asked: dict[str, Any]) -> None:
     callers: list[Caller] = []
     lives = []
     for number in range(asked["rooms"]):
-        grants = api.VideoGrants(room_join=True, room=f"bench-{number}")
-        token = api.AccessToken(asked["key"], asked["secret"]).with_identity("caller").with_grants(grants).to_jwt()
         callers.append(Caller(pattern))
-        lives.append(asyncio.create_task(callers[-1].live(asked["url"], token, over)))
+        pass_ = token(f"bench-{number}", "caller", asked["key"], asked["secret"])
+        lives.append(asyncio.create_task(callers[-1].live(asked["url"], pass_, over)))
         await asyncio.sleep(APART_S)
     await asyncio.wait_for(asyncio.gather(*(caller.arrived.wait() for caller in callers)), ENDS_WITHIN_S)
     await asyncio.sleep(FIRST_S)
@@ -119,17 +137,11 @@ async def call(asked: dict[str, Any]) -> None:
     await asyncio.sleep(LAST_S)
     over.set()
     await asyncio.wait_for(asyncio.gather(*lives), ENDS_WITHIN_S)
-    latency = [
-        (min(after) - silent) * 1000
-        for caller in callers
-        for silent in caller.silent_at
-        if began <= silent < until and (after := [at for at in caller.onsets.heard_at if at > silent])
-    ]
-    asked_for = sum(began <= silent < until for caller in callers for silent in caller.silent_at)
+    turns = [[at for at in caller.speech.over_at if began <= at < until] for caller in callers]
     told = {
-        "latency_ms": latency,
+        "latency_ms": [ms for caller, ends in zip(callers, turns, strict=True) for ms in waits_ms(ends, caller.onsets)],
         "join_ms": [caller.join_ms for caller in callers],
-        "turns": asked_for,
+        "turns": sum(map(len, turns)),
         "published": {f"bench-{number}": caller.published for number, caller in enumerate(callers)},
     }
     sys.stdout.write(json.dumps(told) + "\n")

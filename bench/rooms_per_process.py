@@ -17,13 +17,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from livekit import api, rtc
+from livekit import rtc
 
 from bench import measure
 from cli import processes
 from cli.room_server import RoomServer
 from schemas.audio import AGENT_HZ, CALLER_HZ, FRAME_MS
 from stages.tts import tones
+from tests.kit.visitor import token
 
 ROOMS = (4, 8, 16, 24)
 WINDOW_S = 8.0
@@ -31,11 +32,6 @@ SETTLE_S = 3.0
 STARTED_WITHIN_S = 60.0
 PIECE_MS, REFILL_S, TALK_S = 60, 0.04, 2.0
 VOICE = tones.hum(PIECE_MS)  # what the scripted voice of bench.rooms says
-
-
-def token(keys: dict[str, str], room: str, identity: str, *, hidden: bool = False) -> str:
-    grants = api.VideoGrants(room_join=True, room=room, hidden=hidden)
-    return api.AccessToken(keys["key"], keys["secret"]).with_identity(identity).with_grants(grants).to_jwt()
 
 
 # --- the two processes ------------------------------------------------------------------------------------------------
@@ -57,7 +53,7 @@ async def speak(asked: dict[str, Any]) -> list[Any]:
     for number in range(asked["rooms"]):
         room, source = rtc.Room(), rtc.AudioSource(AGENT_HZ, 1)
         options = rtc.RoomOptions(auto_subscribe=False, single_peer_connection=False)
-        await room.connect(asked["url"], token(asked, f"room-{number}", "agent"), options)
+        await room.connect(asked["url"], token(f"room-{number}", "agent", asked["key"], asked["secret"]), options)
         track = rtc.LocalAudioTrack.create_audio_track("agent", source)
         await room.local_participant.publish_track(
             track, rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
@@ -78,7 +74,9 @@ async def hear(asked: dict[str, Any]) -> list[Any]:
         room = rtc.Room()
         room.on("track_subscribed", lambda track, *_: kept.append(asyncio.create_task(listen(track))))
         options = rtc.RoomOptions(single_peer_connection=False)
-        await room.connect(asked["url"], token(asked, f"room-{number}", "ear", hidden=True), options)
+        await room.connect(
+            asked["url"], token(f"room-{number}", "ear", asked["key"], asked["secret"], hidden=True), options
+        )
         kept.append(room)
     return kept
 
