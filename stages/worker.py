@@ -155,9 +155,8 @@ class Worker:
         self.bus.publish(subject, data)
 
     def publish_media(self, subject: str, data: bytes) -> None:
-        self.bus.publish_media(
-            subject, data, lingers=self.stage == subjects.INGRESS
-        )  # nobody waits for a caller's frame
+        lingers = self.stage == subjects.INGRESS  # a caller's frame may; an answer is waited for
+        self.bus.publish_media(subject, data, lingers=lingers)
 
     # --- what comes in ----------------------------------------------------------------------------------------------
 

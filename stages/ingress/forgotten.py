@@ -17,7 +17,7 @@ from bus.connect import Bus
 from bus.errors import BusError
 from schemas import subjects
 from schemas.control import RoomFinished
-from stages.ingress.hold import is_free
+from stages.ingress.hold import is_free, tells_of
 from transports.rooms import Attended, Reaped, session_of
 
 LOOK_EVERY_S = 5.0  # a job takes a quarter of a second: who waits at two looks has been forgotten
@@ -70,7 +70,5 @@ class Forgotten:
             log.warning(f"a room without an agent cannot be asked for: {error}")
 
     def _hear(self, _subject: str, data: bytes, _reply: str) -> None:
-        try:
-            self._over.append(msgspec.msgpack.decode(data, type=RoomFinished).id)
-        except msgspec.MsgspecError:
-            return
+        if room_id := tells_of(data):
+            self._over.append(room_id)

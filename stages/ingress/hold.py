@@ -40,7 +40,7 @@ async def hold(bus: Bus, room: str, room_id: str, session: str, finished: Callab
         verb = subjects.last_token(subject)
         if verb == "held" and ours:
             bus.publish(reply, msgspec.msgpack.encode(RoomHeld(session)))
-        elif verb == "finished" and _tells_of(data) == room_id:
+        elif verb == "finished" and tells_of(data) == room_id:
             finished()
 
     async with AsyncExitStack() as stack:
@@ -72,7 +72,8 @@ async def is_free(bus: Bus, room: str) -> bool:
     return False
 
 
-def _tells_of(data: bytes) -> str | None:
+def tells_of(data: bytes) -> str | None:
+    """The server's id of the room in a `RoomFinished`; None if this is none."""
     try:
         return msgspec.msgpack.decode(data, type=RoomFinished).id
     except msgspec.MsgspecError:
