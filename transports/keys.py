@@ -18,7 +18,7 @@ EGRESS_TOKEN_FOR = timedelta(hours=1)  # to join with; who is in the room stays 
 CALLER_TOKEN_FOR = timedelta(minutes=10)  # a page may wait for somebody to allow the microphone
 DISMISSED_WITHIN_S = 2.0
 ANSWERED_WITHIN_S = 10.0
-PEOPLE = {api.ParticipantInfo.Kind.STANDARD, api.ParticipantInfo.Kind.SIP}
+PEOPLE = {api.ParticipantInfo.Kind.STANDARD, api.ParticipantInfo.Kind.SIP, api.ParticipantInfo.Kind.CONNECTOR}
 WORKER_TOKEN_FOR = timedelta(minutes=10)  # it opens one connection, at once
 
 
