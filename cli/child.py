@@ -3,18 +3,22 @@
 import asyncio
 import json
 import os
+import random
 import signal
 import socket
 import sys
 import time
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from cli.errors import Failed
 
 ENDS_WITHIN_S = 4.0  # calls end within 5 s of SIGTERM, NATS included
+SERVER_PORTS = range(20_000, 32_000)  # below those that systems choose from for whoever connects
+PORT_TRIES = 100
 RESTARTS, RESTARTS_WITHIN_S = 5, 30.0  # a worker that dies more often than this will not live
 
 
@@ -85,8 +89,9 @@ def _last_line(log: Path) -> str:
 
 
 def free_port(kind: int = socket.SOCK_STREAM, host: str = "127.0.0.1") -> int:
-    """One that nobody listens at just now."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One that nobody listens at just now, and that no connection will be given before its server starts."""
+    for port in random.sample(SERVER_PORTS, k=PORT_TRIES):
+        with socket.socket(socket.AF_INET, kind) as probe, suppress(OSError):
+            probe.bind((host, port))
+            return port
+    raise Failed(f"none of {PORT_TRIES} ports at {host} is free")

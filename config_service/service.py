@@ -37,7 +37,7 @@ from schemas.config import (
 )
 
 NAME = "config"
-DATABASE_WITHIN_S = 2.0
+DATABASE_WITHIN_S = 4.0  # a list of 1,000 is checked whole; who edits waits for 5 s
 CLOSE_WITHIN_S = 2.0
 CATCH_UP_EVERY_S = 1.0  # how soon the cache is right again after JetStream was away
 

@@ -1,5 +1,6 @@
 """The truth: agents in one table of a database, SQLite or PostgreSQL."""
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -11,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.schema import CreateTable
 
 from config_service import documents
 from config_service.documents import BadDocument
@@ -18,6 +20,8 @@ from schemas.agent import AgentDocument
 from schemas.config import AgentLine, StoredAgent
 
 BUSY_S = 5  # SQLite: how long to wait for another process that writes
+CREATE_TRIES = 4
+CREATE_AGAIN_S = 0.05
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
 _METADATA = MetaData()
@@ -96,18 +100,24 @@ async def open_store(url: str) -> AsyncIterator[Store]:
     engine = _engine(url)
     try:
         with _away(engine.url.render_as_string()):
-            try:
-                await _create(engine)
-            except SQLAlchemyError:
-                await _create(engine)  # two instances that start at once both found no table: now there is one
+            await _create(engine)
         yield Store(engine)
     finally:
         await engine.dispose()
 
 
 async def _create(engine: AsyncEngine) -> None:
-    async with engine.begin() as database:
-        await database.run_sync(_METADATA.create_all)
+    """Instances that start at once stand in each other's way: SQLite's switch of journal does not wait its turn, and
+    in PostgreSQL both may find no table."""
+    for tries_left in reversed(range(CREATE_TRIES)):
+        try:
+            async with engine.begin() as database:
+                await database.execute(CreateTable(_AGENTS, if_not_exists=True))
+            return
+        except SQLAlchemyError:
+            if not tries_left:
+                raise
+            await asyncio.sleep(CREATE_AGAIN_S)
 
 
 def _engine(url: str) -> AsyncEngine:

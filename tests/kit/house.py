@@ -17,10 +17,12 @@ import msgspec
 
 from bus import journal, server
 from bus.connect import Bus, Subscription, connect
+from bus.errors import ServiceError
 from config_service.client import ConfigClient
 from config_service.service import open_service
 from schemas import control, events, subjects
 from schemas.agent import AgentDocument
+from schemas.config import AWAY
 from schemas.events import Fact
 from schemas.settings import BusSettings
 from stages.claimed import ClaimedStage
@@ -130,7 +132,15 @@ class House:
             await asyncio.wait_for(run, WITHIN_S + 5)
 
     async def set(self, *agents: AgentDocument) -> None:
-        await ConfigClient(self.bus).set(list(agents))
+        """Tried again where the disk of a busy machine is slower than the service waits for."""
+        async with asyncio.timeout(WITHIN_S):
+            while True:
+                try:
+                    await ConfigClient(self.bus).set(list(agents))
+                    return
+                except ServiceError as refused:
+                    if refused.code != AWAY:
+                        raise
 
     async def listen(self, session: str = "") -> Heard:
         """From now on, all facts of a session, or of every one, live ones included."""

@@ -28,6 +28,7 @@ OPTIONS = rtc.RoomOptions(
     auto_subscribe=False,
     single_peer_connection=False,  # with one, the caller hears the agent 70 ms later
 )
+OVER = (rtc.DisconnectReason.ROOM_DELETED, rtc.DisconnectReason.ROOM_CLOSED)  # for ingress as well, which ends the call
 QUEUE_MS = 1_000  # the SDK's own bound; egress is never more than 100 ms ahead
 
 
@@ -115,7 +116,7 @@ class Agent:
         await self._source.aclose()
 
     def _gone(self, reason: rtc.DisconnectReason.ValueType) -> None:
-        if not self._leaving:
+        if not self._leaving and reason not in OVER:
             self._call.fail(Refused(f"the agent is out of the room: {rtc.DisconnectReason.Name(reason).lower()}"))
 
     async def _keep_link(self) -> None:
