@@ -50,7 +50,7 @@ async def test_the_agent_falls_silent_in_the_room_when_it_is_talked_over(buildin
     await building.home.set(
         scripted("echo", tts={"duration_ms": 8_000}, greeting="A long story.", stt={"texts": ["stop"]})
     )
-    apart_ms = []
+    apart_ms: list[float] = []
     try:
         while not apart_ms or (apart_ms[-1] > 60 and len(apart_ms) < CALLS_ON_A_BUSY_MACHINE):
             apart_ms.append(await told_less_heard_ms(building))
