@@ -56,7 +56,7 @@ CHANNELS = {
     ),
     "control": Channel(
         subjects.control("SESSION", "STAGE", "VERB"),
-        (control.Start, control.Close, control.Unknown),
+        (control.Start, control.Close, control.Unknown, control.SaidBefore),
         MSGPACK,
         "The life of a session between its coordinator and its owners.",
     ),
@@ -127,6 +127,7 @@ OPERATIONS = (
     Operation("ingress", "starts", SEND, "control", (control.Start,), (control.Started,), "Hand over a session."),
     Operation("ingress", "closes", SEND, "control", (control.Close,), (control.Closed,), "End it."),
     Operation("gateway", "hangs_up", SEND, "control", (control.Close,), (control.Closed,), "End it for its caller."),
+    Operation("egress", "hands_back", SEND, "control", (control.SaidBefore,), (), "What was said before the call."),
     Operation("worker", "disowns", SEND, "control", (control.Unknown,), (), "Say that a session is not its own."),
     Operation("worker", "beats", SEND, "beat", (), (), "Say that it lives."),
     Operation("ingress", "asks_room", SEND, "room", (), (control.RoomHeld,), "Does somebody serve this room?"),

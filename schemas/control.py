@@ -101,6 +101,17 @@ class Started(msgspec.Struct, frozen=True):
     failed: str = ""
 
 
+class SaidBefore(msgspec.Struct, frozen=True):
+    """egress -> ingress: what the caller's client recorded before anybody listened.
+
+    pcm: PCM16 mono at 16 kHz, at most 10 s; empty where the recording could not be read.
+    """
+
+    session: str
+    epoch: int
+    pcm: bytes
+
+
 class Close(msgspec.Struct, frozen=True):
     """ingress -> worker: flush within 2 s, answer `Closed`, forget the session. gateway -> ingress: end it."""
 

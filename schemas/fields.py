@@ -110,6 +110,7 @@ EXAMPLES: dict[str, Any] = {
     "WebhookChecked.room": "lobby",
     "ClaimStage.provider": "local",
     "Close.reason": "hangup",
+    "pcm": b"\0\0",
     "Beat.stage": "egress",
     "Beat.worker": _OWNERS["egress"],
     "sessions": [_SESSION],

@@ -88,6 +88,11 @@ def hang_ups() -> str:
     return f"{ROOT}.control.*.{INGRESS}.close"
 
 
+def said_before() -> str:
+    """What egress is sent of the time before a call, and ingress wants."""
+    return f"{ROOT}.control.*.{INGRESS}.said_before"
+
+
 def claim(stage: str) -> str:
     """Requests for a worker of `stage`; the queue group has the same name as the stage."""
     return f"{ROOT}.claim.{check_id(stage, 'stage')}"

@@ -18,7 +18,7 @@ import msgspec
 from calls.gate import Gate
 from schemas import events, media, subjects
 from schemas.agent import AgentDocument
-from schemas.control import Door
+from schemas.control import Door, SaidBefore
 from schemas.events import Fact
 from schemas.media import Frame
 
@@ -126,6 +126,11 @@ class Session:
         if subject is None:  # checking ids is dearer than a frame
             subject = self._media_to[worker] = subjects.media(worker, self.id)
         self._outlet.publish_media(subject, media.encode(frame))
+
+    def hand_back(self, pcm: bytes) -> None:
+        """Give ingress what the caller said before the call and sent to egress (PCM16 mono at 16 kHz)."""
+        said = msgspec.msgpack.encode(SaidBefore(self.id, self.epoch, pcm))
+        self._outlet.publish_live(subjects.control(self.id, subjects.INGRESS, "said_before"), said)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """A task that lives no longer than the session; what it raises ends the session."""

@@ -18,6 +18,9 @@ class Sink(Protocol):
     async def ready(self) -> None:
         """Returns when the caller can hear the greeting."""
 
+    def said_before(self, pcm: bytes) -> None:
+        """What the caller's end recorded before anybody listened, PCM16 mono at 16 kHz; empty if it cannot be read."""
+
     def play(self, pcm: bytes) -> None:
         """20 ms of PCM16 mono at 24 kHz to play after what was given before."""
 
@@ -35,6 +38,9 @@ class Line(Protocol):
 
     def hear(self, pcm: bytes) -> None:
         """PCM16 mono at 16 kHz from the caller, at most 100 ms; anything else is refused and counted."""
+
+    def began_earlier(self, samples: int) -> None:
+        """The line's first sample is that much older than was thought; only until the sink is ready."""
 
     def text(self, text: str) -> None:
         """What the caller typed, a whole turn of it: 1 to 2,000 characters; anything else is refused and counted."""

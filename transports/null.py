@@ -68,6 +68,9 @@ class Caller:
     async def ready(self) -> None:
         """Now as good as ever."""
 
+    def said_before(self, pcm: bytes) -> None:
+        """It says nothing before."""
+
     def play(self, pcm: bytes) -> None:
         """Drop 20 ms."""
 

@@ -32,6 +32,9 @@ class Socket:
     async def ready(self) -> None:
         """Who connects can hear."""
 
+    def said_before(self, pcm: bytes) -> None:
+        """Its sound has one way only."""
+
     def play(self, pcm: bytes) -> None:
         if len(self._waiting) >= MAX_WAITING and self.line:
             self.line.hang_up("caller_too_slow")

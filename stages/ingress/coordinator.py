@@ -113,6 +113,10 @@ class Coordinator:
         if subjects.STT in self._owners and not self._reason:
             self._call.send(self._owners[subjects.STT].worker, pcm, CALLER_HZ, at=at)
 
+    def began_earlier(self, samples: int) -> None:
+        """Nobody was told yet when it began."""
+        self._started -= samples * 1_000_000 // CALLER_HZ
+
     def text(self, text: str) -> None:
         """Say it: the llm stage takes it for a turn."""
         text = " ".join(text.split())
@@ -142,6 +146,16 @@ class Coordinator:
             self._sink.clear()
         if frame.pcm:
             self._sink.play(frame.pcm)
+
+    def said_before(self, epoch: int, pcm: bytes) -> None:
+        """What the egress of this call was sent."""
+        owner = self._owners.get(subjects.EGRESS)
+        if owner is None or owner.epoch != epoch:
+            return
+        if not pcm or len(pcm) % SAMPLE_BYTES:
+            self._call.count("bad_recording")
+            pcm = b""  # nobody needs to wait for it any more
+        self._sink.said_before(pcm)
 
     # --- the life -----------------------------------------------------------------------------------------------------
 

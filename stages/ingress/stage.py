@@ -181,6 +181,7 @@ class Ingress:
         await self._worker.bus.subscribe(subjects.beats_to(self._worker.id), self._on_beat)
         await self._worker.bus.subscribe(subjects.unknowns(), self._on_unknown)
         await self._worker.bus.subscribe(subjects.hang_ups(), self._on_hang_up)
+        await self._worker.bus.subscribe(subjects.said_before(), self._on_said_before)
         while True:
             await asyncio.sleep(EVERY_S)
             now = time.monotonic()
@@ -213,6 +214,15 @@ class Ingress:
         if close.session in self._calls:  # another ingress answers for its own
             self._calls[close.session].hang_up(close.reason)
             self._worker.bus.publish(reply, msgspec.msgpack.encode(control.Closed(self._worker.id)))
+
+    def _on_said_before(self, _subject: str, data: bytes, _reply: str) -> None:
+        try:
+            said = msgspec.msgpack.decode(data, type=control.SaidBefore)
+        except msgspec.MsgspecError:
+            self._worker.counters["bad_control"] += 1
+            return
+        if said.session in self._calls:
+            self._calls[said.session].said_before(said.epoch, said.pcm)
 
     def describe(self, session: Session) -> WorkerSession:
         age_s = round(time.monotonic() - session.opened_at, 1)

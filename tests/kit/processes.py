@@ -219,6 +219,7 @@ class Platform:
         self.nats: str = ready["nats"]
         self.websocket: str = ready["websocket"]
         self.page: str = ready["talk"]
+        self.livekit: str = ready.get("livekit", "")
         self.data = Path(ready["data"])
         self.bus = bus
         self.facts = facts

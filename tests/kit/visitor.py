@@ -83,11 +83,14 @@ class Visitor:
 
     # --- what they do -------------------------------------------------------------------------------------------------
 
-    async def open_microphone(self) -> None:
-        """A new track; sound flows from the first packet on, silent while nothing is said."""
+    async def open_microphone(self, *, preconnect: bool = False) -> None:
+        """A new track; sound flows from the first packet on, silent while nothing is said.
+
+        preconnect: it says that a recording of what came before will follow.
+        """
         source = rtc.AudioSource(CALLER_HZ, 1, queue_size_ms=2 * FRAME_MS)
         self.track = rtc.LocalAudioTrack.create_audio_track("microphone", source)
-        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE, preconnect_buffer=preconnect)
         self.published = await self.room.local_participant.publish_track(self.track, options)
         await self._can_send(self.track)
         self._mic = self._spawn(self._speak(source))

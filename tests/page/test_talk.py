@@ -24,13 +24,13 @@ from cli.room_server import RoomServer, binary
 from cli.where import weights_folder
 from gateway.files import PAGE, ROOM_CLIENT
 from schemas import events
-from schemas.audio import CALLER_HZ
+from schemas.audio import CALLER_HZ, SAMPLE_BYTES
 from schemas.control import Pattern
 from stages.providers import ProviderMissing
 from stages.weights import WEIGHTS, locate
 from tests.kit.browser import PHONE, TALL, Browser, Talk, browser, needs_chromium, wav
 from tests.kit.house import scripted
-from tests.kit.processes import Platform, Running, looked_at, running
+from tests.kit.processes import Platform, Running, looked_at, running, until
 from tests.kit.speech import silence
 from tests.kit.wer import word_error_rate
 from transports.null import frames
@@ -329,3 +329,43 @@ async def test_who_comes_too_late_for_a_room_is_told_so(home: Platform, chromium
         await talk.start()
         await talk.until(lambda: "cannot be entered any more" in talk.notice)
         assert talk.phase == "idle"
+
+
+# --- callers with LiveKit's own client --------------------------------------------------------------------------------
+
+RECORDS_FIRST = """async ([url, token, connects_after_ms]) => {
+  await import('./bundle/livekit-client.js')
+  const room = window.room = new LivekitClient.Room({ publishDefaults: { preConnectBuffer: true } })
+  const microphone = room.localParticipant.setMicrophoneEnabled(true)
+  await new Promise((enough) => setTimeout(enough, connects_after_ms))
+  await Promise.all([room.connect(url, token), microphone])
+}"""
+
+
+@pytest.mark.local
+async def test_what_is_said_before_the_room_is_entered_is_answered(home: Platform, tmp_path: Path) -> None:
+    why_not = why_no_models() or why_no_rooms()
+    if why_not:
+        pytest.skip(why_not)
+    from livekit import api
+
+    keys = RoomServer.keys(home.data)
+    token = api.AccessToken(keys["key"], keys["secret"]).with_identity("caller")
+    token = token.with_grants(api.VideoGrants(room_join=True, room="early"))
+    [question] = [read_pcm(path) for path in await speak(QUESTIONS[:1], weights_folder() / "caller")]
+    asked = silence(0.5) + question
+    all_said_ms = len(asked) * 1000 // (CALLER_HZ * SAMPLE_BYTES) + 500
+    known = set(home.facts.sessions)
+    async with (
+        browser(wav(tmp_path / "early.wav", asked + silence(60))) as chromium,
+        chromium.visit(home.page) as talk,
+    ):
+        await talk.page.evaluate(RECORDS_FIRST, [home.livekit, token.to_jwt(), all_said_ms])
+        await until(lambda: len(set(home.facts.sessions) - known) == 1, HEARD_WITHIN_S)
+        [session] = set(home.facts.sessions) - known
+        said = await home.facts.until(session, events.TranscriptFinal, within_s=HEARD_WITHIN_S)
+        assert word_error_rate(QUESTIONS[0], said.text) <= WRONG, said.text
+        await home.facts.until(session, events.TurnEnded, 2, HEARD_WITHIN_S)  # the first is the greeting
+        spoken = " ".join(fact.text for fact in home.facts.of(session, events.SentenceReady))
+        assert "free parking" in spoken
+        await talk.page.evaluate("room.disconnect()")

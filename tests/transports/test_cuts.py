@@ -89,6 +89,8 @@ class Call:
     def fail(self, failure: BaseException) -> None:
         self.failures.append(failure)
 
+    def hand_back(self, pcm: bytes) -> None: ...
+
     def send(self, worker: str, pcm: bytes, rate: int, **more: int) -> None: ...
 
 

@@ -1,22 +1,21 @@
 """Ingress in a room: hidden, it hears the caller's microphone and nothing else, and knows when the call is over.
 
 The server sends it every track as soon as it joins, because asking for one later costs the caller's first third of a
-second; what is not the caller's microphone is refused at once. While the caller is muted, silence comes from the SDK;
-while no microphone is open it is made here, so that positions on the caller's line stay times.
+second; what is not the caller's microphone is refused at once. While the caller is muted, silence comes from the SDK.
 """
 
 import asyncio
-import time
 from contextlib import suppress
 
 import structlog
 from livekit import rtc
 
-from schemas.audio import CALLER_HZ, FRAME_MS, SAMPLE_BYTES
-from schemas.media import MAX_CHUNK_MS
+from schemas.audio import CALLER_HZ, FRAME_MS
 from transports.door import Answer, Line, Refused
 from transports.livekit.link import until_cut
 from transports.livekit.people import People, is_human, is_microphone, microphone
+from transports.livekit.preconnect import announced
+from transports.livekit.timeline import Timeline
 from transports.rooms import Job
 
 JOIN_WITHIN_S = 10.0
@@ -26,7 +25,6 @@ NOBODY_FOR_S = 300.0  # what the server itself grants an empty room
 HEARD_WITHIN_S = 1.0  # after who opened a microphone; one that never sends must not keep the agent from beginning
 END_WITHIN_S = 10.0  # ingress closes its stages within 5 s
 ASKED_EVERY_S = 1.0  # a track that is asked for comes within a third of this
-SILENT_AFTER_S = 0.1  # without a frame for one to two of these, silence is put in its place
 MAX_WAITING_FRAMES = 250  # 5 s that a busy loop may be late; the oldest give way
 MAX_STREAM_BYTES = 16 * 1024  # of a text: far above what a turn takes
 CHAT = "lk.chat"
@@ -48,7 +46,7 @@ async def attend(answer: Answer, job: Job, grace_s: float = GRACE_S) -> None:
     """
     guest = Guest(grace_s)
     line = await answer(job.agent, job.session, "livekit", guest)  # stages are claimed while the room is joined
-    guest.line = line
+    guest.begin(line)
     try:
         await guest.join(job)
         await guest.over.wait()
@@ -72,18 +70,20 @@ class Guest:
         self._grace_s = grace_s
         self._room = rtc.Room()
         self._people = People(self._room)
-        self._began = time.monotonic()
-        self._samples = 0  # on the caller's line
+        self._timeline: Timeline
         self._heard: rtc.RemoteTrack | None = None  # the microphone that is heard now
         self._hearing: asyncio.Task[None] | None = None
         self._refused: set[str] = set()  # tracks that the server need not send
         self._reading: set[asyncio.Task[None]] = set()
-        self._fresh = True  # a frame came since the last look
         self._there = asyncio.Event()
-        self._sounded = asyncio.Event()  # a first frame came
         self._alone: asyncio.TimerHandle | None = None
         self._away = False  # while the SDK connects anew
         self._watching: list[asyncio.Task[None]] = []
+
+    def begin(self, line: Line) -> None:
+        """The session is there; before anything else."""
+        self.line = line
+        self._timeline = Timeline(line)
 
     # --- the sink: what ingress calls ---------------------------------------------------------------------------------
 
@@ -107,7 +107,12 @@ class Guest:
         caller = self._people.caller
         if caller and microphone(caller):
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._sounded.wait(), HEARD_WITHIN_S)
+                await asyncio.wait_for(self._timeline.sounded.wait(), HEARD_WITHIN_S)
+        await self._timeline.opening()
+
+    def said_before(self, pcm: bytes) -> None:
+        """What the caller's client recorded before anybody listened."""
+        self._timeline.put_before(pcm)
 
     # --- joining and leaving ------------------------------------------------------------------------------------------
 
@@ -133,7 +138,7 @@ class Guest:
             await asyncio.wait_for(self._room.connect(job.url, job.token, options), JOIN_WITHIN_S)
         except (rtc.ConnectError, TimeoutError) as error:
             raise OSError(f"room {job.room!r} at {job.url} cannot be joined: {_why(error, job)}") from None
-        self._watching = [asyncio.create_task(self._keep_time()), asyncio.create_task(self._keep_link())]
+        self._watching = [asyncio.create_task(self._timeline.keep()), asyncio.create_task(self._keep_link())]
         for person in self._room.remote_participants.values():
             for publication in person.track_publications.values():
                 self._published(publication)
@@ -196,6 +201,8 @@ class Guest:
         if publication and publication.sid in self._refused:  # that of somebody who became the caller only now
             self._refused.discard(publication.sid)
             self._ask(publication)
+        if publication and announced(publication):
+            self._timeline.wait_for_recording()
         track = publication.track if publication else None
         if track is not self._heard:
             self._heard = track
@@ -217,37 +224,12 @@ class Guest:
         stream = rtc.AudioStream(
             track, sample_rate=CALLER_HZ, num_channels=1, frame_size_ms=FRAME_MS, capacity=MAX_WAITING_FRAMES
         )
-        self._be_silent()  # up to here
+        self._timeline.be_silent()  # up to here
         try:
             async for event in stream:
-                self._fresh = True
-                self._sounded.set()
-                self._say(bytes(event.frame.data))
+                self._timeline.hear(bytes(event.frame.data))
         finally:
             await stream.aclose()
-
-    # --- the caller's line --------------------------------------------------------------------------------------------
-
-    def _say(self, pcm: bytes) -> None:
-        self._samples += len(pcm) // SAMPLE_BYTES
-        self.line.hear(pcm)
-
-    async def _keep_time(self) -> None:
-        """Put silence where nothing comes. Two looks without a frame between them: one may only have been late."""
-        silent = False
-        self._fresh = False
-        while True:
-            await asyncio.sleep(SILENT_AFTER_S)
-            if silent and not self._fresh:
-                self._be_silent()
-            silent, self._fresh = not self._fresh, False
-
-    def _be_silent(self) -> None:
-        missing = int((time.monotonic() - self._began) * CALLER_HZ) - self._samples
-        chunk = CALLER_HZ * MAX_CHUNK_MS // 1000
-        while missing > 0:
-            self._say(bytes(min(missing, chunk) * SAMPLE_BYTES))
-            missing -= chunk
 
     # --- what comes beside sound --------------------------------------------------------------------------------------
 

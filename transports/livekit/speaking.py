@@ -5,10 +5,12 @@ process something; the first ones after silence go at once.
 """
 
 import asyncio
+import importlib
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+import structlog
 from livekit import rtc
 from livekit.rtc.participant import PublishTrackError
 
@@ -19,6 +21,7 @@ from transports.line import Call
 from transports.livekit.captions import Captions
 from transports.livekit.link import until_cut
 from transports.livekit.people import People
+from transports.livekit.preconnect import TOPIC
 
 JOIN_WITHIN_S = 10.0
 LEAVE_WITHIN_S = 1.5  # a stage has 2 s to flush
@@ -30,6 +33,8 @@ OPTIONS = rtc.RoomOptions(
 )
 OVER = (rtc.DisconnectReason.ROOM_DELETED, rtc.DisconnectReason.ROOM_CLOSED)  # for ingress as well, which ends the call
 QUEUE_MS = 1_000  # the SDK's own bound; egress is never more than 100 ms ahead
+
+log = structlog.get_logger("room")
 
 
 @asynccontextmanager
@@ -58,6 +63,7 @@ class Agent:
         self._waiting: deque[bytes] = deque()  # frames that the SDK does not have yet
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._recording: asyncio.Task[None] | None = None
         self._leaving = False
 
     # --- what egress calls --------------------------------------------------------------------------------------------
@@ -85,6 +91,7 @@ class Agent:
         if door is None:
             raise Refused("ingress gave this call no door to its room")
         self._room.on("disconnected", self._gone)
+        self._room.register_byte_stream_handler(TOPIC, self._recorded)
         try:
             async with asyncio.timeout(JOIN_WITHIN_S):
                 await self._room.connect(door.url, door.token, OPTIONS)
@@ -111,9 +118,29 @@ class Agent:
                 if self._tasks:
                     await self._captions.finish()
                 await self._room.disconnect()
-        for task in self._tasks:
-            task.cancel()
+        for task in (*self._tasks, self._recording):
+            if task:
+                task.cancel()
         await self._source.aclose()
+
+    def _recorded(self, reader: rtc.ByteStreamReader, identity: str) -> None:
+        caller = self._people.caller
+        if caller and caller.identity == identity and self._recording is None:
+            self._recording = asyncio.create_task(self._hand_back(reader))
+            self._recording.add_done_callback(self._ended)
+        else:
+            reader.close()
+
+    async def _hand_back(self, reader: rtc.ByteStreamReader) -> None:
+        await asyncio.to_thread(importlib.import_module, "transports.livekit.recording")  # the others play meanwhile
+        from transports.livekit.recording import BadRecording, read
+
+        pcm = b""
+        try:
+            pcm = await read(reader)
+        except BadRecording as bad:
+            log.warning("what the caller said before the call is lost", why=str(bad))
+        self._call.hand_back(pcm)
 
     def _gone(self, reason: rtc.DisconnectReason.ValueType) -> None:
         if not self._leaving and reason not in OVER:
