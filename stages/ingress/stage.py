@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import msgspec
 import structlog
@@ -30,6 +31,8 @@ FIRST_EPOCH = 1  # ingress speaks at this; every claim of a stage raises it
 log = structlog.get_logger("ingress")
 
 STAGE = Coordinator
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -192,13 +195,9 @@ class Ingress:
                     del self._reserved[session]
 
     def _on_beat(self, _subject: str, data: bytes, _reply: str) -> None:
-        try:
-            beat = msgspec.msgpack.decode(data, type=control.Beat)
-        except msgspec.MsgspecError:
-            self._worker.counters["bad_beat"] += 1
-            return
-        for session in beat.sessions:
-            if session in self._calls:
+        beat = self._read(data, control.Beat, "bad_beat")
+        if beat:
+            for session in self._calls.keys() & set(beat.sessions):
                 self._calls[session].seen(beat.stage, beat.worker)
 
     def _on_unknown(self, subject: str, _data: bytes, _reply: str) -> None:
@@ -206,23 +205,23 @@ class Ingress:
             self._worker.counters["unknown_to_owner"] += 1
 
     def _on_hang_up(self, _subject: str, data: bytes, reply: str) -> None:
-        try:
-            close = msgspec.msgpack.decode(data, type=control.Close)
-        except msgspec.MsgspecError:
-            self._worker.counters["bad_control"] += 1
-            return
-        if close.session in self._calls:  # another ingress answers for its own
+        close = self._read(data, control.Close, "bad_control")
+        if close and close.session in self._calls:  # another ingress answers for its own
             self._calls[close.session].hang_up(close.reason)
             self._worker.bus.publish(reply, msgspec.msgpack.encode(control.Closed(self._worker.id)))
 
     def _on_said_before(self, _subject: str, data: bytes, _reply: str) -> None:
-        try:
-            said = msgspec.msgpack.decode(data, type=control.SaidBefore)
-        except msgspec.MsgspecError:
-            self._worker.counters["bad_control"] += 1
-            return
-        if said.session in self._calls:
+        said = self._read(data, control.SaidBefore, "bad_control")
+        if said and said.session in self._calls:
             self._calls[said.session].said_before(said.epoch, said.pcm)
+
+    def _read(self, data: bytes, kind: type[T], counted: str) -> T | None:
+        """None for what is no such message."""
+        try:
+            return msgspec.msgpack.decode(data, type=kind)
+        except msgspec.MsgspecError:
+            self._worker.counters[counted] += 1
+            return None
 
     def describe(self, session: Session) -> WorkerSession:
         age_s = round(time.monotonic() - session.opened_at, 1)

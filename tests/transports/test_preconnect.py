@@ -230,6 +230,21 @@ async def test_positions_are_times_after_a_recording_too() -> None:
     assert len(line.pcm) // SAMPLE_BYTES - line.earlier == pytest.approx(seconds(since), abs=seconds(0.1))
 
 
+async def test_a_silent_end_is_known_by_the_time_at_which_the_recording_came() -> None:
+    line = Heard()
+    times = Timeline(line)
+    times.wait_for_recording()
+    times.hear(bytes(640))
+    await asyncio.sleep(0.3)
+    times.put_before(noise(1.0) + silent(1.0))
+    await asyncio.sleep(0.3)
+    for frame in frames(silent(1.0)):
+        times.hear(frame)
+    sounding = np.flatnonzero(line.samples)
+    assert sounding[-1] - sounding[0] == pytest.approx(seconds(1.0), abs=seconds(0.01))
+    assert line.samples.size == pytest.approx(seconds(2.0 - 0.3 + 1.02), abs=seconds(0.1))
+
+
 async def test_who_announces_a_recording_and_sends_none_is_heard_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timeline, "RECORDED_WITHIN_S", 0.1)
     line = Heard()
@@ -300,5 +315,6 @@ async def test_a_recording_that_cannot_be_read_costs_no_call(building: Building)
         await visitor.until(lambda: bool(visitor.agents))
         await send(visitor, b"rubbish" * 1_000, WEBM)
         await session(facts, room)
+        assert building.home.ingress.status().counters["bad_recording"] == 1
         visitor.say(noise(0.5))
         await facts.until(TranscriptFinal)

@@ -31,6 +31,7 @@ class Timeline:
         self._kept: bytearray | None = None  # what is heard while a recording is waited for
         self._kept_from = 0.0
         self._recorded: bytes | None = None
+        self._recorded_at = 0.0
         self._open = False
 
     def hear(self, pcm: bytes) -> None:
@@ -77,7 +78,7 @@ class Timeline:
     def put_before(self, recorded: bytes) -> None:
         """The recording; empty if there is none after all."""
         if not self._open:
-            self._recorded = recorded
+            self._recorded, self._recorded_at = recorded, time.monotonic()
             self._join_if_ready()
 
     def _join_if_ready(self) -> None:
@@ -90,9 +91,9 @@ class Timeline:
         if self._kept is None:
             return
         heard, self._kept = bytes(self._kept), None
-        late = time.monotonic() - self._kept_from if heard else 0.0
         recorded, self._recorded = self._recorded or b"", None
-        earlier = preconnect.before(recorded, heard, int(late * CALLER_HZ))
+        late_s = max(0.0, self._recorded_at - self._kept_from) if heard else 0.0
+        earlier = preconnect.before(recorded, heard, int(late_s * CALLER_HZ))
         missing = self._missing() - (len(earlier) + len(heard)) // SAMPLE_BYTES
         if missing < 0:  # it was said before the line began: then the line began when it was said
             self._began += missing / CALLER_HZ
