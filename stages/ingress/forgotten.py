@@ -6,8 +6,11 @@ with who serves them, takes out who is left of a dead session, and has LiveKit a
 """
 
 import asyncio
+import math
 import random
+import time
 from collections import deque
+from collections.abc import Collection
 
 import msgspec
 import structlog
@@ -21,9 +24,31 @@ from stages.ingress.hold import is_free, tells_of
 from transports.rooms import Attended, Reaped, session_of
 
 LOOK_EVERY_S = 5.0  # a job takes a quarter of a second: who waits at two looks has been forgotten
+LONGEST_PAUSE_S = 30.0  # between two askings; whoever waits because all lines are taken waits no longer than that
+CALM_S = 60.0  # not asked for in so long beyond its pause: its agent has not failed at once
 MAX_OVER = 10_000  # rooms whose call is over though people are still there; the oldest are forgotten again
 
 log = structlog.get_logger("dispatch")
+
+
+class Asked:
+    """How often each room was asked for, so that one whose agent fails each time is asked for more rarely."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[float, float]] = {}  # room -> when, and the pause from then on
+
+    def may(self, room: str, now: float) -> bool:
+        """Whether it is time to ask for a room; if so, it counts as asked for. now: seconds."""
+        at, pause_s = self._last.get(room, (-math.inf, 0.0))
+        if now < at + pause_s:
+            return False
+        in_a_row = now < at + pause_s + CALM_S
+        self._last[room] = (now, min(2 * pause_s if in_a_row else LOOK_EVERY_S, LONGEST_PAUSE_S))
+        return True
+
+    def keep(self, rooms: Collection[str]) -> None:
+        """Forget all others."""
+        self._last = {room: last for room, last in self._last.items() if room in rooms}
 
 
 class Forgotten:
@@ -34,6 +59,7 @@ class Forgotten:
         self._server = server
         self._over: deque[str] = deque(maxlen=MAX_OVER)
         self._free: set[str] = set()  # rooms that nobody served when we looked last
+        self._asked = Asked()
 
     async def listen(self) -> None:
         """Hear which calls came to their end, here and in other ingresses."""
@@ -54,8 +80,9 @@ class Forgotten:
                 continue
             free = [room for room in attended if room.id not in self._over and await is_free(self._bus, room.name)]
             before, self._free = self._free, {room.id for room in free}
+            self._asked.keep({room.id for room in attended})
             for room in free:
-                if room.id in before:
+                if room.id in before and self._asked.may(room.id, time.monotonic()):
                     await self._take_up(room)
 
     async def _take_up(self, room: Attended) -> None:

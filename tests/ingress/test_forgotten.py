@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import numpy as np
 import pytest
 
 from bus import journal
 from bus.connect import Bus
 from schemas.subjects import event, new_id
 from stages.ingress import forgotten
-from stages.ingress.forgotten import Forgotten
+from stages.ingress.forgotten import CALM_S, LONGEST_PAUSE_S, Asked, Forgotten
 from stages.ingress.hold import hold
 from tests.kit.bus import until
 from transports.rooms import Attended, agent_identity, ear_identity
@@ -119,3 +120,29 @@ async def test_a_server_that_cannot_be_asked_is_asked_later(bus: Bus) -> None:
         await server.looked()
         server.rooms, server.away = [Attended("lobby", "RM_1")], False
         await until(lambda: server.asked != [])
+
+
+def times_asked(asked: Asked, begin: float, end: float) -> list[float]:
+    """Looking each 2.5 s from `begin` on."""
+    return [now for now in np.arange(begin, end, 2.5).tolist() if asked.may("RM_1", now)]
+
+
+def test_a_room_whose_agent_fails_each_time_is_asked_for_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forgotten, "LOOK_EVERY_S", 5.0)
+    asked = Asked()
+    times = times_asked(asked, 0, 300)
+    assert times[:5] == [0, 5, 15, 35, 65]
+    assert set(np.diff(times[3:])) == {LONGEST_PAUSE_S}
+    assert asked.may("RM_2", 300)
+
+
+def test_a_room_that_was_served_for_a_while_is_asked_for_as_if_it_had_never_been(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(forgotten, "LOOK_EVERY_S", 5.0)
+    asked = Asked()
+    assert times_asked(asked, 0, 40) == [0, 5, 15, 35]
+    again = 35 + LONGEST_PAUSE_S + CALM_S
+    assert times_asked(asked, again, again + 20) == [again, again + 5, again + 15]
+    asked.keep({"RM_2"})
+    assert times_asked(asked, again + 20, again + 22) == [again + 20]
