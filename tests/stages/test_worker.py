@@ -43,7 +43,9 @@ async def test_a_session_has_one_owner_a_stage_and_its_epochs_differ(tmp_path: P
     for stage in subjects.CLAIMED:
         assert sorted(held[stage]) == sorted(call.session for call in calls)
     for fact in opened:
-        assert sorted(owned.epoch for owned in fact.owners.values()) == [2, 3, 4, 5]
+        epochs = {owned.epoch for owned in fact.owners.values()}
+        assert len(epochs) == 4  # the next four, unless a claim had to be repeated
+        assert min(epochs) > fact.epoch
 
 
 async def test_a_full_worker_leaves_the_group_and_comes_back(tmp_path: Path) -> None:
