@@ -21,6 +21,7 @@ from bus.wire import Callback, plain
 from schemas.settings import BusSettings
 
 FLUSH_WITHIN_S = 1.0
+STRAGGLERS_S = 0.05  # a server may deliver to a queue group's member after it has confirmed that it left
 PENDING_MESSAGES = 10_000  # per subscription, for what goes through nats-py's own queues: a stall of seconds
 
 
@@ -34,6 +35,10 @@ class Subscription:
         await quietly(self._subscription.unsubscribe())
 
     async def drain(self) -> None:
+        client = self._subscription._conn
+        if client.is_connected:
+            await quietly(client._send_unsubscribe(self._subscription._id))
+            await asyncio.sleep(STRAGGLERS_S)
         await quietly(self._subscription.drain())  # type: ignore[no-untyped-call]
 
 
