@@ -8,13 +8,12 @@ import asyncio
 from contextlib import suppress
 
 import structlog
-from livekit import rtc
+from livekit import api, rtc
 
 from schemas.audio import CALLER_HZ, FRAME_MS
 from transports.door import Answer, Line, Refused
 from transports.livekit.link import until_cut
 from transports.livekit.people import People, is_human, is_microphone, microphone
-from transports.livekit.preconnect import announced
 from transports.livekit.timeline import Timeline
 from transports.rooms import Job
 
@@ -28,6 +27,7 @@ ASKED_EVERY_S = 1.0  # a track that is asked for comes within a third of this
 MAX_WAITING_FRAMES = 250  # 5 s that a busy loop may be late; the oldest give way
 MAX_STREAM_BYTES = 16 * 1024  # of a text: far above what a turn takes
 CHAT = "lk.chat"
+RECORDED: int = api.AudioTrackFeature.TF_PRECONNECT_BUFFER  # what came before this track will be sent
 
 GONE = {  # why the room let us go -> why the session ended
     rtc.DisconnectReason.ROOM_DELETED: "room_closed",
@@ -201,7 +201,7 @@ class Guest:
         if publication and publication.sid in self._refused:  # that of somebody who became the caller only now
             self._refused.discard(publication.sid)
             self._ask(publication)
-        if publication and announced(publication):
+        if publication and RECORDED in publication.audio_features:
             self._timeline.wait_for_recording()
         track = publication.track if publication else None
         if track is not self._heard:

@@ -32,7 +32,7 @@ class Timeline:
         self._kept_from = 0.0
         self._recorded: bytes | None = None
         self._recorded_at = 0.0
-        self._open = False
+        self._settled = False  # whether something was recorded before is no question any more
 
     def hear(self, pcm: bytes) -> None:
         """PCM16 mono at 16 kHz."""
@@ -65,11 +65,11 @@ class Timeline:
     async def opening(self) -> None:
         """Return when the session may open: what was recorded later is not put before anything."""
         await self.whole.wait()
-        self._open = True
+        self._settled = True
 
     def wait_for_recording(self) -> None:
         """Keep what is heard until the recording of what came before it is here; once, and not for long."""
-        if not self._open and self._kept is None and not self.sounded.is_set():
+        if not self._settled and self._kept is None and not self.sounded.is_set():
             self.whole.clear()
             self._kept = bytearray()
             asyncio.get_running_loop().call_later(RECORDED_WITHIN_S, self._join)
@@ -77,7 +77,7 @@ class Timeline:
 
     def put_before(self, recorded: bytes) -> None:
         """The recording; empty if there is none after all."""
-        if not self._open:
+        if not self._settled:
             self._recorded, self._recorded_at = recorded, time.monotonic()
             self._join_if_ready()
 
@@ -90,6 +90,7 @@ class Timeline:
     def _join(self) -> None:
         if self._kept is None:
             return
+        self._settled = True
         heard, self._kept = bytes(self._kept), None
         recorded, self._recorded = self._recorded or b"", None
         late_s = max(0.0, self._recorded_at - self._kept_from) if heard else 0.0
