@@ -38,7 +38,8 @@ from transports.null import frames
 pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
 ENGINES = ("moonshine_voice", "onnxruntime", "hibari", "xllamacpp")
-QUESTIONS = ("Is there somewhere I can park?", "Wait, are you open on Saturdays?")
+# The first without "somewhere": with packets lost, which a busy machine does, a recogniser hears "some where".
+QUESTIONS = ("Where can I park my car?", "Wait, are you open on Saturdays?")
 WAITS_S = (5.0, 3.0)  # before each question: greeted, in the middle of an answer
 STORY_S, STOPS_AFTER_S = 30, 3.0
 STOPS, STOPS_EVERY_S = 3, 2.0  # a browser that takes echo and noise away may take a voice with it
