@@ -26,7 +26,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 GRACE_S = 1.0
 WITHIN_S = 20.0
-CALLS_ON_A_BUSY_MACHINE = 3  # where one measures: what a caller hears is stretched while nobody has the core
 
 
 async def test_a_visitor_is_greeted_and_answered_and_sees_both_sides(building: Building) -> None:
@@ -51,27 +50,19 @@ async def test_the_agent_falls_silent_in_the_room_when_it_is_talked_over(buildin
     await building.home.set(
         scripted("echo", tts={"duration_ms": 8_000}, greeting="A long story.", stt={"texts": ["stop"]})
     )
-    apart_ms: list[float] = []
     try:
-        while not apart_ms or (apart_ms[-1] > 60 and len(apart_ms) < CALLS_ON_A_BUSY_MACHINE):
-            apart_ms.append(await told_less_heard_ms(building))
-        assert min(apart_ms) <= 60
+        async with building.call() as call:
+            visitor = call.visitor
+            await visitor.until(visitor.loud)
+            visitor.say(hum(0.4))
+            ended = await call.heard.until(PlaybackEnded)
+            await visitor.until(lambda: bool(visitor.final("agent")))
+            assert ended.interrupted
+            assert ended.heard_ms < 4_000
+            assert abs(1000 * visitor.loud_s - ended.heard_ms) <= 60
+            assert visitor.final("agent")[0] == call.heard.all(TurnEnded)[0].heard
     finally:
         await building.home.set(ECHO)
-
-
-async def told_less_heard_ms(building: Building) -> float:
-    """How far apart what the agent says was heard of it and what its caller heard are, once it was talked over."""
-    async with building.call() as call:
-        visitor = call.visitor
-        await visitor.until(visitor.loud)
-        visitor.say(hum(0.4))
-        ended = await call.heard.until(PlaybackEnded)
-        await visitor.until(lambda: bool(visitor.final("agent")))
-        assert ended.interrupted
-        assert ended.heard_ms < 4_000
-        assert visitor.final("agent")[0] == call.heard.all(TurnEnded)[0].heard
-        return abs(1000 * visitor.loud_s - ended.heard_ms)
 
 
 async def test_time_goes_on_while_the_caller_is_muted_or_has_no_microphone(building: Building) -> None:
