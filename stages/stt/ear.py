@@ -77,7 +77,7 @@ class Ear:
         if self._tape.end - max(self._read, self._tape.start) > MOST_BEHIND:
             raise ProviderError("server", "the voice detector is 20 s behind: too many calls", retryable=True)
         if self._tape.end - self._read >= WINDOW:
-            self._detector.ready(self)
+            self._detector.ready(self, urgent=self._activity.wavers)
 
     async def finish(self) -> None:
         try:
@@ -134,7 +134,7 @@ class Ear:
         else:
             self._tape.forget(self._read - CONTEXT - PREFIX)
         if self._tape.end - self._read >= WINDOW:
-            self._detector.ready(self)
+            self._detector.ready(self, urgent=self._activity.wavers)
         self._moved.set()
 
     # --- an utterance's life ------------------------------------------------------------------------------------------

@@ -48,6 +48,11 @@ class VoiceActivity:
         self._onset: int | None = None  # of speech, or of what may become speech
         self._last = 0  # the sample after the last window of speech
 
+    @property
+    def wavers(self) -> bool:
+        """Whether the next window may begin speech, or end it."""
+        return self.silence + WINDOW >= SILENCE if self.speaking else self._onset is not None
+
     def step(self, probability: float, at: int) -> Onset | Offset | None:
         """The window that begins at sample `at` (never less than before) is speech with this probability."""
         end = at + WINDOW

@@ -40,6 +40,17 @@ def test_a_voice_that_wavers_starts_nothing_and_ends_nothing() -> None:
     assert listen([SPEECH] * 2 + [WAVER] * 50) == [Onset(0)]
 
 
+def test_what_wavers_is_known_before_the_window_that_decides() -> None:
+    activity = VoiceActivity()
+    decides = []
+    for index, probability in enumerate([QUIET] * 2 + [SPEECH] * 3 + [QUIET] * 9):
+        wavers = activity.wavers
+        if activity.step(probability, index * WINDOW):
+            decides.append(index)
+        assert wavers == (index in (3, 12))
+    assert decides == [3, 12]
+
+
 def test_a_gap_between_two_syllables_ends_nothing() -> None:
     assert listen([SPEECH] * 5 + [QUIET] * 7 + [SPEECH] * 5) == [Onset(0)]
 

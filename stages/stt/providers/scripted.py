@@ -207,7 +207,7 @@ class Attentive(Script):
 
     def _look(self) -> None:
         if self._tape.end - self._tape.start >= WINDOW:
-            self._detector.ready(self)
+            self._detector.ready(self, urgent=self._activity.wavers)
 
 
 class Scripted:
