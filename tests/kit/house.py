@@ -165,11 +165,15 @@ class House:
 
 @asynccontextmanager
 async def house(
-    folder: Path, agents: Sequence[AgentDocument] = (), workers: int = 1, rooms: Rooms | None = None
+    folder: Path,
+    agents: Sequence[AgentDocument] = (),
+    workers: int = 1,
+    rooms: Rooms | None = None,
+    host: str = "127.0.0.1",
 ) -> AsyncIterator[House]:
     """A house with `workers` of every stage, torn down in the order that `antiphon up` uses."""
     async with AsyncExitStack() as stack:
-        url = await stack.enter_async_context(server.serve(folder))
+        url = await stack.enter_async_context(server.serve(folder, host=host))
         bus = await stack.enter_async_context(connect(BusSettings(url=url), "test"))
         await stack.enter_async_context(open_service(bus, f"sqlite+aiosqlite:///{folder / 'agents.db'}"))
         home = House(bus, stack, url, rooms)

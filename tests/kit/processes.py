@@ -42,6 +42,7 @@ ENDS_WITHIN_S = 15.0  # what `up` promises is asserted by the test; this only ke
 ANSWERED_WITHIN_S = 30.0
 LOOK_EVERY_S = 0.05
 LOUD = b"\x00\x20\x00\xe0" * (CALLER_HZ * 300 // 1000 // 2)  # 300 ms of a square wave: an utterance for the script
+COMMAND = (sys.executable, "-m", "cli.main")
 
 
 # --- processes --------------------------------------------------------------------------------------------------------
@@ -100,16 +101,18 @@ def _close(numbers: tuple[int, ...]) -> None:
 
 
 class Running:
-    """A command that stays until it is ended; what it says goes into files."""
+    """A command that stays until it is ended; what it says goes into files. inside: a network namespace."""
 
-    def __init__(self, folder: Path, *arguments: object, closed: tuple[int, ...] = (), **environment: str) -> None:
+    def __init__(
+        self, folder: Path, *arguments: object, closed: tuple[int, ...] = (), inside: str = "", **environment: str
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         name = f"{arguments[0]}-{time.monotonic_ns()}"
         self._out, self._err = folder / f"{name}.out", folder / f"{name}.err"
         ours = {key: value for key, value in os.environ.items() if not key.startswith("ANTIPHON_")}
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "cli.main", *(str(argument) for argument in arguments)],
+                [*(("ip", "netns", "exec", inside) if inside else ()), *COMMAND, *map(str, arguments)],
                 cwd=ROOT, env={**ours, "COLUMNS": "200", **environment},
                 stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True,
                 preexec_fn=(lambda: _close(closed)) if closed else None,
@@ -162,9 +165,11 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, *arguments: object, closed: tuple[int, ...] = (), **environment: str) -> Iterator[Running]:
+def running(
+    folder: Path, *arguments: object, closed: tuple[int, ...] = (), inside: str = "", **environment: str
+) -> Iterator[Running]:
     """A command that stays, gone at the end with everything below it; it starts without the files `closed`."""
-    process = Running(folder, *arguments, closed=closed, **environment)
+    process = Running(folder, *arguments, closed=closed, inside=inside, **environment)
     try:
         yield process
     finally:

@@ -15,6 +15,7 @@ from cli.child import free_port
 from tests.kit.command import ROOT
 
 KEY, SECRET = "devkey", "a-secret-of-thirty-two-characters"
+LOOPBACK = "127.0.0.1"
 STARTS_WITHIN_S = 20.0
 LOOK_EVERY_S = 0.05
 
@@ -30,22 +31,24 @@ def binary() -> str:
 class RoomServer:
     """One server that can be killed and started again at the same address."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str = LOOPBACK) -> None:
         self._folder = folder
+        self._host = host
         self.port = free_port()
         self._config = folder / "livekit.yaml"
+        only = "" if host == LOOPBACK else f", ips: {{includes: [{host}/32]}}"  # among several it would answer from any
         self._config.write_text(
             f"port: {self.port}\n"
-            "bind_addresses: [127.0.0.1]\n"
+            f"bind_addresses: [{host}]\n"
             f"keys: {{{KEY}: {SECRET}}}\n"
-            f"rtc: {{tcp_port: {free_port()}, udp_port: {free_port()}, node_ip: 127.0.0.1}}\n"
+            f"rtc: {{tcp_port: {free_port()}, udp_port: {free_port()}, node_ip: {host}{only}}}\n"
             "logging: {level: info}\n"
         )
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}"
+        return f"ws://{self._host}:{self.port}"
 
     def start(self) -> None:
         with (self._folder / "livekit.log").open("ab") as log:
@@ -53,7 +56,7 @@ class RoomServer:
         until = time.monotonic() + STARTS_WITHIN_S
         while True:
             try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                socket.create_connection((self._host, self.port), timeout=1).close()
                 return
             except OSError:
                 assert time.monotonic() < until, (self._folder / "livekit.log").read_text()[-2000:]
@@ -76,9 +79,9 @@ class RoomServer:
 
 
 @contextmanager
-def room_server(folder: Path) -> Iterator[RoomServer]:
+def room_server(folder: Path, host: str = LOOPBACK) -> Iterator[RoomServer]:
     """A server at a port of its own, gone at the end."""
-    server = RoomServer(folder)
+    server = RoomServer(folder, host)
     server.start()
     try:
         yield server

@@ -17,14 +17,15 @@ from livekit import rtc
 
 from bus import journal
 from bus.errors import Unreachable
-from schemas import events
+from schemas import events, subjects
 from schemas.control import Door
 from schemas.events import SessionClosed, SessionOpened, TranscriptFinal, TurnEnded
 from stages.ingress import forgotten
 from stages.ingress.dispatch import Rooms
 from tests.kit.bus import server_pid
 from tests.kit.house import House, house
-from tests.kit.processes import until
+from tests.kit.network import BUS, ROOMS, Way, elsewhere, needs_network
+from tests.kit.processes import running, until
 from tests.kit.room_server import KEY, SECRET, room_server
 from tests.kit.visitor import token, visit
 from tests.transports.building import ECHO, Building, InRoom, hum
@@ -37,6 +38,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 GRACE_S = 10.0  # as in the product
 WITHIN_S = 40.0
+NOTICED_WITHIN_S = 15.0  # it takes 6 to 9 s; the SDK and the server take 20
 SHORT_CUT_S = 3.0  # a cut is one after 6 s
 LEEWAY = timedelta(minutes=1)  # of the server, for clocks that differ
 
@@ -125,6 +127,28 @@ async def test_a_cut_that_stays_ends_the_call_before_the_sdk_says_so_and_the_roo
         finally:
             building.server.thaw()
         await has_another_agent(call, building.home)
+
+
+@needs_network
+@pytest.mark.parametrize("way", ["out", "in"])
+async def test_an_agent_that_is_cut_off_one_way_gives_the_call_up_and_the_room_gets_another(
+    tmp_path: Path, way: Way
+) -> None:
+    with elsewhere() as far, room_server(tmp_path, ROOMS) as server:
+        rooms = Rooms(RoomKeys(server.url, KEY, SECRET), partial(attend, grace_s=GRACE_S), default_agent=ECHO.id)
+        async with house(tmp_path, [ECHO], rooms=rooms, host=BUS) as home:
+            await home.stop(home.workers[subjects.EGRESS][0])
+            with running(tmp_path, "run", "egress", "--json", "--nats", home.nats, inside=far.name) as egress:
+                await egress.ready()
+                async with Building(home, server).call() as call:
+                    await call.heard.until(TurnEnded)
+                    far.cut(way)
+                    closed = await call.heard.until(SessionClosed, within_s=NOTICED_WITHIN_S)
+                    assert closed.reason == "egress_failed"
+                    assert "cut off" in closed.detail
+                    far.mend(way)
+                    await has_another_agent(call, home)
+                    assert egress.code is None
 
 
 async def test_who_is_cut_off_from_the_bus_gives_the_room_up_and_takes_it_up_again(tmp_path: Path) -> None:
