@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import mouth_to_ear, promises, report, room_promises, rooms
+from bench import mouth_to_ear, promises, report, room_floor, room_promises, rooms
 from bench.load import CAPACITY, LATENCY
 from bench.pipeline import FIGURES, Asked, measure, memory
 from bench.startup import startup
@@ -28,6 +28,7 @@ TURNS_OF_CAPACITY = 4
 STEPS = (100, 150, 200, 250, 300, 370, 440, 510, 580, 650)
 STEPS_WITH_VOICE_ACTIVITY = (60, 100, 140, 180, 220, 260, 300, 340)
 TRIES = 2
+FLOOR_S = 40.0
 ROOM_RUNS = (  # rooms, seconds, whether with default turn taking, runs
     (room_promises.FEW, 60.0, False, 1),
     (room_promises.FEW, 60.0, True, 3),
@@ -93,7 +94,11 @@ def _carried(folder: Path, sessions: int, voice_activity: bool) -> bool:
 
 def take_rooms(folder: Path) -> None:
     for number, seconds, turn_taking, times in ROOM_RUNS:
-        runs = [processes.run(rooms.measured(number, seconds, turn_taking)) for _ in range(times)]
+        runs = []
+        for _ in range(times):
+            floor = processes.run(room_floor.measured(number, FLOOR_S))
+            found = processes.run(rooms.measured(number, seconds, turn_taking))
+            runs.append(found | room_promises.beside(found, floor))
         found = report.median(runs) | {"underruns": max(run["underruns"] for run in runs)}
         _kept(folder, room_promises.name(number, turn_taking), found, _as_json)
 

@@ -31,11 +31,11 @@ CLAIM_WITHIN_S = 5.0
 ECHO_FRAME_MS = 20
 
 
-def mirror_token(key: str, secret: str) -> str:
-    """Makes the room `echo` and lets the participant in who answers there: to LiveKit an agent, so no other is sent."""
-    grants = api.VideoGrants(room_join=True, room="echo")
+def agent_token(room: str, key: str, secret: str) -> str:
+    """Makes the room and lets the participant in who answers there: to LiveKit an agent, so no other is sent."""
+    grants = api.VideoGrants(room_join=True, room=room)
     config = api.RoomConfiguration(agents=[api.RoomAgentDispatch(agent_name="nobody")])
-    made = api.AccessToken(key, secret).with_identity("mirror").with_grants(grants).with_room_config(config)
+    made = api.AccessToken(key, secret).with_identity("agent").with_grants(grants).with_room_config(config)
     return made.with_kind("agent").to_jwt()
 
 
@@ -102,7 +102,7 @@ async def measured(turns: int) -> dict[str, Any]:
             key, secret = RoomServer.keys(Path(folder)).values()
             over = asyncio.Event()
             in_room, by_socket, echoed = Caller(pattern), Dialled(pattern), Caller(pattern)
-            lives = [asyncio.create_task(echo(running.livekit, mirror_token(key, secret), over))]
+            lives = [asyncio.create_task(echo(running.livekit, agent_token("echo", key, secret), over))]
             await asyncio.sleep(1)  # it is there first
             lives += [
                 asyncio.create_task(echoed.live(running.livekit, token("echo", "caller", key, secret), over)),

@@ -10,6 +10,7 @@ WITH_SPREAD = (
     "overhead_ms",
     "four_hop_echo_ms",
     "core_per_room",
+    "beside_floor",
     "latency_ms",
     "join_ms",
     "job_ms",

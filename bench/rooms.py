@@ -16,16 +16,40 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from bench import measure
-from bench.load import AGENT, CAPACITY, SENTENCES_IN_ROOMS, agent
+from bench.load import AGENT, CAPACITY, SENTENCES_IN_ROOMS, Load, agent
 from cli import processes
 from schemas import events, subjects
 
-ENDS_WITHIN_S = 60.0
+BEGINS_WITHIN_S = ENDS_WITHIN_S = 60.0
 IN_ROOMS = ("ingress", "egress")  # of which the processor time is told apart: that of the event loop, and native
+
+
+@asynccontextmanager
+async def callers(
+    asked: dict[str, Any], load: Load
+) -> AsyncIterator[Callable[[], Awaitable[dict[str, Any]]]]:
+    """`asked["rooms"]` of them, from the beginning of the window on; what is yielded waits for what they found."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.room_callers", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdin
+    assert process.stdout
+    out = process.stdout
+    process.stdin.write(json.dumps(asked | {"speech_ms": load.speech_ms, "every_ms": load.every_ms}).encode() + b"\n")
+    assert (await asyncio.wait_for(out.readline(), BEGINS_WITHIN_S + asked["rooms"])).strip() == b"begin"
+
+    async def found() -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(await asyncio.wait_for(out.readline(), ENDS_WITHIN_S))
+        return told
+
+    yield found
+    await process.wait()
 
 
 async def measured(rooms: int, window_s: float, turn_taking: bool) -> dict[str, Any]:
@@ -54,28 +78,19 @@ async def measured(rooms: int, window_s: float, turn_taking: bool) -> dict[str, 
             idle_mb = sum(measure.pss_mb(pid) for found in ours.values() for pid in found)
             said: list[bytes] = []
             await bus.subscribe(subjects.events(AGENT), lambda _subject, data, _reply: said.append(data))
-            callers = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "bench.room_callers", stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-            )  # fmt: skip
-            assert callers.stdin
-            assert callers.stdout
             asked = {"url": running.livekit, **RoomServer.keys(data), "rooms": rooms, "window_s": window_s}
-            asked |= {"speech_ms": load.speech_ms, "every_ms": load.every_ms}
-            callers.stdin.write(json.dumps(asked).encode() + b"\n")
-            assert (await callers.stdout.readline()).strip() == b"begin"
-            before = {name: sum(map(measure.cpu_s, found)) for name, found in pids.items()}
-            loops = {name: sum(map(measure.loop_s, pids[name])) for name in IN_ROOMS}
-            began = time.monotonic()
-            await asyncio.sleep(window_s)
-            took_s = time.monotonic() - began
-            spent = {name: sum(map(measure.cpu_s, found)) - before[name] for name, found in pids.items()}
-            looped = {name: sum(map(measure.loop_s, pids[name])) - loops[name] for name in IN_ROOMS}
-            full_mb = sum(measure.pss_mb(pid) for found in ours.values() for pid in found)
-            counters = measure.lost(worker.counters for worker in await workers_on(bus))
-            underruns = sum(worker.counters.get("underruns", 0) for worker in await workers_on(bus))
-            told = json.loads(await asyncio.wait_for(callers.stdout.readline(), ENDS_WITHIN_S))
-            await callers.wait()
+            async with callers(asked, load) as found_by_callers:
+                before = {name: sum(map(measure.cpu_s, found)) for name, found in pids.items()}
+                loops = {name: sum(map(measure.loop_s, pids[name])) for name in IN_ROOMS}
+                began = time.monotonic()
+                await asyncio.sleep(window_s)
+                took_s = time.monotonic() - began
+                spent = {name: sum(map(measure.cpu_s, found)) - before[name] for name, found in pids.items()}
+                looped = {name: sum(map(measure.loop_s, pids[name])) - loops[name] for name in IN_ROOMS}
+                full_mb = sum(measure.pss_mb(pid) for found in ours.values() for pid in found)
+                counters = measure.lost(worker.counters for worker in await workers_on(bus))
+                underruns = sum(worker.counters.get("underruns", 0) for worker in await workers_on(bus))
+                told = await found_by_callers()
     facts = [events.decode(data) for data in said]
     opened = [fact for fact in facts if isinstance(fact, events.SessionOpened)]
     jobs_ms = [(told["published"][fact.origin.room] - fact.started) / 1000 for fact in opened if fact.origin]

@@ -1,0 +1,32 @@
+"""What rooms cost, held beside what LiveKit's SDK alone took in the same minutes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bench import promises, room_promises
+
+
+def run(core: float, p50: float, p95: float, *, turn_taking: bool = False) -> dict[str, Any]:
+    return {"turn_taking": turn_taking, "core_per_room": core, "latency_ms": {"p50": p50, "p95": p95}}
+
+
+FLOOR = run(0.05, 370, 390)
+
+
+def test_a_run_stands_beside_the_sdk_alone() -> None:
+    apart = room_promises.beside(run(0.08, 400, 428), FLOOR)
+    assert apart["beside_floor"] == {"core_x": 1.6, "latency_ms": {"p50": 30, "p95": 38}}
+    assert apart["floor"] == {"core_per_room": 0.05, "latency_ms": FLOOR["latency_ms"]}
+
+
+def test_a_pause_is_not_held_against_an_sdk_that_waits_for_none() -> None:
+    assert room_promises.beside(run(0.08, 540, 640, turn_taking=True), FLOOR)["beside_floor"] == {"core_x": 1.6}
+
+
+def test_the_table_judges_it(tmp_path: Path) -> None:
+    found = run(0.09, 400, 428)
+    (tmp_path / "rooms-8.json").write_text(json.dumps(found | room_promises.beside(found, FLOOR)))
+    rows = promises.table(tmp_path, room_promises.PROMISES).splitlines()
+    assert next(row for row in rows if "core a room beside" in row).endswith("| 1.8 times | **not kept** |")
+    assert next(row for row in rows if "beyond the SDK" in row).endswith("| 30 / 38 ms | kept |")
