@@ -70,7 +70,7 @@ def of(name: str, *keys: tuple[str, ...]) -> Callable[[Path], list[Figure] | Non
 
     def find(folder: Path) -> list[Figure] | None:
         found = read(folder, name)
-        if found is None:
+        if found is None or {} in [_at(found, key) for key in keys]:  # a report of before this was measured
             return None
         return [Figure(_at(found, key), *(_at(found.get("spread", {}), key) or [_at(found, key)] * 2)) for key in keys]
 

@@ -31,9 +31,7 @@ IN_ROOMS = ("ingress", "egress")  # of which the processor time is told apart: t
 
 
 @asynccontextmanager
-async def callers(
-    asked: dict[str, Any], load: Load
-) -> AsyncIterator[Callable[[], Awaitable[dict[str, Any]]]]:
+async def callers(asked: dict[str, Any], load: Load) -> AsyncIterator[Callable[[], Awaitable[dict[str, Any]]]]:
     """`asked["rooms"]` of them, from the beginning of the window on; what is yielded waits for what they found."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.room_callers", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
