@@ -1,8 +1,8 @@
 """Voice activity of all callers of a worker in one run of the model: a batch of 16 costs a third of 16 single runs.
 
 Silero (versions 5 and 6) takes windows of 512 samples, each with the 64 samples before it, and a state that it hands
-back; both are kept for each caller. Windows that come within GATHER_S of each other share a run; one that may begin or
-end speech waits for no other.
+back; both are kept for each caller. Windows that come close after each other share a run. Where callers are few, one
+that may begin or end speech waits for no other.
 """
 
 import asyncio
@@ -26,9 +26,10 @@ WINDOW_BYTES = WINDOW * SAMPLE_BYTES
 CONTEXT = 64
 STATE = 128
 FULL_SCALE = np.float32(32_768)
+FEW = 8  # callers, who take 1.5 ms: to hand them to the thread and back would take 0.2 ms more
 # A window of each caller: a run that finds the processor's caches cold takes 1 ms for one caller and 1.2 ms for four.
 GATHER_S = 0.032
-FEW = 8  # callers, who take 1.5 ms: to hand them to the thread and back would take 0.2 ms more
+GATHER_MANY_S = 0.016  # the batch is large by then, and who waits longer falls behind
 
 
 class Memory:
@@ -71,15 +72,18 @@ class Detector:
         self._ready: dict[Listener, None] = {}  # in the order they came
         self._wake = asyncio.Event()
         self._urgent = asyncio.Event()
+        self._callers: set[Listener] = set()
 
     def ready(self, listener: Listener, *, urgent: bool) -> None:
         """It has a window. urgent: which waits for no other."""
+        self._callers.add(listener)
         self._ready[listener] = None
         self._wake.set()
         if urgent:
             self._urgent.set()
 
     def forget(self, listener: Listener) -> None:
+        self._callers.discard(listener)
         self._ready.pop(listener, None)
 
     async def work(self) -> None:
@@ -89,20 +93,26 @@ class Detector:
             if not self._ready:
                 self._wake.clear()
                 await self._wake.wait()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._urgent.wait(), GATHER_S)
+                await self._gather_some()
             self._urgent.clear()
             listeners, windows = self._gather()
             if not listeners:
                 continue
             memories = [listener.memory for listener in listeners]
-            if len(listeners) <= FEW:
+            if len(self._callers) <= FEW:
                 heard = probabilities(self._run, memories, windows)
                 await asyncio.sleep(0)  # of one that is far behind all windows would be run at once
             else:
                 heard = await loop.run_in_executor(self._thread, probabilities, self._run, memories, windows)
             _tell(listeners, heard)
             del listeners, memories  # an idle detector keeps nobody who has hung up
+
+    async def _gather_some(self) -> None:
+        if len(self._callers) > FEW:
+            await asyncio.sleep(GATHER_MANY_S)
+            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._urgent.wait(), GATHER_S)
 
     def _gather(self) -> tuple[list[Listener], list[bytes]]:
         ready, self._ready = self._ready, {}

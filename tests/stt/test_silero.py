@@ -116,7 +116,7 @@ async def test_windows_wait_for_each_other_but_not_one_that_decides(monkeypatch:
 
 
 async def test_windows_of_many_are_run_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(silero, "GATHER_S", 0.05)
+    monkeypatch.setattr(silero, "GATHER_S", NEVER_S)
     runs: list[str] = []
     async with detecting(runs) as detector:
         callers = [Caller() for _ in range(FEW + 1)]
