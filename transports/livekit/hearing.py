@@ -13,8 +13,8 @@ from livekit import api, rtc
 from schemas.audio import CALLER_HZ, FRAME_MS
 from transports.door import Answer, Line, Refused
 from transports.livekit.link import until_cut
+from transports.livekit.native import lighten
 from transports.livekit.people import People, is_human, is_microphone, microphone
-from transports.livekit.threads import keep_states
 from transports.livekit.timeline import Timeline
 from transports.rooms import Job
 
@@ -69,7 +69,7 @@ class Guest:
         self.over = asyncio.Event()
         self.error = ""  # why the call could not go on
         self._grace_s = grace_s
-        keep_states()
+        lighten()
         self._room = rtc.Room()
         self._people = People(self._room)
         self._timeline: Timeline

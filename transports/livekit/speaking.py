@@ -20,9 +20,9 @@ from transports.door import Refused
 from transports.line import Call
 from transports.livekit.captions import Captions
 from transports.livekit.link import until_cut
+from transports.livekit.native import lighten
 from transports.livekit.people import People
 from transports.livekit.preconnect import TOPIC
-from transports.livekit.threads import keep_states
 
 JOIN_WITHIN_S = 10.0
 LEAVE_WITHIN_S = 1.5  # a stage has 2 s to flush
@@ -57,7 +57,7 @@ class Agent:
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        keep_states()
+        lighten()
         self._room = rtc.Room()
         self._people = People(self._room)
         self._source = rtc.AudioSource(AGENT_HZ, 1, queue_size_ms=QUEUE_MS)

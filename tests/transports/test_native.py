@@ -1,0 +1,38 @@
+"""What the SDK's native side is spared; it hangs on the inside of the SDK, so a new version of it may end this."""
+
+import pytest
+
+from schemas.events import TurnEnded
+from tests.transports.building import Building, hum
+from transports.livekit import native
+
+GRACE_S = 1.0
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_thread_that_brings_events_is_known_from_the_first_one_on(building: Building) -> None:
+    async with building.call() as call:
+        await call.heard.until(TurnEnded)
+        call.visitor.say(hum(0.4))
+        await call.heard.until(TurnEnded, 2)
+    assert native.kept
+    assert len(set(native.kept)) == len(native.kept) < native.MAX_KEPT  # a state undone would be kept anew
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_the_sdk_logs_does_not_come_to_python(building: Building, monkeypatch: pytest.MonkeyPatch) -> None:
+    came: list[object] = []
+    monkeypatch.setattr("livekit.rtc._ffi_client.to_python_level", came.append)  # asked for every line that comes
+    async with building.call() as call:
+        await call.heard.until(TurnEnded)
+        call.visitor.say(hum(0.4))
+        await call.heard.until(TurnEnded, 2)
+    assert not came
+
+    native.bring_logs(True)  # they are there, and come where they are wanted
+    try:
+        async with building.call() as call:
+            await call.heard.until(TurnEnded)
+    finally:
+        native.bring_logs(False)
+    assert came
