@@ -30,10 +30,13 @@ AGENT, CALLER = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT, rtc.ParticipantKind.
 SILENT = 64  # of 32,768: what Opus makes of silence is below
 
 
-def token(room: str, identity: str = "caller", key: str = KEY, secret: str = SECRET, *, hidden: bool = False) -> str:
-    """A token as anybody's application makes one; who is hidden may listen only."""
+def token(
+    room: str, identity: str = "caller", key: str = KEY, secret: str = SECRET, *, hidden: bool = False, kind: Any = None
+) -> str:
+    """A token as anybody's application makes one; who is hidden may listen only. kind: "sip" for a telephone."""
     grants = api.VideoGrants(room_join=True, room=room, hidden=hidden, can_publish=not hidden)
-    return api.AccessToken(key, secret).with_identity(identity).with_grants(grants).to_jwt()
+    signed = api.AccessToken(key, secret).with_identity(identity).with_grants(grants)
+    return (signed.with_kind(kind) if kind else signed).to_jwt()
 
 
 async def close(url: str, room: str, key: str = KEY, secret: str = SECRET) -> None:

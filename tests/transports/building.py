@@ -49,11 +49,11 @@ class Building:
         return f"room-{next(self._numbers)}"
 
     @asynccontextmanager
-    async def call(self, name: str = "", *, microphone: bool = True) -> AsyncIterator[InRoom]:
-        """A visitor comes, and with them the agent."""
+    async def call(self, name: str = "", *, microphone: bool = True, kind: str = "") -> AsyncIterator[InRoom]:
+        """A visitor comes, and with them the agent. kind: of participant, if not a standard one."""
         name = name or self.room()
         heard = await self.home.listen()
-        async with visit(self.server.url, token(name), microphone=microphone) as visitor:
+        async with visit(self.server.url, token(name, kind=kind), microphone=microphone) as visitor:
             await visitor.until(lambda: any(opened(fact, name) for fact in heard.all(SessionOpened)))
             fact = next(fact for fact in heard.all(SessionOpened) if opened(fact, name))
             heard.only(fact.session)
