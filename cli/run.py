@@ -50,6 +50,7 @@ def run(
     from telemetry import logs
 
     logs.configure("debug" if processes.debug() else "info", colours=not os.environ.get("NO_COLOR"))
+    os.environ.setdefault("RUST_LOG", "off")  # what LiveKit's SDK does not log here goes to stderr, tokens and all
     processes.run(
         _Process(
             nats=nats, data=data, capacity=capacity, drain_s=drain_s, warm=[name for name in warm.split(",") if name],

@@ -6,13 +6,13 @@ that is ensured and not released stays with its thread (docs.python.org/3/c-api/
 threads").
 
 Logs: every line that the library and libwebrtc log, of whatever level, comes as an event too, to be dropped in Python:
-a tenth of what speaking into a room costs. They come only where debug lines are logged (`--debug`).
+a tenth of what speaking into a room costs. They come only where debug lines are logged (`--debug`); else the
+library would write errors to stderr by itself, were it not for `RUST_LOG` (`cli/run.py`).
 """
 
 import ctypes
 import functools
 import logging
-import os
 import threading
 from contextlib import suppress
 
@@ -27,7 +27,6 @@ kept: list[int] = []  # native ids of the threads whose state stays
 @functools.cache
 def lighten() -> None:
     """From now on, in this process. It hangs on the inside of the SDK: should that change, rooms cost more."""
-    os.environ.setdefault("RUST_LOG", "off")  # else lines that do not come here go to stderr, tokens and all
     with suppress(ImportError, AttributeError, TypeError):
         from livekit.rtc._ffi_client import FfiClient
 
