@@ -27,7 +27,6 @@ CONNECTED = 2  # of WebRTC's DtlsTransportState
 FRAME = CALLER_HZ * FRAME_MS // 1000
 Kind: TypeAlias = rtc.ParticipantKind.ValueType
 AGENT, CALLER = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT, rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD
-OPUS_KHZ = 48  # of what arrives
 SILENT = 64  # of 32,768: what Opus makes of silence is below
 
 
@@ -143,15 +142,6 @@ class Visitor:
         frame = AGENT_HZ * FRAME_MS // 1000
         frames = self.samples[: len(self.samples) // frame * frame].astype(np.int32).reshape(-1, frame)
         return float(np.count_nonzero(np.abs(frames).max(axis=1, initial=0) >= SILENT)) * FRAME_MS / 1000
-
-    async def stretched_ms(self) -> tuple[float, float]:
-        """How much the SDK has left out of what came, and how much it has made up or drawn out, because packets were
-        late."""
-        stats = await self.room.get_rtc_stats()
-        sides = (*stats.publisher_stats, *stats.subscriber_stats)
-        streams = [one.inbound_rtp.inbound for one in sides if one.HasField("inbound_rtp")]
-        added = sum(one.concealed_samples + one.inserted_samples_for_deceleration for one in streams)
-        return sum(one.removed_samples_for_acceleration for one in streams) / OPUS_KHZ, added / OPUS_KHZ
 
     def silent_for(self, seconds: float) -> bool:
         """Whether the last of what was heard is that long silent."""
