@@ -31,9 +31,7 @@ def lighten() -> None:
         from livekit.rtc._ffi_client import FfiClient
 
         FfiClient.instance.queue.subscribe(filter_fn=_keep)
-    if not logging.getLogger("livekit").isEnabledFor(logging.DEBUG):
-        with suppress(ImportError, AttributeError):
-            bring_logs(False)
+        bring_logs(logging.getLogger("livekit").isEnabledFor(logging.DEBUG))
 
 
 def bring_logs(wanted: bool) -> None:
