@@ -66,6 +66,8 @@ class Origin(msgspec.Struct, frozen=True):
 class SessionOpened(Fact, tag="ingress.session_opened", frozen=True):
     """Every stage is claimed and has started; the greeting waits for this.
 
+    The first fact of a call, unless the caller spoke before: stt listens as soon as it is claimed, and tells.
+
     owners: stage -> who owns it. coordinator: the ingress worker. transport: `websocket`, `null`, ...
     started: UTC microseconds of sample 0 of the caller's line, from which any position in samples becomes a time.
     config: the agent document the call runs on, without secrets. version: of the protocol.
