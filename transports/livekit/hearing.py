@@ -1,20 +1,16 @@
-"""Ingress in a room: hidden, it hears the caller's microphone and nothing else, and knows when the call is over.
-
-The server sends it every track as soon as it joins, because asking for one later costs the caller's first third of a
-second; what is not the caller's microphone is refused at once. While the caller is muted, silence comes from the SDK.
-"""
+"""Ingress in a room: hidden, it hears the caller's microphone, keys and texts, and knows when the call is over."""
 
 import asyncio
 from contextlib import suppress
 
 import structlog
-from livekit import api, rtc
+from livekit import rtc
 
-from schemas.audio import CALLER_HZ, FRAME_MS
 from transports.door import Answer, Line, Refused
+from transports.livekit.ear import Ear
 from transports.livekit.link import until_cut
 from transports.livekit.native import lighten
-from transports.livekit.people import People, is_human, is_microphone, microphone
+from transports.livekit.people import People, is_human, microphone
 from transports.livekit.timeline import Timeline
 from transports.rooms import Job
 
@@ -24,11 +20,8 @@ GRACE_S = 10.0  # a page that is loaded anew, a train in a tunnel
 NOBODY_FOR_S = 300.0  # what the server itself grants an empty room
 HEARD_WITHIN_S = 1.0  # after who opened a microphone; one that never sends must not keep the agent from beginning
 END_WITHIN_S = 10.0  # ingress closes its stages within 5 s
-ASKED_EVERY_S = 1.0  # a track that is asked for comes within a third of this
-MAX_WAITING_FRAMES = 250  # 5 s that a busy loop may be late; the oldest give way
 MAX_STREAM_BYTES = 16 * 1024  # of a text: far above what a turn takes
 CHAT = "lk.chat"
-RECORDED: int = api.AudioTrackFeature.TF_PRECONNECT_BUFFER  # what came before this track will be sent
 
 GONE = {  # why the room let us go -> why the session ended
     rtc.DisconnectReason.ROOM_DELETED: "room_closed",
@@ -73,9 +66,7 @@ class Guest:
         self._room = rtc.Room()
         self._people = People(self._room)
         self._timeline: Timeline
-        self._heard: rtc.RemoteTrack | None = None  # the microphone that is heard now
-        self._hearing: asyncio.Task[None] | None = None
-        self._refused: set[str] = set()  # tracks that the server need not send
+        self._ear: Ear
         self._reading: set[asyncio.Task[None]] = set()
         self._there = asyncio.Event()
         self._alone: asyncio.TimerHandle | None = None
@@ -86,6 +77,7 @@ class Guest:
         """The session is there; before anything else."""
         self.line = line
         self._timeline = Timeline(line)
+        self._ear = Ear(self._people, self._timeline)
 
     # --- the sink: what ingress calls ---------------------------------------------------------------------------------
 
@@ -124,9 +116,9 @@ class Guest:
         on("participant_connected", self._look)
         on("participant_active", self._look)
         on("participant_disconnected", self._miss)
-        on("track_published", self._published)
-        on("track_unpublished", lambda _publication, _person: self._listen())
-        on("track_subscribed", lambda _track, publication, _person: self._published(publication))
+        on("track_published", self._ear.published)
+        on("track_unpublished", lambda _publication, _person: self._ear.listen())
+        on("track_subscribed", lambda _track, publication, _person: self._ear.published(publication))
         on("sip_dtmf_received", self._keyed)
         on("reconnecting", self._reconnecting)
         on("reconnected", self._reconnected)
@@ -143,7 +135,7 @@ class Guest:
         self._watching = [asyncio.create_task(self._timeline.keep()), asyncio.create_task(self._keep_link())]
         for person in self._room.remote_participants.values():
             for publication in person.track_publications.values():
-                self._published(publication)
+                self._ear.published(publication)
         self._look()
 
     async def leave(self) -> None:
@@ -152,9 +144,10 @@ class Guest:
             self._alone.cancel()
         try:
             await asyncio.wait_for(self.over.wait(), END_WITHIN_S)
-            working = [task for task in (*self._watching, self._hearing, *self._reading) if task]
+            working = [*self._watching, *self._reading]
             for task in working:
                 task.cancel()
+            working += self._ear.close()
             if working:
                 await asyncio.wait(working, timeout=LEAVE_WITHIN_S)
             await asyncio.wait_for(self._room.disconnect(), LEAVE_WITHIN_S)
@@ -175,7 +168,7 @@ class Guest:
         elif not self._alone:
             patience_s = self._grace_s if self._there.is_set() else NOBODY_FOR_S
             self._alone = asyncio.get_running_loop().call_later(patience_s, self._abandon)
-        self._listen()
+        self._ear.listen()
 
     def _miss(self, person: rtc.RemoteParticipant) -> None:
         if person.kind == rtc.ParticipantKind.PARTICIPANT_KIND_SIP and not self._people.present:
@@ -184,54 +177,6 @@ class Guest:
 
     def _abandon(self) -> None:
         self.line.hang_up("hangup" if self._there.is_set() else "no_caller")
-
-    # --- the microphone -----------------------------------------------------------------------------------------------
-
-    def _published(self, publication: rtc.RemoteTrackPublication, _person: rtc.RemoteParticipant | None = None) -> None:
-        """Keep of what the server sends the caller's microphone only."""
-        self._listen()
-        caller = self._people.caller
-        wanted = caller is not None and publication.sid in caller.track_publications and is_microphone(publication)
-        if not wanted:
-            self._refused.add(publication.sid)
-            publication.set_subscribed(False)
-
-    def _listen(self) -> None:
-        """Hear the caller's newest microphone."""
-        caller = self._people.caller
-        publication = microphone(caller) if caller else None
-        if publication and publication.sid in self._refused:  # that of somebody who became the caller only now
-            self._refused.discard(publication.sid)
-            self._ask(publication)
-        if publication and RECORDED in publication.audio_features:
-            self._timeline.wait_for_recording()
-        track = publication.track if publication else None
-        if track is not self._heard:
-            self._heard = track
-            if self._hearing:
-                self._hearing.cancel()
-            self._hearing = asyncio.create_task(self._hear(track)) if track else None
-
-    def _ask(self, publication: rtc.RemoteTrackPublication, again: bool = False) -> None:
-        """Have a track sent that was refused before. The server may overlook it, so it is asked until it is sent."""
-        caller = self._people.caller
-        if publication.track or self.over.is_set() or not caller or microphone(caller) is not publication:
-            return
-        if again:
-            publication.set_subscribed(False)
-        publication.set_subscribed(True)
-        asyncio.get_running_loop().call_later(ASKED_EVERY_S, self._ask, publication, True)
-
-    async def _hear(self, track: rtc.RemoteTrack) -> None:
-        stream = rtc.AudioStream(
-            track, sample_rate=CALLER_HZ, num_channels=1, frame_size_ms=FRAME_MS, capacity=MAX_WAITING_FRAMES
-        )
-        self._timeline.be_silent()  # up to here
-        try:
-            async for event in stream:
-                self._timeline.hear(bytes(event.frame.data))
-        finally:
-            await stream.aclose()
 
     # --- what comes beside sound --------------------------------------------------------------------------------------
 
