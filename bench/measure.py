@@ -13,6 +13,7 @@ from schemas import events
 from schemas.audio import CALLER_HZ
 
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+STEAL = 8  # of the words of the first line of /proc/stat
 UTIME = 11  # of the fields after the name in /proc/PID/stat (14 in proc(5)); then stime, and both of dead children
 LOST = (  # counters that tell of a message somebody did not hear; the others refuse what is stale, and rightly so
     "gaps",
@@ -148,6 +149,11 @@ def others_s() -> float:
         with suppress(OSError):  # it has ended meanwhile
             total += sum(_ticks(stat))
     return total / TICKS_A_SECOND - cpu_s(os.getpid())
+
+
+def stolen_s() -> float:
+    """Seconds of processor time that this machine's host gave to others while we wanted them (steal in proc(5))."""
+    return int(Path("/proc/stat").read_text().split(maxsplit=STEAL + 1)[STEAL]) / TICKS_A_SECOND
 
 
 def _ticks(stat: Path) -> list[int]:

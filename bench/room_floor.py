@@ -97,9 +97,10 @@ async def _measured(asked: dict[str, Any]) -> dict[str, Any]:
     assert agents.stdout
     assert await asyncio.wait_for(agents.stdout.readline(), STARTED_WITHIN_S) == b"ready\n"
     async with callers(asked, CAPACITY) as found_by_callers:
-        before, began = measure.cpu_s(agents.pid), time.monotonic()
+        before, stolen, began = measure.cpu_s(agents.pid), measure.stolen_s(), time.monotonic()
         await asyncio.sleep(asked["window_s"])
-        cost = (measure.cpu_s(agents.pid) - before) / (time.monotonic() - began)
+        took_s = time.monotonic() - began
+        cost, stolen = (measure.cpu_s(agents.pid) - before) / took_s, (measure.stolen_s() - stolen) / took_s
         told = await found_by_callers()
     agents.stdin.close()
     await agents.wait()
@@ -110,6 +111,7 @@ async def _measured(asked: dict[str, Any]) -> dict[str, Any]:
         "turns": told["turns"],
         "answers": len(told["latency_ms"]),
         "latency_ms": measure.percentiles(told["latency_ms"]),
+        "stolen_cores": round(stolen, 3),
         "machine": measure.machine(),
     }
 

@@ -6,6 +6,7 @@ from typing import Any
 from bench.promises import Figure, Promise, of, read
 
 ROOMS, FEW = 8, 4  # in one run
+STOLEN_AT_MOST = 0.05  # of a core by the machine's host, while a run is taken
 
 
 def name(rooms: int, turn_taking: bool = False) -> str:
@@ -22,7 +23,28 @@ def beside(found: dict[str, Any], floor: dict[str, Any]) -> dict[str, Any]:
     if not found["turn_taking"]:
         kept = ("p50", "p95")
         apart["latency_ms"] = {name: round(found["latency_ms"][name] - floor["latency_ms"][name], 1) for name in kept}
-    return {"floor": {name: floor[name] for name in ("core_per_room", "latency_ms")}, "beside_floor": apart}
+    kept_of_floor = {name: floor[name] for name in ("core_per_room", "latency_ms", "stolen_cores")}
+    return {"floor": kept_of_floor, "beside_floor": apart}
+
+
+def stolen(run: dict[str, Any]) -> float:
+    """Of a core, what the host kept from the machine during a run, or during that of the SDK alone: whichever is more."""
+    return max(float(run["stolen_cores"]), float(run["floor"]["stolen_cores"]))
+
+
+def quiet(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those whose latencies are not the host's."""
+    return [run for run in runs if stolen(run) <= STOLEN_AT_MOST]
+
+
+def line(run: dict[str, Any]) -> str:
+    """A run in short, while others are still taken."""
+
+    def told(one: dict[str, Any]) -> str:
+        return f"{one['core_per_room']} of a core, {one['latency_ms']['p50']:.0f} / {one['latency_ms']['p95']:.0f} ms"
+
+    joining = f"joining {run['join_ms']['p50']:.0f} / {run['join_ms']['max']:.0f} ms"
+    return f"{run['rooms']} rooms: {told(run)}, {joining}; SDK alone: {told(run['floor'])}; stolen: {stolen(run)}"
 
 
 def _lost(folder: Path) -> list[Figure] | None:

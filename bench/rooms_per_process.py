@@ -2,7 +2,8 @@
 
 The SDK gives every event to each room of a process in turn, so the cost of rooms could grow with their square. One
 process speaks into N rooms as egress does (half of the time, in pieces of 60 ms), one hears N rooms as ingress does
-(16 kHz, 20 ms); each tells what a room takes of a core, and what of it the event loop's own thread.
+(16 kHz, 20 ms); each tells what a room takes of a core, and what of it the event loop's own thread. It says a hum, as
+the scripted voice of `bench.rooms` does, or what a human reads, which is dearer to Opus.
 """
 
 import argparse
@@ -12,18 +13,22 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import soxr
 from livekit import rtc
 
 from bench import measure
 from cli import processes
 from cli.room_server import RoomServer
-from schemas.audio import AGENT_HZ, CALLER_HZ, FRAME_MS
+from schemas.audio import AGENT_HZ, CALLER_HZ, FRAME_MS, SAMPLE_BYTES
 from stages.tts import tones
+from tests.kit.speech import recording
 from tests.kit.visitor import token
 
 ROOMS = (4, 8, 16, 24)
@@ -31,19 +36,31 @@ WINDOW_S = 8.0
 SETTLE_S = 3.0
 STARTED_WITHIN_S = 60.0
 PIECE_MS, REFILL_S, TALK_S = 60, 0.04, 2.0
-VOICE = tones.hum(PIECE_MS)  # what the scripted voice of bench.rooms says
+VOICES = ("hum", "reader")
 
 
 # --- the two processes ------------------------------------------------------------------------------------------------
 
 
-async def talk(source: Any, after_s: float) -> None:
+def pieces(voice: str) -> Iterator[bytes]:
+    """What is said, without end: PCM16 mono at 24 kHz."""
+    if voice == "hum":
+        said = tones.hum(PIECE_MS)
+    else:
+        said = bytes(soxr.resample(np.frombuffer(recording("beckett"), "<i2"), CALLER_HZ, AGENT_HZ))
+    size = AGENT_HZ * PIECE_MS // 1000 * SAMPLE_BYTES
+    return cycle([said[start : start + size] for start in range(0, len(said) - size + 1, size)])
+
+
+async def talk(source: Any, voice: str, after_s: float) -> None:
+    saying = pieces(voice)
     await asyncio.sleep(after_s)
     while True:
         until = time.monotonic() + TALK_S
         while time.monotonic() < until:
             await asyncio.sleep(max(0.0, source.queued_duration - REFILL_S))
-            await source.capture_frame(rtc.AudioFrame(VOICE, AGENT_HZ, 1, len(VOICE) // 2))
+            pcm = next(saying)
+            await source.capture_frame(rtc.AudioFrame(pcm, AGENT_HZ, 1, len(pcm) // SAMPLE_BYTES))
         await asyncio.sleep(TALK_S)
 
 
@@ -58,7 +75,7 @@ async def speak(asked: dict[str, Any]) -> list[Any]:
         await room.local_participant.publish_track(
             track, rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
         )
-        kept += [room, asyncio.create_task(talk(source, number / 10))]
+        kept += [room, asyncio.create_task(talk(source, asked["voice"], number / 10))]
     return kept
 
 
@@ -110,9 +127,9 @@ async def process(asked: dict[str, Any]) -> AsyncIterator[int]:
         await made.wait()
 
 
-async def measured(rooms: int, url: str, keys: dict[str, str]) -> dict[str, Any]:
+async def measured(rooms: int, voice: str, url: str, keys: dict[str, str]) -> dict[str, Any]:
     """One number of rooms: `core_per_room` of each process, and of its main thread."""
-    asked = {"url": url, "rooms": rooms, **keys}
+    asked = {"url": url, "rooms": rooms, "voice": voice, **keys}
     async with process({**asked, "role": "speak"}) as speaks, process({**asked, "role": "hear"}) as hears:
         await asyncio.sleep(SETTLE_S)
         pids = {"speak": speaks, "hear": hears}
@@ -120,21 +137,21 @@ async def measured(rooms: int, url: str, keys: dict[str, str]) -> dict[str, Any]
         began = time.monotonic()
         await asyncio.sleep(WINDOW_S)
         room_s = (time.monotonic() - began) * rooms
-        found: dict[str, Any] = {"rooms": rooms}
+        found: dict[str, Any] = {"rooms": rooms, "voice": voice}
         for role, pid in pids.items():
             whole, loop = measure.cpu_s(pid) - before[role][0], measure.loop_s(pid) - before[role][1]
             found[role] = {"core_per_room": round(whole / room_s, 4), "of_it_loop": round(loop / room_s, 4)}
     return found
 
 
-async def report(numbers: list[int]) -> None:
+async def report(numbers: list[int], voice: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         server = RoomServer(Path(folder))
         keeping = asyncio.create_task(server.keep())
         try:
             await asyncio.wait_for(server.ready.wait(), STARTED_WITHIN_S)
             for rooms in numbers:
-                print(json.dumps(await measured(rooms, server.url, RoomServer.keys(Path(folder)))), flush=True)
+                print(json.dumps(await measured(rooms, voice, server.url, RoomServer.keys(Path(folder)))), flush=True)
         finally:
             await server.stop()
             await keeping
@@ -145,9 +162,10 @@ def main() -> None:
         prog="python -m bench.rooms_per_process", description=(__doc__ or "").split("\n\n")[0]
     )
     parser.add_argument("--rooms", type=int, nargs="+", default=list(ROOMS))
+    parser.add_argument("--voice", choices=VOICES, default=VOICES[0])
     parser.add_argument("--work", type=json.loads, help=argparse.SUPPRESS)
     told = parser.parse_args()
-    processes.run(work(told.work) if told.work else report(told.rooms))
+    processes.run(work(told.work) if told.work else report(told.rooms, told.voice))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ from typing import Any
 from bench import promises, room_promises
 
 
-def run(core: float, p50: float, p95: float, *, turn_taking: bool = False) -> dict[str, Any]:
-    return {"turn_taking": turn_taking, "core_per_room": core, "latency_ms": {"p50": p50, "p95": p95}}
+def run(core: float, p50: float, p95: float, *, turn_taking: bool = False, stolen: float = 0.0) -> dict[str, Any]:
+    latency_ms = {"p50": p50, "p95": p95}
+    return {"turn_taking": turn_taking, "core_per_room": core, "latency_ms": latency_ms, "stolen_cores": stolen}
 
 
 FLOOR = run(0.05, 370, 390)
@@ -17,7 +18,15 @@ FLOOR = run(0.05, 370, 390)
 def test_a_run_stands_beside_the_sdk_alone() -> None:
     apart = room_promises.beside(run(0.08, 400, 428), FLOOR)
     assert apart["beside_floor"] == {"core_x": 1.6, "latency_ms": {"p50": 30, "p95": 38}}
-    assert apart["floor"] == {"core_per_room": 0.05, "latency_ms": FLOOR["latency_ms"]}
+    assert apart["floor"] == {"core_per_room": 0.05, "latency_ms": FLOOR["latency_ms"], "stolen_cores": 0.0}
+
+
+def test_a_run_that_the_host_disturbed_is_not_quiet_nor_one_beside_a_disturbed_sdk() -> None:
+    calm = run(0.08, 400, 428, stolen=0.05) | {"floor": run(0.05, 370, 390, stolen=0.01)}
+    robbed = run(0.08, 480, 600, stolen=0.06) | {"floor": FLOOR}
+    beside_robbed = run(0.08, 400, 428) | {"floor": run(0.05, 4_000, 5_000, stolen=0.3)}
+    assert room_promises.quiet([robbed, calm, beside_robbed]) == [calm]
+    assert [room_promises.stolen(one) for one in (calm, robbed, beside_robbed)] == [0.05, 0.06, 0.3]
 
 
 def test_a_pause_is_not_held_against_an_sdk_that_waits_for_none() -> None:
