@@ -28,7 +28,7 @@ def beside(found: dict[str, Any], floor: dict[str, Any]) -> dict[str, Any]:
 
 
 def stolen(run: dict[str, Any]) -> float:
-    """Of a core, what the host kept from the machine during a run, or during that of the SDK alone: whichever is more."""
+    """Of a core, what the host kept from the machine during a run or during that of the SDK alone: the greater."""
     return max(float(run["stolen_cores"]), float(run["floor"]["stolen_cores"]))
 
 
