@@ -1,8 +1,12 @@
-"""What every test shares: how hard Hypothesis looks, and what Ctrl-C means to the processes that tests start."""
+"""What every test shares: how hard Hypothesis looks, what Ctrl-C means to the processes that tests start, real time."""
 
 import signal
 
 from hypothesis import settings
+
+from tests.kit.realtime import pytest_runtest_protocol, pytest_terminal_summary
+
+__all__ = ["pytest_runtest_protocol", "pytest_terminal_summary"]  # pytest looks for them here
 
 # Started in the background by a shell, we are told to ignore SIGINT, and so would all our children be.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -20,7 +20,7 @@ from tests.kit.room_server import binary
 from tests.kit.visitor import token, visit
 from transports.rooms import agent_identity, ear_identity
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.realtime]
 
 WITHIN_S = 60.0
 LOOK_EVERY_S = 0.2

@@ -15,6 +15,8 @@ from tests.kit.command import antiphon
 from tests.kit.house import scripted
 from tests.kit.processes import alive, descendants, platform, running, taken_port, until
 
+pytestmark = pytest.mark.realtime
+
 CALLS_END_WITHIN_S = 5.0
 GONE_WITHIN_S = 6.0  # after a kill -9 of `up` nobody waits for calls, but a loaded machine takes its time
 ECHO = scripted("echo", stt={"texts": ["hi"]})

@@ -35,7 +35,12 @@ from tests.kit.speech import silence
 from tests.kit.wer import word_error_rate
 from transports.null import frames
 
-pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+pytestmark = [
+    needs_chromium,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(180),
+    pytest.mark.realtime,
+]
 
 ENGINES = ("moonshine_voice", "onnxruntime", "hibari", "xllamacpp")
 # The first without "somewhere": with packets lost, which a busy machine does, a recogniser hears "some where".

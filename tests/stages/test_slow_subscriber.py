@@ -19,6 +19,8 @@ from schemas import events, subjects
 from tests.kit.bus import until
 from tests.kit.house import Heard, House, house, scripted
 
+pytestmark = pytest.mark.realtime
+
 CALLS = 4
 TALK = {"turns": 2, "speech_ms": 300, "every_ms": 1_800, "start_ms": 800, "linger_ms": 1_200}
 DESK = scripted(

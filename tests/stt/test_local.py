@@ -18,6 +18,8 @@ from tests.kit.speech import BECKETT, TWO_CITIES, recording, silence
 from tests.kit.stage import Call, Worker, worker
 from tests.kit.wer import word_error_rate, words
 
+pytestmark = pytest.mark.realtime
+
 LOCAL = {"stt": {"provider": "local"}}
 HASTE = 4.0
 CAUGHT_UP_WITHIN_S = 30.0

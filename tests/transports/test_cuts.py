@@ -34,7 +34,7 @@ from transports.keys import RoomKeys
 from transports.livekit.hearing import attend
 from transports.livekit.speaking import agent
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.realtime]
 
 GRACE_S = 10.0  # as in the product
 WITHIN_S = 40.0

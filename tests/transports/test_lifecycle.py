@@ -15,7 +15,7 @@ from tests.kit.processes import Running, until
 from tests.kit.visitor import visit
 from tests.transports.building import ECHO, Building, hum
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.realtime]
 
 GRACE_S = 10.0  # as in the product
 WITHIN_S = 30.0

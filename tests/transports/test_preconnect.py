@@ -25,6 +25,8 @@ from transports.livekit.preconnect import LOOK, TOPIC, before, seam
 from transports.livekit.recording import MAX_S, BadRecording, decode
 from transports.livekit.timeline import Timeline
 
+pytestmark = pytest.mark.realtime
+
 GRACE_S = 1.0
 WEBM = "audio/webm;codecs=opus"
 

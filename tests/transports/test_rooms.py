@@ -22,7 +22,7 @@ from tests.kit.room_server import KEY, SECRET
 from tests.kit.visitor import token, visit
 from tests.transports.building import ECHO, Building, hum
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.realtime]
 
 GRACE_S = 1.0
 WITHIN_S = 20.0

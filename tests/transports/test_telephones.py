@@ -6,7 +6,7 @@ from schemas.events import SessionClosed, TranscriptFinal, TurnEnded
 from tests.kit.visitor import close, token, visit
 from tests.transports.building import Building, hum
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.realtime]
 
 GRACE_S = 300.0  # longer than anything is waited for here
 

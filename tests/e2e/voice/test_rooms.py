@@ -16,7 +16,7 @@ from tests.kit.room_server import binary
 from tests.kit.speech import BECKETT
 from tests.kit.wer import spelled, word_error_rate, words
 
-pytestmark = pytest.mark.local
+pytestmark = [pytest.mark.local, pytest.mark.realtime]
 
 
 async def test_a_stranger_is_understood_and_understands() -> None:

@@ -23,7 +23,7 @@ from bench.speech import (
 from tests.kit.phone import exchange, listener
 from tests.kit.wer import words
 
-pytestmark = pytest.mark.local
+pytestmark = [pytest.mark.local, pytest.mark.realtime]
 
 
 class Heard(NamedTuple):

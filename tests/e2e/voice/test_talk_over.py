@@ -11,7 +11,7 @@ from bench.pipeline import percentiles
 from bench.talk_over import BREATHS, TRIES, Coughed, Interruption, cough, cough_at, talk_over, talkers
 from tests.kit.phone import exchange
 
-pytestmark = pytest.mark.local
+pytestmark = [pytest.mark.local, pytest.mark.realtime]
 
 AT_ONCE = 4
 A_WORD = max(len(word) for agent in talkers() for reply in agent.llm.options["replies"] for word in reply.split()) + 1

@@ -1,0 +1,55 @@
+"""A test of real time has one try, and more only where the host took the processor: then the summary tells."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+ROBBED = "realtime.stolen_s = time.monotonic"  # of one core all the time
+ITS_OWN = "realtime.stolen_s = lambda: 0.0"
+STORY = """
+import time
+import pytest
+from tests.kit import realtime
+
+{host}
+pytestmark = pytest.mark.realtime
+made = []
+
+@pytest.fixture(scope="module")
+def attempt():
+    made.append(None)
+    return len(made)
+
+def test_story(attempt):
+    assert attempt == {good}, "was late"
+"""
+
+
+def run(folder: Path, host: str, good: int) -> str:
+    """What pytest says of a test whose attempt number `good` passes."""
+    path = folder / "test_story.py"
+    path.write_text(STORY.format(host=host, good=good), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "tests.kit.realtime", "-p", "no:cacheprovider", "--rootdir", ROOT, path],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.stdout
+
+
+def test_it_is_run_anew_with_all_that_it_is_made_of_and_the_summary_says_why(tmp_path: Path) -> None:
+    told = run(tmp_path, ROBBED, good=3)
+    assert "1 passed" in told
+    assert "failed" not in told
+    assert told.count("test_story was run anew, the host had taken") == 2
+    assert "AssertionError: was late" in told
+
+
+def test_what_fails_each_time_fails(tmp_path: Path) -> None:
+    assert "1 failed" in run(tmp_path, ROBBED, good=4)
+
+
+def test_on_a_machine_of_its_own_it_has_one_try(tmp_path: Path) -> None:
+    told = run(tmp_path, ITS_OWN, good=2)
+    assert "1 failed" in told
+    assert "run anew" not in told
