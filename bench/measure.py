@@ -3,6 +3,7 @@
 import os
 import platform
 import statistics
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -154,6 +155,18 @@ def others_s() -> float:
 def stolen_s() -> float:
     """Seconds of processor time that this machine's host gave to others while we wanted them (steal in proc(5))."""
     return int(Path("/proc/stat").read_text().split(maxsplit=STEAL + 1)[STEAL]) / TICKS_A_SECOND
+
+
+class Theft:
+    """What the host takes from now on."""
+
+    def __init__(self) -> None:
+        self._stolen_s, self._began = stolen_s(), time.monotonic()
+
+    @property
+    def cores(self) -> float:
+        """Of a core, on average until now."""
+        return (stolen_s() - self._stolen_s) / (time.monotonic() - self._began)
 
 
 def _ticks(stat: Path) -> list[int]:

@@ -97,10 +97,10 @@ async def _measured(asked: dict[str, Any]) -> dict[str, Any]:
     assert agents.stdout
     assert await asyncio.wait_for(agents.stdout.readline(), STARTED_WITHIN_S) == b"ready\n"
     async with callers(asked, CAPACITY) as found_by_callers:
-        before, stolen, began = measure.cpu_s(agents.pid), measure.stolen_s(), time.monotonic()
+        theft, before, began = measure.Theft(), measure.cpu_s(agents.pid), time.monotonic()
         await asyncio.sleep(asked["window_s"])
-        took_s = time.monotonic() - began
-        cost, stolen = (measure.cpu_s(agents.pid) - before) / took_s, (measure.stolen_s() - stolen) / took_s
+        cost = (measure.cpu_s(agents.pid) - before) / (time.monotonic() - began)
+        stolen_cores = round(theft.cores, 3)
         told = await found_by_callers()
     agents.stdin.close()
     await agents.wait()
@@ -111,7 +111,7 @@ async def _measured(asked: dict[str, Any]) -> dict[str, Any]:
         "turns": told["turns"],
         "answers": len(told["latency_ms"]),
         "latency_ms": measure.percentiles(told["latency_ms"]),
-        "stolen_cores": round(stolen, 3),
+        "stolen_cores": stolen_cores,
         "machine": measure.machine(),
     }
 

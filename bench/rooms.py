@@ -80,9 +80,9 @@ async def measured(rooms: int, window_s: float, turn_taking: bool) -> dict[str, 
             async with callers(asked, load) as found_by_callers:
                 before = {name: sum(map(measure.cpu_s, found)) for name, found in pids.items()}
                 loops = {name: sum(map(measure.loop_s, pids[name])) for name in IN_ROOMS}
-                stolen, began = measure.stolen_s(), time.monotonic()
+                theft, began = measure.Theft(), time.monotonic()
                 await asyncio.sleep(window_s)
-                took_s, stolen = time.monotonic() - began, measure.stolen_s() - stolen
+                took_s, stolen_cores = time.monotonic() - began, round(theft.cores, 3)
                 spent = {name: sum(map(measure.cpu_s, found)) - before[name] for name, found in pids.items()}
                 looped = {name: sum(map(measure.loop_s, pids[name])) - loops[name] for name in IN_ROOMS}
                 full_mb = sum(measure.pss_mb(pid) for found in ours.values() for pid in found)
@@ -110,7 +110,7 @@ async def measured(rooms: int, window_s: float, turn_taking: bool) -> dict[str, 
         "pss_mb_per_room": round((full_mb - idle_mb) / rooms, 1),
         "lost": counters,
         "underruns": underruns,
-        "stolen_cores": round(stolen / took_s, 3),
+        "stolen_cores": stolen_cores,
         "machine": measure.machine(),
     }
 

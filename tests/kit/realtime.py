@@ -5,18 +5,16 @@ proc(5)): its bounds stay, and are held where they can be measured. On a machine
 summary tells what was run anew, and what had failed: only a slow moment shows some mistakes.
 """
 
-import time
-
 import pytest
 from _pytest.runner import runtestprotocol
 
-from bench.measure import stolen_s
+from bench.measure import Theft
 
 STOLEN_AT_MOST = 0.1  # of a core, on average; in quiet hours it is 0.01 to 0.03
 TIMES = 2
 
 _anew = pytest.StashKey[list[str]]()
-_began = pytest.StashKey[tuple[float, float]]()  # of a file: what is heard once for several tests is heard in the first
+_theft = pytest.StashKey[Theft]()  # of a file: what is heard once for several tests is heard in the first
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -28,17 +26,17 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     if not before:
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     file = item.getparent(pytest.Module) or item
-    began = stolen_s(), time.monotonic()
-    file_began = file.stash.setdefault(_began, began)
+    theft = Theft()
+    of_file = file.stash.setdefault(_theft, theft)
     reports = runtestprotocol(item, log=False, nextitem=nextitem)
-    stolen_cores = max(_stolen_cores(began), _stolen_cores(file_began))
+    stolen_cores = max(theft.cores, of_file.cores)
     failed = next((report for report in reports if report.failed), None)
     if failed and stolen_cores > STOLEN_AT_MOST and len(before) < TIMES:
         told = f"{item.nodeid} was run anew, the host had taken {stolen_cores:.2f} of a core: {_why(failed)}"
         before.append(told)
         item.config.stash.setdefault(_anew, []).append(told)
         item.session._setupstate.teardown_exact(None)  # what it is made of is made anew as well
-        del file.stash[_began]
+        del file.stash[_theft]
         return bool(item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem))
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)
@@ -53,11 +51,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("run anew")
         for line in told:
             terminalreporter.line(line)
-
-
-def _stolen_cores(since: tuple[float, float]) -> float:
-    stolen, began = since
-    return (stolen_s() - stolen) / (time.monotonic() - began)
 
 
 def _why(failed: pytest.TestReport) -> str:

@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-ROBBED = "realtime.stolen_s = time.monotonic"  # of one core all the time
-ITS_OWN = "realtime.stolen_s = lambda: 0.0"
+ROBBED = "measure.stolen_s = time.monotonic"  # of one core all the time
+ITS_OWN = "measure.stolen_s = lambda: 0.0"
 STORY = """
 import time
 import pytest
-from tests.kit import realtime
+from bench import measure
 
 {host}
 pytestmark = pytest.mark.realtime
