@@ -7,6 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 LOCK := requirements/lock.txt
+PEER := requirements/peer.txt
 LIVEKIT := v1.13.5
 LIVEKIT_SERVER := .tools/bin/livekit-server
 EXTRAS := docs export livekit local openai picture postgres dev
@@ -14,7 +15,12 @@ EXTRAS := docs export livekit local openai picture postgres dev
 # pip's own bar is one a file; this is one line a package, and its errors still come through on stderr.
 NARROW := awk '/^ *(Downloading|Using cached) / && !/metadata/ {sub(/^ *(Downloading|Using cached) /, ""); sub(/-(py|cp)[0-9][^ ]*\.whl/, ""); printf "  [%d/%d] %s\n", ++n, all, $$0} /^Installing collected/ {print "  installing"} {fflush()}'
 
-.PHONY: help demo test check fmt bench figures lock schemas docs site livekit page
+# A lock has hashes, and no address in it.
+RESOLVE := CUSTOM_COMPILE_COMMAND='make lock' PIP_FIND_LINKS= $(BIN)/python -m piptools compile --quiet --upgrade \
+    --generate-hashes --strip-extras --allow-unsafe \
+    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
+
+.PHONY: help demo test check fmt bench figures lock schemas docs site livekit page peer
 
 help:
 	@echo 'make demo     a call from start to end: a caller, five stages, a recording and its picture'
@@ -23,7 +29,8 @@ help:
 	@echo 'make fmt      put the code in shape'
 	@echo 'make bench    overhead and cost of a turn, against the last committed figures'
 	@echo 'make figures  every figure that is promised, five times, into bench/figures and docs/performance.md: 35 minutes'
-	@echo 'make lock     resolve the dependencies of pyproject.toml anew'
+	@echo 'make peer     LiveKit Agents, to measure beside: python -m bench.all --only peer'
+	@echo 'make lock     resolve the dependencies of pyproject.toml, and those of the peer, anew'
 	@echo 'make schemas  write the JSON Schemas and the golden wire samples anew'
 	@echo 'make page     bring what the talk page uses for rooms: LiveKit'"'"'s client; needs Node'
 	@echo 'make docs     write what the documentation takes from the code anew'
@@ -56,10 +63,13 @@ figures: .venv/stamp
 	@$(BIN)/python -m docs.generate
 
 lock: .venv/stamp
-	@CUSTOM_COMPILE_COMMAND='make lock' PIP_FIND_LINKS= $(BIN)/python -m piptools compile --quiet --upgrade \
-	    --generate-hashes --strip-extras --allow-unsafe \
-	    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options --no-build-isolation \
-	    $(EXTRAS:%=--extra %) --output-file $(LOCK) pyproject.toml
+	@$(RESOLVE) --no-build-isolation $(EXTRAS:%=--extra %) --output-file $(LOCK) pyproject.toml
+	@$(RESOLVE) --output-file $(PEER) $(PEER:.txt=.in)
+
+# What the figures are taken beside, in an environment of its own: not part of the product, nor of its tests.
+peer: $(PEER)
+	@$(PYTHON) -m venv .tools/livekit-agents
+	@.tools/livekit-agents/bin/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes --no-deps -r $< | $(NARROW) all=$$(grep -c == $<)
 
 schemas: .venv/stamp
 	@$(BIN)/python -m schemas.generate

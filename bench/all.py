@@ -6,7 +6,7 @@ Overheads are the median of five runs. How many calls the machine carries is fou
 carried if all questions of a run are answered, nothing is lost, no call fails, and the 95th percentiles of the overhead
 and of hearing are within 100 ms; one that is not gets a second try. A run of rooms in which the machine's host gave the
 processor to others is taken anew, once for each that is wanted; then the least disturbed count. About 35 minutes on a
-machine that has nothing else to do.
+machine that has nothing else to do. `--only peer` takes LiveKit Agents in turn with the product, 15 minutes more.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import mouth_to_ear, promises, report, room_floor, room_promises, rooms
+from bench import mouth_to_ear, promises, report, room_floor, room_peer, room_promises, rooms
 from bench.load import CAPACITY, LATENCY
 from bench.pipeline import FIGURES, Asked, measure, memory
 from bench.startup import startup
@@ -35,6 +35,9 @@ ROOM_RUNS = (  # rooms, seconds, whether with default turn taking, runs
     (room_promises.FEW, 60.0, True, 3),
     (room_promises.ROOMS, 120.0, False, 3),
 )
+PEER_S = 40.0
+PEER_RUNS = ((room_promises.FEW, True, 3), (room_promises.ROOMS, False, 3))  # rooms, default turn taking, runs of both
+ASKED_FOR = "peer"  # needs what `make peer` installs
 
 
 def _as_json(found: dict[str, Any]) -> str:
@@ -106,6 +109,16 @@ def take_rooms(folder: Path) -> None:
         _kept(folder, room_promises.name(number, turn_taking), found, _as_json)
 
 
+def take_peer(folder: Path) -> None:
+    room_peer.check_installed()
+    for number, turn_taking, times in PEER_RUNS:
+        runs: list[dict[str, Any]] = []
+        for _ in range(times):
+            runs.append(processes.run(room_peer.beside(number, PEER_S, turn_taking)))
+            print(room_peer.line(runs[-1]), flush=True)
+        _kept(folder, room_promises.peer(number, turn_taking), report.median(runs), _as_json)
+
+
 def take_mouth_to_ear(folder: Path) -> None:
     _kept(folder, "mouth-to-ear", processes.run(mouth_to_ear.measured(mouth_to_ear.TURNS)), _as_json)
 
@@ -123,13 +136,15 @@ TAKERS: dict[str, Callable[[Path], None]] = {
     "rooms": take_rooms,
     "mouth-to-ear": take_mouth_to_ear,
     "capacity-vad": take_capacity(STEPS_WITH_VOICE_ACTIVITY, 180, voice_activity=True),
+    ASKED_FOR: take_peer,
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.all", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--json-dir", type=Path, default=FIGURES, help="where the figures are kept")
-    parser.add_argument("--only", default=",".join(TAKERS), help="some of them, separated by commas")
+    everything = ",".join(name for name in TAKERS if name != ASKED_FOR)
+    parser.add_argument("--only", default=everything, help=f"some of them, separated by commas, or {ASKED_FOR}")
     parser.add_argument("--table", action="store_true", help="take nothing: the table of what is kept")
     asked = parser.parse_args()
     asked.json_dir.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ WITH_SPREAD = (
     "four_hop_echo_ms",
     "core_per_room",
     "beside_floor",
+    "by_theirs",
     "latency_ms",
     "join_ms",
     "job_ms",

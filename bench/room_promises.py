@@ -1,5 +1,6 @@
 """What is promised of rooms: the second table of docs/performance.md."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,11 @@ STOLEN_AT_MOST = 0.05  # of a core by the machine's host, while a run is taken
 def name(rooms: int, turn_taking: bool = False) -> str:
     """Of the report of a run."""
     return f"rooms-{rooms}" + "-turn-taking" * turn_taking
+
+
+def peer(rooms: int, turn_taking: bool = False) -> str:
+    """The same of a run beside LiveKit Agents."""
+    return f"peer-{rooms}" + "-turn-taking" * turn_taking
 
 
 def beside(found: dict[str, Any], floor: dict[str, Any]) -> dict[str, Any]:
@@ -45,6 +51,10 @@ def line(run: dict[str, Any]) -> str:
 
     joining = f"joining {run['join_ms']['p50']:.0f} / {run['join_ms']['max']:.0f} ms"
     return f"{run['rooms']} rooms: {told(run)}, {joining}; SDK alone: {told(run['floor'])}; stolen: {stolen(run)}"
+
+
+def _by_theirs(rooms: int, turn_taking: bool, *parts: str) -> Callable[[Path], list[Figure] | None]:
+    return of(peer(rooms, turn_taking), *[("by_theirs", part) for part in parts])
 
 
 def _lost(folder: Path) -> list[Figure] | None:
@@ -139,5 +149,42 @@ PROMISES = (
         (40,),
         (20,),
         of("mouth-to-ear", ("ours_p50_ms",)),
+    ),
+)
+
+# The bounds of the first table and the peers' figures of the day they were set, divided.
+BESIDE_PEER = (
+    Promise("core a room, 8 rooms", "0.080 of 0.084", (0.95,), (0.71,), _by_theirs(ROOMS, False, "core"), unit=""),
+    Promise(
+        "the same with default turn taking, 4 rooms",
+        "0.095 of 0.124",
+        (0.77,),
+        (0.60,),
+        _by_theirs(FEW, True, "core"),
+        unit="",
+    ),
+    Promise(
+        "end of speech to first audio heard, 8 rooms, p50 / p95",
+        "400 of 421, 430 of 441 ms",
+        (0.95, 0.98),
+        (0.90, 0.92),
+        _by_theirs(ROOMS, False, "latency_p50", "latency_p95"),
+        unit="",
+    ),
+    Promise(
+        "the same with default turn taking, 4 rooms, p50 / p95",
+        "540 of 568, 640 of 2768 ms",
+        (0.95, 0.23),
+        (0.85, 0.20),
+        _by_theirs(FEW, True, "latency_p50", "latency_p95"),
+        unit="",
+    ),
+    Promise(
+        "caller connects to agent's track subscribed, 8 rooms, p50 / max",
+        "450 of 561, 650 of 648 ms",
+        (0.80, 1.0),
+        (0.64, 0.85),
+        _by_theirs(ROOMS, False, "join_p50", "join_max"),
+        unit="",
     ),
 )

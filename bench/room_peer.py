@@ -1,0 +1,82 @@
+"""LiveKit Agents with the callers and the script of `bench.rooms`: what others need for the same work, here and now.
+
+A process for each call, as it comes. `make peer` installs it, into an environment of its own. With --beside a run of
+the product comes first, and what it takes is told in parts of what LiveKit Agents takes.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from bench import load, room_alone, rooms
+from cli import processes
+from stages.stt.providers.scripted import LOUD
+
+PYTHON = Path(".tools/livekit-agents/bin/python")
+SCRIPT = Path(__file__).with_name("livekit_agents.py")
+
+
+def check_installed() -> None:
+    """Raises SystemExit that tells how to install it."""
+    if not PYTHON.exists():
+        raise SystemExit("LiveKit Agents is not installed here: `make peer` installs it")
+
+
+async def measured(number: int, window_s: float, turn_taking: bool) -> dict[str, Any]:
+    """One run with `number` rooms. turn_taking: all it does by default; else each final ends the turn at once."""
+    calls = load.SENTENCES_IN_ROOMS if turn_taking else load.CAPACITY
+    found = await room_alone.measured(
+        [str(PYTHON), str(SCRIPT)], number, window_s, calls,
+        turn_taking=turn_taking, loud=LOUD, reply=load.REPLY, answer_ms=calls.answer_ms, final_ms=load.FINAL_MS,
+        first_token_ms=load.FIRST_TOKEN_MS, token_ms=load.TOKEN_MS, first_audio_ms=load.FIRST_AUDIO_MS,
+        chunk_ms=load.CHUNK_MS, chunk_every_ms=load.CHUNK_EVERY_MS,
+    )  # fmt: skip
+    return found | {"turn_taking": turn_taking}
+
+
+async def beside(number: int, window_s: float, turn_taking: bool) -> dict[str, Any]:
+    """A run of the product, then one of LiveKit Agents. by_theirs: ours divided by theirs."""
+    ours = await rooms.measured(number, window_s, turn_taking)
+    theirs = await measured(number, window_s, turn_taking)
+    parts = {
+        "core": ours["core_per_room"] / theirs["core_per_room"],
+        "latency_p50": ours["latency_ms"]["p50"] / theirs["latency_ms"]["p50"],
+        "latency_p95": ours["latency_ms"]["p95"] / theirs["latency_ms"]["p95"],
+        "join_p50": ours["join_ms"]["p50"] / theirs["join_ms"]["p50"],
+        "join_max": ours["join_ms"]["max"] / theirs["join_ms"]["max"],
+    }
+    both = ("rooms", "window_s", "turn_taking", "machine")
+    kept = ("core_per_room", "latency_ms", "join_ms", "turns", "answers", "pss_mb", "stolen_cores")
+    return {
+        **{name: ours[name] for name in both},
+        "ours": {name: ours[name] for name in kept},
+        "theirs": {name: theirs[name] for name in kept},
+        "by_theirs": {name: round(part, 3) for name, part in parts.items()},
+    }
+
+
+def line(run: dict[str, Any]) -> str:
+    """A run of both in short."""
+
+    def told(one: dict[str, Any]) -> str:
+        latency = f"{one['latency_ms']['p50']:.0f} / {one['latency_ms']['p95']:.0f} ms"
+        return f"{one['core_per_room']} of a core, {latency}, joining {one['join_ms']['p50']:.0f} ms"
+
+    return f"{run['rooms']} rooms: {told(run['ours'])}; LiveKit Agents: {told(run['theirs'])}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.room_peer", description=__doc__)
+    parser.add_argument("--rooms", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=40.0)
+    parser.add_argument("--turn-taking", action="store_true", help="its own voice activity, turn detector and pauses")
+    parser.add_argument("--beside", action="store_true", help="the product first")
+    told = parser.parse_args()
+    check_installed()
+    take = beside if told.beside else measured
+    print(json.dumps(processes.run(take(told.rooms, told.seconds, told.turn_taking)), indent=1))
+
+
+if __name__ == "__main__":
+    main()
