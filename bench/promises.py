@@ -155,9 +155,9 @@ PROMISES = (
 )
 
 
-def table(folder: Path, promised: Sequence[Promise] = PROMISES) -> str:
-    """The promises as a Markdown table."""
-    head = "| measure | peers | must | aim | measured (least to greatest) | |"
+def table(folder: Path, promised: Sequence[Promise] = PROMISES, peers: str = "peers") -> str:
+    """The promises as a Markdown table. peers: the head of the second column."""
+    head = f"| measure | {peers} | must | aim | measured (least to greatest) | |"
     lines = [head, "|---|---|---|---|---|---|"]
     for promise in promised:
         found = promise.find(folder)

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench import load, room_alone, rooms
+from bench import load, room_alone, room_promises, rooms
 from cli import processes
 from stages.stt.providers.scripted import LOUD
 
@@ -39,20 +39,13 @@ async def beside(number: int, window_s: float, turn_taking: bool) -> dict[str, A
     """A run of the product, then one of LiveKit Agents. by_theirs: ours divided by theirs."""
     ours = await rooms.measured(number, window_s, turn_taking)
     theirs = await measured(number, window_s, turn_taking)
-    parts = {
-        "core": ours["core_per_room"] / theirs["core_per_room"],
-        "latency_p50": ours["latency_ms"]["p50"] / theirs["latency_ms"]["p50"],
-        "latency_p95": ours["latency_ms"]["p95"] / theirs["latency_ms"]["p95"],
-        "join_p50": ours["join_ms"]["p50"] / theirs["join_ms"]["p50"],
-        "join_max": ours["join_ms"]["max"] / theirs["join_ms"]["max"],
-    }
     both = ("rooms", "window_s", "turn_taking", "machine")
     kept = ("core_per_room", "latency_ms", "join_ms", "turns", "answers", "pss_mb", "stolen_cores")
     return {
         **{name: ours[name] for name in both},
         "ours": {name: ours[name] for name in kept},
         "theirs": {name: theirs[name] for name in kept},
-        "by_theirs": {name: round(part, 3) for name, part in parts.items()},
+        "by_theirs": room_promises.parts(ours, theirs),
     }
 
 

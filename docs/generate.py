@@ -214,7 +214,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "states": states_table,
     "promises": lambda: promises.table(FIGURES),
     "rooms": lambda: promises.table(FIGURES, room_promises.PROMISES),
-    "peer": lambda: promises.table(FIGURES, room_promises.BESIDE_PEER),
+    "peer": lambda: promises.table(FIGURES, room_promises.BESIDE_PEER, "bounds"),
     "runs": lambda: promises.runs(FIGURES),
 }
 

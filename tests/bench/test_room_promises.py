@@ -39,3 +39,14 @@ def test_the_table_judges_it(tmp_path: Path) -> None:
     rows = promises.table(tmp_path, room_promises.PROMISES).splitlines()
     assert next(row for row in rows if "core a room beside" in row).endswith("| 1.8 times | **not kept** |")
     assert next(row for row in rows if "beyond the SDK" in row).endswith("| 30 / 38 ms | kept |")
+
+
+def test_others_are_what_it_is_divided_by(tmp_path: Path) -> None:
+    ours = run(0.08, 400, 430) | {"join_ms": {"p50": 450, "max": 650}}
+    theirs = run(0.16, 500, 860) | {"join_ms": {"p50": 500, "max": 500}}
+    found = room_promises.parts(ours, theirs)
+    assert found == {"core": 0.5, "latency_p50": 0.8, "latency_p95": 0.5, "join_p50": 0.9, "join_max": 1.3}
+    (tmp_path / "peer-8.json").write_text(json.dumps({"by_theirs": found}))
+    rows = promises.table(tmp_path, room_promises.BESIDE_PEER).splitlines()
+    told = [row.rsplit(" | ", 2)[1:] for row in rows if "not measured" not in row][2:]
+    assert told == [["0.5", "aim reached |"], ["0.8 / 0.5", "aim reached |"], ["0.9 / 1.3", "**not kept** |"]]
