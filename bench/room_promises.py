@@ -213,3 +213,20 @@ BESIDE_PEER = (
         unit="",
     ),
 )
+
+
+def both(folder: Path) -> str:
+    """What the product and the peer took, medians, as a Markdown table."""
+    lines = [
+        "| rooms | who | core a room | speech to answer, p50 / p95 ms | joining, p50 / max ms |",
+        "|---|---|---|---|---|",
+    ]
+    for rooms, turn_taking in ((FEW, False), (FEW, True), (ROOMS, False)):
+        found = read(folder, peer(rooms, turn_taking)) or {}
+        for who, name in (("Antiphon", "ours"), ("LiveKit Agents", "theirs")):
+            if took := found.get(name):
+                calls = f"{rooms}" + ", default turn taking" * turn_taking
+                latency = f"{took['latency_ms']['p50']:.0f} / {took['latency_ms']['p95']:.0f}"
+                joining = f"{took['join_ms']['p50']:.0f} / {took['join_ms']['max']:.0f}"
+                lines.append(f"| {calls} | {who} | {took['core_per_room']:.3f} | {latency} | {joining} |")
+    return "\n".join(lines) + "\n"

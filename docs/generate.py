@@ -215,6 +215,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "promises": lambda: promises.table(FIGURES),
     "rooms": lambda: promises.table(FIGURES, room_promises.PROMISES),
     "peer": lambda: promises.table(FIGURES, room_promises.BESIDE_PEER, "bounds"),
+    "both": lambda: room_promises.both(FIGURES),
     "runs": lambda: promises.runs(FIGURES),
 }
 

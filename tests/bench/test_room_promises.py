@@ -50,3 +50,12 @@ def test_others_are_what_it_is_divided_by(tmp_path: Path) -> None:
     rows = promises.table(tmp_path, room_promises.BESIDE_PEER).splitlines()
     told = [row.rsplit(" | ", 2)[1:] for row in rows if "not measured" not in row][2:]
     assert told == [["0.5", "aim reached |"], ["0.8 / 0.5", "aim reached |"], ["0.9 / 1.3", "**not kept** |"]]
+
+
+def test_what_both_took_is_a_table(tmp_path: Path) -> None:
+    took = run(0.0871, 400, 430, turn_taking=True) | {"join_ms": {"p50": 450, "max": 650}}
+    (tmp_path / "peer-4-turn-taking.json").write_text(json.dumps({"ours": took, "theirs": took}))
+    assert room_promises.both(tmp_path).splitlines()[2:] == [
+        "| 4, default turn taking | Antiphon | 0.087 | 400 / 430 | 450 / 650 |",
+        "| 4, default turn taking | LiveKit Agents | 0.087 | 400 / 430 | 450 / 650 |",
+    ]
