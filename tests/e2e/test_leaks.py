@@ -22,8 +22,8 @@ SHORT = scripted("short", stt={"final_ms": 20}, llm={"replies": ["Yes."], "first
 PATTERN = control.Pattern(speech_ms=100, every_ms=200, turns=1, start_ms=40, linger_ms=800)
 
 
-async def calls(home: Platform, number: int) -> None:
-    """That many calls, AT_ONCE at a time, each answered and over; a rest after each portion."""
+async def calls(home: Platform, number: int) -> dict[int, int]:
+    """That many calls, AT_ONCE at a time, each answered and over; a rest after each portion. Returns the last rest."""
 
     async def one() -> None:
         asked = msgspec.msgpack.encode(control.ClaimLine("short", "null", PATTERN))
@@ -36,8 +36,9 @@ async def calls(home: Platform, number: int) -> None:
 
     for done in range(AT_ONCE, number + 1, AT_ONCE):
         await asyncio.gather(*(one() for _ in range(AT_ONCE)))
-        if done % PORTION == 0:
+        if done % PORTION == 0 and done < number:
             await at_rest(home)
+    return await at_rest(home)
 
 
 async def at_rest(home: Platform) -> dict[int, int]:
@@ -59,13 +60,10 @@ async def test_nothing_is_left_of_two_hundred_calls(tmp_path: Path) -> None:
         for filler in BLOCK:
             home.bus.publish(subjects.event("none", "none", "none.none"), filler)
             await home.bus.flush()
-        await calls(home, PORTION)  # what is opened at the first call stays open
-        fresh = await at_rest(home)
-        await calls(home, CALLS - PORTION)
-        assert await at_rest(home) == fresh
+        fresh = await calls(home, PORTION)  # what is opened at the first call stays open
+        assert await calls(home, CALLS - PORTION) == fresh
         after_hundred = {pid: memory_kb(pid) for pid in processes(home)}
-        await calls(home, CALLS)
-        assert await at_rest(home) == fresh
+        assert await calls(home, CALLS) == fresh
         after_two = {pid: memory_kb(pid) for pid in processes(home)}
         grown = {pid: max(0, after_two[pid] - after_hundred[pid]) for pid in after_two}  # nobody pays for another
         assert sum(grown.values()) <= GROWTH_KB, grown

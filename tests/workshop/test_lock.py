@@ -1,15 +1,16 @@
-"""The lock installs the same files everywhere: every line is pinned and hashed, and names no place to fetch from."""
+"""A lock installs the same files everywhere: every line is pinned and hashed, and names no place to fetch from."""
 
 import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-LOCK = (ROOT / "requirements" / "lock.txt").read_text(encoding="utf-8")
+LOCK, PEER = ((ROOT / "requirements" / name).read_text(encoding="utf-8") for name in ("lock.txt", "peer.txt"))
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 
@@ -21,14 +22,20 @@ ENTRY = re.compile(
 PINS = {entry["name"]: entry["version"] for entry in ENTRY.finditer(LOCK)}
 
 
-def test_every_line_is_a_pin_a_hash_or_a_remark() -> None:
-    rest = [line for line in ENTRY.sub("", LOCK).splitlines() if line and not line.lstrip().startswith("#")]
+both = pytest.mark.parametrize("lock", [pytest.param(LOCK, id="lock"), pytest.param(PEER, id="peer")])
+
+
+@both
+def test_every_line_is_a_pin_a_hash_or_a_remark(lock: str) -> None:
+    assert ENTRY.search(lock)
+    rest = [line for line in ENTRY.sub("", lock).splitlines() if line and not line.lstrip().startswith("#")]
     assert rest == []
 
 
-def test_it_names_no_place() -> None:
+@both
+def test_it_names_no_place(lock: str) -> None:
     assert (
-        re.findall(r"https?://|file://|git\+|--index-url|--extra-index-url|--find-links|--trusted-host|@ ", LOCK) == []
+        re.findall(r"https?://|file://|git\+|--index-url|--extra-index-url|--find-links|--trusted-host|@ ", lock) == []
     )
 
 
