@@ -35,12 +35,7 @@ ROOM_RUNS = (  # rooms, seconds, whether with default turn taking, runs
     (room_promises.FEW, 60.0, True, 3),
     (room_promises.ROOMS, 120.0, False, 3),
 )
-PEER_S = 40.0
-PEER_RUNS = (  # rooms, whether with default turn taking, runs of both
-    (room_promises.FEW, False, 3),
-    (room_promises.FEW, True, 3),
-    (room_promises.ROOMS, False, 3),
-)
+PEER_S, PEER_RUNS = 40.0, 3  # of the product and of its peer
 ASKED_FOR = "peer"  # needs what `make peer` installs
 
 
@@ -115,11 +110,11 @@ def take_rooms(folder: Path) -> None:
 
 def take_peer(folder: Path) -> None:
     room_peer.check_installed()
-    for number, turn_taking, times in PEER_RUNS:
+    for number, turn_taking in room_promises.PEER_CALLS:
         runs: list[dict[str, Any]] = []
-        for _ in range(times):
+        for _ in range(PEER_RUNS):
             runs.append(processes.run(room_peer.beside(number, PEER_S, turn_taking)))
-            print(room_peer.line(runs[-1]), flush=True)
+            print(room_promises.line_of_both(runs[-1]), flush=True)
         _kept(folder, room_promises.peer(number, turn_taking), report.median(runs), _as_json)
 
 

@@ -8,10 +8,11 @@ import asyncio
 import json
 import os
 import signal
+import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,46 +25,66 @@ STARTED_WITHIN_S = 60.0
 ENDS_WITHIN_S = 20.0
 
 
-async def measured(program: Sequence[str], rooms: int, window_s: float, load: Load, **told: Any) -> dict[str, Any]:
-    """One run, with a livekit-server of its own. told: what else the program is to know."""
+@asynccontextmanager
+async def room_server() -> AsyncIterator[dict[str, str]]:
+    """A livekit-server with nobody in it: its url, key and secret."""
     with tempfile.TemporaryDirectory() as folder:
         server = RoomServer(Path(folder))
         keeping = asyncio.create_task(server.keep())
         try:
             await asyncio.wait_for(server.ready.wait(), STARTED_WITHIN_S)
-            asked = {"url": server.url, **RoomServer.keys(Path(folder)), "rooms": rooms, "window_s": window_s}
-            return await _measured(program, asked, load, told)
+            yield {"url": server.url, **RoomServer.keys(Path(folder))}
         finally:
             await server.stop()
             await keeping
 
 
-async def _measured(program: Sequence[str], asked: dict[str, Any], load: Load, told: dict[str, Any]) -> dict[str, Any]:
+@asynccontextmanager
+async def started(program: Sequence[str], asked: dict[str, Any]) -> AsyncIterator[int]:
+    """The process of such a program. Raises SystemExit if it ends by itself; nothing of it is left at the end."""
     process = await asyncio.create_subprocess_exec(
-        *program, json.dumps(asked | told), start_new_session=True,
+        *program, json.dumps(asked), start_new_session=True,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stdin
     assert process.stdout
     try:
-        assert await asyncio.wait_for(process.stdout.readline(), STARTED_WITHIN_S) == b"ready\n"
-        async with callers(asked, load) as found_by_callers:
-            theft, before, began = measure.Theft(), _spent(process.pid), time.monotonic()
-            await asyncio.sleep(asked["window_s"])
-            after, took_s = _spent(process.pid), time.monotonic() - began
-            stolen_cores = round(theft.cores, 3)
-            pss_mb = sum(map(measure.pss_mb, after))
-            found = await found_by_callers()
+        if await asyncio.wait_for(process.stdout.readline(), STARTED_WITHIN_S) != b"ready\n":
+            raise SystemExit(f"{' '.join(program)} ended before it was ready")
+        yield process.pid
+        if process.returncode is not None:
+            raise SystemExit(f"{' '.join(program)} ended while it was measured")
         process.stdin.close()
         await asyncio.wait_for(process.wait(), ENDS_WITHIN_S)
     finally:
-        with suppress(ProcessLookupError):  # what is left of it
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+async def live(_kept: object) -> None:
+    """What such a program does once it is in its rooms: say so, and keep them until its stdin closes."""
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+    os._exit(0)  # nobody is to be told goodbye
+
+
+async def measured(program: Sequence[str], rooms: int, window_s: float, load: Load, **told: Any) -> dict[str, Any]:
+    """One run, with a livekit-server of its own. told: what else the program is to know."""
+    async with room_server() as server:
+        asked = {**server, "rooms": rooms, "window_s": window_s}
+        async with started(program, asked | told) as pid, callers(asked, load) as found_by_callers:
+            theft, before, began = measure.Theft(), _spent(pid), time.monotonic()
+            await asyncio.sleep(window_s)
+            after, took_s = _spent(pid), time.monotonic() - began
+            stolen_cores = round(theft.cores, 3)
+            pss_mb = sum(map(measure.pss_mb, after))
+            found = await found_by_callers()
     cost_s = sum(spent - before.get(pid, 0.0) for pid, spent in after.items())
     return {
-        "rooms": asked["rooms"],
-        "window_s": asked["window_s"],
-        "core_per_room": round(cost_s / took_s / asked["rooms"], 4),
+        "rooms": rooms,
+        "window_s": window_s,
+        "core_per_room": round(cost_s / took_s / rooms, 4),
         "turns": found["turns"],
         "answers": len(found["latency_ms"]),
         "latency_ms": measure.percentiles(found["latency_ms"]),

@@ -8,7 +8,6 @@ what is the machine's: the figures of two days are only alike beside this one.
 import argparse
 import asyncio
 import json
-import os
 import sys
 from typing import Any
 
@@ -56,14 +55,11 @@ class Agent:
 
 
 async def work(asked: dict[str, Any]) -> None:
-    """Say `ready` once in every room, and live until stdin closes."""
+    """In every room, until stdin closes."""
     agents = [Agent() for _ in range(asked["rooms"])]
     for number, agent in enumerate(agents):
         await agent.join(asked["url"], agent_token(f"bench-{number}", asked["key"], asked["secret"]))
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
-    os._exit(0)  # nobody is to be told goodbye
+    await room_alone.live(agents)
 
 
 async def measured(rooms: int, window_s: float) -> dict[str, Any]:

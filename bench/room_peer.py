@@ -49,16 +49,6 @@ async def beside(number: int, window_s: float, turn_taking: bool) -> dict[str, A
     }
 
 
-def line(run: dict[str, Any]) -> str:
-    """A run of both in short."""
-
-    def told(one: dict[str, Any]) -> str:
-        latency = f"{one['latency_ms']['p50']:.0f} / {one['latency_ms']['p95']:.0f} ms"
-        return f"{one['core_per_room']} of a core, {latency}, joining {one['join_ms']['p50']:.0f} ms"
-
-    return f"{run['rooms']} rooms: {told(run['ours'])}; LiveKit Agents: {told(run['theirs'])}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.room_peer", description=__doc__)
     parser.add_argument("--rooms", type=int, default=4)

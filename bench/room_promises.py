@@ -1,6 +1,5 @@
 """What is promised of rooms: the second table of docs/performance.md."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,16 +52,19 @@ def quiet(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def line(run: dict[str, Any]) -> str:
     """A run in short, while others are still taken."""
-
-    def told(one: dict[str, Any]) -> str:
-        return f"{one['core_per_room']} of a core, {one['latency_ms']['p50']:.0f} / {one['latency_ms']['p95']:.0f} ms"
-
-    joining = f"joining {run['join_ms']['p50']:.0f} / {run['join_ms']['max']:.0f} ms"
-    return f"{run['rooms']} rooms: {told(run)}, {joining}; SDK alone: {told(run['floor'])}; stolen: {stolen(run)}"
+    return f"{run['rooms']} rooms: {_short(run)}; SDK alone: {_short(run['floor'])}; stolen: {stolen(run)}"
 
 
-def _by_theirs(rooms: int, turn_taking: bool, *parts: str) -> Callable[[Path], list[Figure] | None]:
-    return of(peer(rooms, turn_taking), *[("by_theirs", part) for part in parts])
+def line_of_both(run: dict[str, Any]) -> str:
+    """The same of a run beside LiveKit Agents."""
+    return f"{run['rooms']} rooms: {_short(run['ours'])}; LiveKit Agents: {_short(run['theirs'])}"
+
+
+def _short(run: dict[str, Any]) -> str:
+    told = f"{run['core_per_room']} of a core, {run['latency_ms']['p50']:.0f} / {run['latency_ms']['p95']:.0f} ms"
+    if "join_ms" in run:
+        told += f", joining {run['join_ms']['p50']:.0f} / {run['join_ms']['max']:.0f} ms"
+    return told
 
 
 def _lost(folder: Path) -> list[Figure] | None:
@@ -160,58 +162,50 @@ PROMISES = (
     ),
 )
 
+
+def _beside_peer(
+    measure: str, bounds: str, must: tuple[float, ...], aim: tuple[float, ...], calls: tuple[int, bool], *parts: str
+) -> Promise:
+    """calls: rooms, and whether with default turn taking. parts: of `parts`, one a bound."""
+    return Promise(measure, bounds, must, aim, of(peer(*calls), *[("by_theirs", part) for part in parts]), unit="")
+
+
+CALM, TURNS, MORE = PEER_CALLS = ((FEW, False), (FEW, True), (ROOMS, False))
+CORE, LATENCY, JOIN = ("core",), ("latency_p50", "latency_p95"), ("join_p50", "join_max")
+
 # The bounds above, divided by what the peer took on the day they were set: parts of what it takes in the same minutes.
 BESIDE_PEER = (
-    Promise("core a room, 4 rooms", "as with 8", (0.95,), (0.71,), _by_theirs(FEW, False, "core"), unit=""),
-    Promise("the same, 8 rooms", "0.080 by 0.084", (0.95,), (0.71,), _by_theirs(ROOMS, False, "core"), unit=""),
-    Promise(
-        "the same with default turn taking, 4 rooms",
-        "0.095 by 0.124",
-        (0.77,),
-        (0.60,),
-        _by_theirs(FEW, True, "core"),
-        unit="",
-    ),
-    Promise(
+    _beside_peer("core a room, 4 rooms", "as with 8", (0.95,), (0.71,), CALM, *CORE),
+    _beside_peer("the same, 8 rooms", "0.080 by 0.084", (0.95,), (0.71,), MORE, *CORE),
+    _beside_peer("the same with default turn taking, 4 rooms", "0.095 by 0.124", (0.77,), (0.60,), TURNS, *CORE),
+    _beside_peer(
         "end of speech to first audio heard, 4 rooms, p50 / p95",
         "as with 8",
         (0.95, 0.98),
         (0.90, 0.92),
-        _by_theirs(FEW, False, "latency_p50", "latency_p95"),
-        unit="",
+        CALM,
+        *LATENCY,
     ),
-    Promise(
-        "the same, 8 rooms, p50 / p95",
-        "400 by 421, 430 by 441 ms",
-        (0.95, 0.98),
-        (0.90, 0.92),
-        _by_theirs(ROOMS, False, "latency_p50", "latency_p95"),
-        unit="",
+    _beside_peer(
+        "the same, 8 rooms, p50 / p95", "400 by 421, 430 by 441 ms", (0.95, 0.98), (0.90, 0.92), MORE, *LATENCY
     ),
-    Promise(
+    _beside_peer(
         "the same with default turn taking, 4 rooms, p50 / p95",
         "540 by 568, 640 by 2768 ms",
         (0.95, 0.23),
         (0.85, 0.20),
-        _by_theirs(FEW, True, "latency_p50", "latency_p95"),
-        unit="",
+        TURNS,
+        *LATENCY,
     ),
-    Promise(
+    _beside_peer(
         "caller connects to agent's track subscribed, 4 rooms, p50 / max",
         "as with 8",
         (0.80, 1.0),
         (0.64, 0.85),
-        _by_theirs(FEW, False, "join_p50", "join_max"),
-        unit="",
+        CALM,
+        *JOIN,
     ),
-    Promise(
-        "the same, 8 rooms, p50 / max",
-        "450 by 561, 650 by 648 ms",
-        (0.80, 1.0),
-        (0.64, 0.85),
-        _by_theirs(ROOMS, False, "join_p50", "join_max"),
-        unit="",
-    ),
+    _beside_peer("the same, 8 rooms, p50 / max", "450 by 561, 650 by 648 ms", (0.80, 1.0), (0.64, 0.85), MORE, *JOIN),
 )
 
 
@@ -221,7 +215,7 @@ def both(folder: Path) -> str:
         "| rooms | who | core a room | speech to answer, p50 / p95 ms | joining, p50 / max ms |",
         "|---|---|---|---|---|",
     ]
-    for rooms, turn_taking in ((FEW, False), (FEW, True), (ROOMS, False)):
+    for rooms, turn_taking in PEER_CALLS:
         found = read(folder, peer(rooms, turn_taking)) or {}
         for who, name in (("Antiphon", "ours"), ("LiveKit Agents", "theirs")):
             if took := found.get(name):

@@ -46,8 +46,13 @@ async def callers(asked: dict[str, Any], load: Load) -> AsyncIterator[Callable[[
         told: dict[str, Any] = json.loads(await asyncio.wait_for(out.readline(), ENDS_WITHIN_S))
         return told
 
-    yield found
-    await process.wait()
+    try:
+        yield found
+        await process.wait()
+    finally:  # also if what they called has ended
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 async def measured(rooms: int, window_s: float, turn_taking: bool) -> dict[str, Any]:

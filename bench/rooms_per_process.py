@@ -9,23 +9,18 @@ the scripted voice of `bench.rooms` does, or what a human reads, which is dearer
 import argparse
 import asyncio
 import json
-import os
 import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soxr
 from livekit import rtc
 
-from bench import measure
+from bench import measure, room_alone
 from cli import processes
-from cli.room_server import RoomServer
 from schemas.audio import AGENT_HZ, CALLER_HZ, FRAME_MS, SAMPLE_BYTES
 from stages.tts import tones
 from tests.kit.speech import recording
@@ -34,7 +29,6 @@ from tests.kit.visitor import token
 ROOMS = (4, 8, 16, 24)
 WINDOW_S = 8.0
 SETTLE_S = 3.0
-STARTED_WITHIN_S = 60.0
 PIECE_MS, REFILL_S, TALK_S = 60, 0.04, 2.0
 VOICES = ("hum", "reader")
 
@@ -99,38 +93,21 @@ async def hear(asked: dict[str, Any]) -> list[Any]:
 
 
 async def work(asked: dict[str, Any]) -> None:
-    """Say `ready` once in every room, and live until stdin closes."""
-    kept = await {"speak": speak, "hear": hear}[asked["role"]](asked)
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
-    del kept
-    os._exit(0)  # nobody is to be told goodbye
+    """In every room, until stdin closes."""
+    await room_alone.live(await {"speak": speak, "hear": hear}[asked["role"]](asked))
 
 
 # --- the bench --------------------------------------------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def process(asked: dict[str, Any]) -> AsyncIterator[int]:
-    made = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.rooms_per_process", "--work", json.dumps(asked),
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    assert made.stdin
-    assert made.stdout
-    try:
-        assert await asyncio.wait_for(made.stdout.readline(), STARTED_WITHIN_S) == b"ready\n"
-        yield made.pid
-    finally:
-        made.stdin.close()
-        await made.wait()
-
-
-async def measured(rooms: int, voice: str, url: str, keys: dict[str, str]) -> dict[str, Any]:
+async def measured(rooms: int, voice: str, server: dict[str, str]) -> dict[str, Any]:
     """One number of rooms: `core_per_room` of each process, and of its main thread."""
-    asked = {"url": url, "rooms": rooms, "voice": voice, **keys}
-    async with process({**asked, "role": "speak"}) as speaks, process({**asked, "role": "hear"}) as hears:
+    program = [sys.executable, "-m", "bench.rooms_per_process", "--work"]
+    asked = {"rooms": rooms, "voice": voice, **server}
+    async with (
+        room_alone.started(program, {**asked, "role": "speak"}) as speaks,
+        room_alone.started(program, {**asked, "role": "hear"}) as hears,
+    ):
         await asyncio.sleep(SETTLE_S)
         pids = {"speak": speaks, "hear": hears}
         before = {role: (measure.cpu_s(pid), measure.loop_s(pid)) for role, pid in pids.items()}
@@ -145,16 +122,9 @@ async def measured(rooms: int, voice: str, url: str, keys: dict[str, str]) -> di
 
 
 async def report(numbers: list[int], voice: str) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        server = RoomServer(Path(folder))
-        keeping = asyncio.create_task(server.keep())
-        try:
-            await asyncio.wait_for(server.ready.wait(), STARTED_WITHIN_S)
-            for rooms in numbers:
-                print(json.dumps(await measured(rooms, voice, server.url, RoomServer.keys(Path(folder)))), flush=True)
-        finally:
-            await server.stop()
-            await keeping
+    async with room_alone.room_server() as server:
+        for rooms in numbers:
+            print(json.dumps(await measured(rooms, voice, server)), flush=True)
 
 
 def main() -> None:
