@@ -59,6 +59,8 @@ async def started(program: Sequence[str], asked: dict[str, Any]) -> AsyncIterato
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        process.stdin.close()
+        await process.wait()
 
 
 async def live(_kept: object) -> None:
