@@ -3,8 +3,6 @@
 The figures behind it: `python -m bench.room_words`.
 """
 
-import asyncio
-
 import pytest
 
 pytest.importorskip("livekit", reason="the extra livekit is not installed: pip install -e '.[livekit]'")
@@ -22,7 +20,8 @@ pytestmark = [pytest.mark.local, pytest.mark.realtime]
 async def test_a_stranger_is_understood_and_understands() -> None:
     binary()
     async with lobby(BRIEF, READER) as rooms:
-        call, openings = await asyncio.gather(visited(rooms, "beckett"), first_words(rooms, 2))  # human voices
+        call = await visited(rooms, "beckett")  # human voices, one after the other: what a crowd hears is another story
+        openings = await first_words(rooms, 2)
     assert word_error_rate(BECKETT, call.shown) <= 0.12, call.shown
     assert call.told == REPLY
     assert word_error_rate(spelled(REPLY), spelled(call.heard)) <= 0.15, call.heard
