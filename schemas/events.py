@@ -127,6 +127,10 @@ class SessionClosed(Fact, tag="ingress.session_closed", frozen=True):
 
 # --- stt: what the caller says ------------------------------------------------------------------------------------
 
+MOST_UNFINISHED = (
+    8  # utterances that began and have no final; a recogniser that owes more will never catch up, and fails
+)
+
 
 class SpeechStarted(Fact, tag="stt.speech_started", frozen=True):
     """The caller began to speak. at: sample of the onset."""
@@ -150,6 +154,8 @@ class SpeechEnded(Fact, tag="stt.speech_ended", frozen=True):
 
 class TranscriptFinal(Fact, tag="stt.transcript_final", frozen=True):
     """What the recogniser will not take back. Said once for each stretch of audio; `text` may be empty (no words).
+
+    At most 8 utterances at a time wait for it: a recogniser that is further behind has failed.
 
     start, until: samples of the caller's line; `until` is the watermark that a new owner resumes from.
     ends_turn: the provider's own judgement whether the caller has finished, None where it has none.

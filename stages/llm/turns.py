@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from schemas.agent import Turns
 from schemas.events import (
+    MOST_UNFINISHED,
     PlaybackEnded,
     PlaybackStarted,
     Resumed,
@@ -48,8 +49,6 @@ from stages.llm.states import (
     Turn,
 )
 from stages.llm.utterances import Heard, Said, Utterance, close, finalize, follow, merge, text_of, type_in
-
-MAX_MISSING = 8  # utterances whose late final is still welcome
 
 Step = tuple[State, Actions]
 
@@ -311,7 +310,7 @@ def _answer(memory: Memory, said: Said) -> Step:
 
 def _settle(memory: Memory, said: Said) -> Memory:
     """`said` is answered or dismissed; finals that have not come are remembered as missing."""
-    missing = merge(memory.missing, tuple(utterance for utterance in said if not utterance.final))[-MAX_MISSING:]
+    missing = merge(memory.missing, tuple(utterance for utterance in said if not utterance.final))[-MOST_UNFINISHED:]
     return replace(memory, settled=max(memory.settled, said[-1].number), missing=missing)
 
 

@@ -31,7 +31,6 @@ CONTEXT = 5 * CALLER_HZ  # how far before it these may begin: what more of it wo
 INTERIM_BACK_OFF = 3  # an interim that takes a second is followed by 3 s without: finals and other callers come first
 FINISH_S = 0.9  # the stage waits for 1 s
 MOST_BEHIND = 20 * CALLER_HZ  # of a detector that will never catch up; a gap of the line makes half of it
-MOST_WAITING = 8  # utterances without their final; more is a recogniser that will never catch up
 
 Report = Callable[[float], None]
 
@@ -196,8 +195,6 @@ class Ear:
                 final_within_ms=self._final_within_ms(),
             )
         )
-        if len(self._ended) > MOST_WAITING:
-            self.fail(ProviderError("server", "the recogniser cannot keep up: too many calls", retryable=True))
         self._say_finals()
 
     # --- the desk's side ----------------------------------------------------------------------------------------------

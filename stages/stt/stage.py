@@ -10,6 +10,7 @@ import msgspec
 from calls.state import CallState
 from schemas.audio import CALLER_HZ
 from schemas.events import (
+    MOST_UNFINISHED,
     Fact,
     SpeechEnded,
     SpeechStarted,
@@ -32,6 +33,7 @@ class Hearing:
     def __init__(self, call: Session, first_utterance: int = 0) -> None:
         self._call = call
         self._first = first_utterance
+        self._unfinished: set[int] = set()  # utterances without their final
         self.recognizer: Recognizer | None = None  # none before it is open and after it has failed
 
     def on_audio(self, frame: Frame) -> None:
@@ -41,18 +43,27 @@ class Hearing:
             try:
                 self.recognizer.feed(frame.pcm, frame.at)
             except ProviderError as error:
-                self.recognizer = None
-                self._say_failed(error)
-                self._call.fail(error)
+                self._fail(error)
 
     def hear(self, fact: Fact) -> None:
         """What the recogniser heard, said with the number that it has in the call."""
         assert isinstance(fact, SpeechStarted | SpeechEnded | TranscriptFinal | TranscriptInterim)
         self._call.say(msgspec.structs.replace(fact, utterance=fact.utterance + self._first))
+        match fact:
+            case SpeechStarted():
+                self._unfinished.add(fact.utterance)
+                if len(self._unfinished) > MOST_UNFINISHED:
+                    self._fail(ProviderError("server", "the recogniser cannot keep up: too many calls", retryable=True))
+            case TranscriptFinal():
+                self._unfinished.discard(fact.utterance)
 
-    def _say_failed(self, error: ProviderError) -> None:
+    def _fail(self, error: ProviderError) -> None:
+        if self.recognizer is None:
+            return
+        self.recognizer = None
         name = self._call.agent.stt.provider
         self._call.say(SttProviderFailed(provider=name, kind=error.kind, message=str(error), retryable=error.retryable))
+        self._call.fail(error)
 
 
 STAGE = Hearing

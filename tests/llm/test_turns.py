@@ -7,6 +7,7 @@ import pytest
 from schemas.agent import Turns
 from schemas.audio import CALLER_HZ
 from schemas.events import (
+    MOST_UNFINISHED,
     PlaybackEnded,
     PlaybackStarted,
     Resumed,
@@ -582,6 +583,20 @@ def test_words_that_are_said_while_typing_are_heard_after_all() -> None:
     story.final(0, "I want to cancel.")
     story.wait(300)
     assert story.actions[1:] == [Cancel(2, carried=True), StartTurn(3, 0, "I want to cancel. two", 1)]
+
+
+def test_no_word_is_lost_of_a_recogniser_that_is_as_late_as_it_may_be() -> None:
+    story = Story()
+    for number in range(MOST_UNFINISHED):
+        story.starts(number)
+        story.ends(number)
+    story.types("Hello?")
+    said = [f"word{number}" for number in range(MOST_UNFINISHED)]
+    for number, word in enumerate(said):
+        story.final(number, word)
+    story.wait(300)
+    answered = [action for action in story.actions if isinstance(action, StartTurn)][-1]
+    assert answered.text == " ".join([*said, "Hello?"])
 
 
 def test_typing_decides_a_hold() -> None:

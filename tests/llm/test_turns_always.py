@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from schemas.agent import Turns
 from schemas.events import (
+    MOST_UNFINISHED,
     PlaybackEnded,
     PlaybackStarted,
     Resumed,
@@ -256,7 +257,7 @@ class Conversation(RuleBasedStateMachine):
         state = self.witness.state
         return state.turn.number if isinstance(state, Thinking | Speaking | Held) else None
 
-    @precondition(lambda self: not self.speaking)
+    @precondition(lambda self: not self.speaking and len(self.owed) < MOST_UNFINISHED)
     @rule(words=st.sampled_from(["word", "noise"]))
     def caller_starts(self, words: str) -> None:
         self.utterance += 1

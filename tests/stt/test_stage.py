@@ -5,7 +5,7 @@ import pytest
 
 import stages.stt.stage
 from calls.state import CallState, Utterance
-from schemas.events import SpeechStarted, SttProviderFailed
+from schemas.events import MOST_UNFINISHED, SpeechEnded, SpeechStarted, SttProviderFailed, TranscriptFinal
 from stages.providers import ProviderContext, ProviderError, Providers
 from stages.session import Session
 from stages.stt.stage import Hearing, open_session
@@ -39,6 +39,32 @@ async def test_a_recogniser_that_fails_is_told_once_and_ends_the_session() -> No
         await lose_the_vendor()
     failures = [fact for fact in outbox.facts if isinstance(fact, SttProviderFailed)]
     assert [(fact.provider, fact.kind, fact.retryable) for fact in failures] == [("scripted", "connection", True)]
+
+
+async def test_a_recogniser_that_falls_ever_further_behind_is_told_once_and_ends_the_session() -> None:
+    outbox = Outbox()
+
+    async def fall_behind() -> None:
+        async with call(stages.stt.stage, SCRIPTED) as caller:
+            caller.session._outlet = outbox
+            for number in range(MOST_UNFINISHED + 2):
+                caller.stage.hear(SpeechStarted(utterance=number, at=0))
+                caller.stage.hear(SpeechEnded(utterance=number, at=0))
+
+    with pytest.raises(ProviderError, match="cannot keep up"):
+        await fall_behind()
+    assert [fact.kind for fact in outbox.facts if isinstance(fact, SttProviderFailed)] == ["server"]
+
+
+async def test_a_recogniser_that_is_late_and_no_more_goes_on() -> None:
+    async with call(stages.stt.stage, SCRIPTED) as caller:
+        for number in range(3 * MOST_UNFINISHED):
+            caller.stage.hear(SpeechStarted(utterance=number, at=0))
+            caller.stage.hear(SpeechEnded(utterance=number, at=0))
+            if (late := number - MOST_UNFINISHED + 1) >= 0:
+                caller.stage.hear(TranscriptFinal(utterance=late, text="", start=0, until=0))
+        assert caller.said(SttProviderFailed) == []
+    assert len(caller.said(SpeechStarted)) == 3 * MOST_UNFINISHED
 
 
 async def test_a_new_owner_goes_on_counting_utterances() -> None:
