@@ -9,11 +9,13 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from bus.errors import Unreachable
 
 READY_WITHIN_S = 10.0
 STOP_WITHIN_S = 3.0
+LOG = Path("nats", "nats.log")  # in the data folder: what it complains of
 MAX_PAYLOAD = 1024 * 1024  # an agent document with all its facts; a frame is below 10 KB
 
 # `sh -c KEEPER TERM server argument..`: when who started it dies, however it dies, that end of the pipe closes, `cat`
@@ -35,15 +37,30 @@ def binary() -> str:
     return found
 
 
+class Server(NamedTuple):
+    """A server that takes connections. process: ends when it does."""
+
+    url: str
+    process: asyncio.subprocess.Process
+
+
 @asynccontextmanager
 async def serve(data: Path, port: int | None = None, host: str = "127.0.0.1") -> AsyncIterator[str]:
     """A server with JetStream in `data/nats` at a free port (or `port`); yields its URL. Raises Unreachable."""
+    async with started(data, port, host) as server:
+        yield server.url
+
+
+@asynccontextmanager
+async def started(data: Path, port: int | None = None, host: str = "127.0.0.1") -> AsyncIterator[Server]:
+    """The same, for whoever wants to know when it has died."""
     folder = data / "nats"
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob("*.ports"):
         stale.unlink()
-    log = folder / "nats.log"
-    log.unlink(missing_ok=True)  # what an earlier server complained of is not why this one does not start
+    log = data / LOG
+    if log.exists():  # what an earlier server complained of is not why this one does not start
+        log.replace(log.with_suffix(".before.log"))
     config = folder / "nats.conf"
     settings = {
         "host": host,
@@ -61,7 +78,7 @@ async def serve(data: Path, port: int | None = None, host: str = "127.0.0.1") ->
         start_new_session=True,  # Ctrl-C in the terminal is for us; NATS stops last
     )  # fmt: skip
     try:
-        yield await _ready(process, folder)
+        yield Server(await _ready(process, folder), process)
     finally:
         if process.stdin:
             process.stdin.close()
@@ -80,7 +97,7 @@ async def _ready(process: asyncio.subprocess.Process, folder: Path) -> str:
                 if url:
                     return url
                 await asyncio.sleep(0.01)
-    log = folder / "nats.log"
+    log = folder / LOG.name
     said = log.read_text().splitlines() if log.exists() else []
     why = next((line for line in reversed(said) if "[ERR]" in line or "[FTL]" in line), "no reason given")
     raise Unreachable(f"nats-server did not start: {why.strip()} (log: {log})")

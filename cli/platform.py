@@ -73,7 +73,7 @@ async def platform(options: Options, stop: asyncio.Event) -> AsyncIterator[Platf
 
     When `stop` is set while it starts, it is yielded as far as it has come.
     """
-    from bus.server import serve
+    from cli.bus_server import kept
 
     data = options.data.absolute()
     data.mkdir(parents=True, exist_ok=True)
@@ -81,9 +81,9 @@ async def platform(options: Options, stop: asyncio.Event) -> AsyncIterator[Platf
         if options.livekit and not options.talk_port:
             options = replace(options, talk_port=free_port())  # the server must know it before the gateway is there
         rooms, server = _rooms(options, data)
-        async with serve(data, options.nats_port or None) as nats, asyncio.TaskGroup() as keeping:
+        async with kept(data, options.nats_port or None) as nats, asyncio.TaskGroup() as keeping:
             children = [*server, *_children(options, data, nats, rooms)]
-            kept = [keeping.create_task(child.keep()) for child in children]
+            tasks = [keeping.create_task(child.keep()) for child in children]
             try:
                 await _all_ready(children, stop)
                 running = Platform(nats, children, rooms.url if rooms else "")
@@ -98,7 +98,7 @@ async def platform(options: Options, stop: asyncio.Event) -> AsyncIterator[Platf
                 await asyncio.gather(*(child.stop() for child in children if child.stage == "ingress"))
                 await asyncio.gather(*(child.stop() for child in children if child not in server))
                 await asyncio.gather(*(child.stop() for child in server))  # when all have left its rooms
-                for task in kept:
+                for task in tasks:
                     task.cancel()
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from cli.caller import dial
+from cli.child import RESTARTS
 from schemas import events, subjects
+from tests.kit.bus import server_pid
 from tests.kit.command import antiphon
 from tests.kit.house import scripted
 from tests.kit.processes import alive, descendants, platform, running, taken_port, until
@@ -19,6 +21,7 @@ pytestmark = pytest.mark.realtime
 
 CALLS_END_WITHIN_S = 5.0
 GONE_WITHIN_S = 6.0  # after a kill -9 of `up` nobody waits for calls, but a loaded machine takes its time
+WITHIN_S = 10.0
 ECHO = scripted("echo", stt={"texts": ["hi"]})
 
 
@@ -122,6 +125,43 @@ async def test_a_killed_worker_is_started_again(tmp_path: Path) -> None:
 
             await asyncio.wait_for(another(), 30)
             assert (await home.talk("echo")).words == ["You said hi."]  # ingress listens where it did before
+
+
+async def test_a_bus_that_is_killed_is_started_again_where_it_was_and_calls_go_on(tmp_path: Path) -> None:
+    async with platform(tmp_path) as home:
+        await home.set(ECHO)
+        async with dial(home.websocket, "echo") as caller:
+            await home.converse(caller, 1)
+            old = server_pid(tmp_path)
+            os.kill(old, signal.SIGKILL)
+            await until(lambda: home.bus.reconnects == 1, WITHIN_S)
+            while len(await home.workers()) < len(subjects.STAGES):
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(0.5)  # what carries audio comes back by itself, and is as quick
+            await home.ask(caller, 2)
+            assert server_pid(tmp_path) != old
+            assert not caller.over.is_set()
+        assert (await home.talk("echo")).words == ["You said hi."]
+        assert json.loads((await home.antiphon("ps", "--json")).out)["workers"]
+        assert await home.up.end() == 0
+        assert home.up.err == ""
+
+
+async def test_a_bus_that_does_not_stay_alive_ends_all_with_one_clear_line(tmp_path: Path) -> None:
+    async with platform(tmp_path) as home:
+        children = descendants(home.up.pid)
+        for number in range(RESTARTS):
+            os.kill(server_pid(tmp_path), signal.SIGKILL)
+            async with asyncio.timeout(WITHIN_S):
+                while home.bus.reconnects == number:
+                    await asyncio.sleep(0.05)
+        os.kill(server_pid(tmp_path), signal.SIGKILL)
+        assert await home.up.ended() == 1
+        assert home.up.err.count("\n") == 1
+        assert "nats" in home.up.err
+        assert "does not stay alive" in home.up.err
+        assert [pid for pid in children if alive(pid)] == []
+        assert not (tmp_path / "run.json").exists()
 
 
 async def test_a_port_that_is_taken_is_one_clear_line(tmp_path: Path) -> None:
