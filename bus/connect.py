@@ -66,6 +66,11 @@ class Bus:
         return f"{url.hostname}:{url.port}, version {self._facts.client.connected_server_version}" if url else "none"
 
     @property
+    def address(self) -> str:
+        """This machine's, as the server sees it; "" where that cannot be told (NATS over websocket)."""
+        return self._facts.address
+
+    @property
     def reconnects(self) -> int:
         """How often facts and control came back after an outage: what was said to us meanwhile is lost."""
         return self._facts.client.stats["reconnects"]

@@ -40,6 +40,11 @@ class Connection:
         self._outbox: deque[tuple[str, bytes, str, dict[str, str] | None]] = deque()
         self._wake = asyncio.Event()
 
+    @property
+    def address(self) -> str:
+        """This machine's, as the server sees it; "" where that cannot be told (NATS over websocket)."""
+        return self._wire.address if self._wire else ""
+
     def publish(
         self,
         subject: str,

@@ -36,6 +36,11 @@ class Wire(asyncio.Protocol):
         self._soon = False  # it leaves at the end of this turn of the loop
         self._loop = asyncio.get_running_loop()
 
+    @property
+    def address(self) -> str:
+        """Our end of the socket: this machine's address in the network in which the server is."""
+        return str(self._socket.get_extra_info("sockname")[0])
+
     # --- out ----------------------------------------------------------------------------------------------------------
 
     @property

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 from cli.child import Child, free_port
 from cli.errors import Failed
-from cli.where import EXAMPLES, RUN_FILE
+from cli.where import EVERYWHERE, EXAMPLES, RUN_FILE
 
 if TYPE_CHECKING:
     from schemas.settings import LiveKitSettings
@@ -109,7 +109,7 @@ def _rooms(options: Options, data: Path) -> tuple["LiveKitSettings | None", list
     from cli.room_server import RoomServer
     from schemas.settings import LiveKitSettings
 
-    here = "127.0.0.1" if options.host in ("0.0.0.0", "::") else options.host  # noqa: S104 - compared, not bound
+    here = "127.0.0.1" if options.host in EVERYWHERE else options.host
     server = RoomServer(data, f"http://{here}:{options.talk_port}/livekit/webhook")
     return LiveKitSettings.model_validate({"url": server.url, **server.keys(data)}), [server]
 

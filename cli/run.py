@@ -6,11 +6,13 @@ import os
 import signal
 from contextlib import AsyncExitStack, suppress
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
 from cli.errors import WrongUse
 from cli.options import AgentName, Data, DefaultAgent, LiveKit, Nats
+from cli.where import EVERYWHERE
 
 STAGES = ("ingress", "stt", "llm", "tts", "egress")
 SERVICES = ("config", "gateway")
@@ -29,6 +31,7 @@ def run(
     warm: Annotated[str, typer.Option(help="Providers to load before it is ready: local,openai")] = "",
     host: Annotated[str, typer.Option(help="ingress, gateway: where callers connect.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="ingress, gateway: 0 is any free port.")] = 0,
+    public_url: Annotated[str, typer.Option(help="ingress: how callers reach it, if not so: wss://voice.org")] = "",
     database: Annotated[str | None, typer.Option(help="config: database URL [env ANTIPHON_DATABASE_URL]")] = None,
     livekit_url: LiveKit = None,
     agent_name: AgentName = "",
@@ -54,10 +57,29 @@ def run(
     processes.run(
         _Process(
             nats=nats, data=data, capacity=capacity, drain_s=drain_s, warm=[name for name in warm.split(",") if name],
-            host=host, port=port, database=database, json=json, parent=parent,
+            host=host, port=port, public_url=_public(public_url), database=database, json=json, parent=parent,
             livekit_url=livekit_url, agent_name=agent_name, default_agent=default_agent, names=name or [],
         ).run(stages)
     )  # fmt: skip
+
+
+def _public(url: str) -> str:
+    """Where callers call, by `--public-url`. Raises WrongUse."""
+    if not url:
+        return ""
+    from transports.websocket import PATH
+
+    try:
+        parts = urlsplit(url)
+        good = (
+            parts.scheme in ("ws", "wss") and parts.hostname and not (parts.query or parts.fragment or parts.username)
+        )
+        good = good and (parts.port is None or parts.port > 0)
+    except ValueError:  # of the port, or of an IPv6 address
+        good = False
+    if not good:
+        raise WrongUse("--public-url is not like wss://voice.example.org or ws://10.0.0.5:8080")
+    return url.rstrip("/") + PATH
 
 
 class _Process:
@@ -121,9 +143,13 @@ class _Process:
         await journal.ensure(worker.bus)
         self._rooms = self._open_rooms()
         ingress = Ingress(worker, ConfigClient(worker.bus), self._rooms)
+        host, port, public = (self._options[name] for name in ("host", "port", "public_url"))
+        reached_at = worker.bus.address if host in EVERYWHERE else host
+        if not (reached_at or public):
+            raise WrongUse(f"--host {host} is no address to call: say with --public-url how callers reach it")
         try:
-            host, port = self._options["host"], self._options["port"]
-            worker.url = await stack.enter_async_context(websocket.serve(ingress.answer, host, port))
+            told = await stack.enter_async_context(websocket.serve(ingress.answer, host, port, reached_at))
+            worker.url = public or told
         except OSError as error:
             raise WrongUse(f"cannot listen on {host}:{port} ({error.strerror}): choose another with --port") from None
         return ingress

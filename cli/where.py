@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from schemas.settings import BusSettings, LiveKitSettings
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound: all addresses of this machine
 RUN_FILE = "run.json"  # written by `up`: {"pid", "nats", "websocket", "data"}, with rooms "livekit", too
 
 

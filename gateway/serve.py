@@ -17,6 +17,7 @@ from gateway.feed import Behind
 from gateway.guard import MAX_BODY, dress, guard, streams
 from gateway.relay import relay
 from gateway.sessions import Call, Refused, Sessions
+from transports.websocket import netloc
 
 STILL_HERE_S = 10.0  # between two signs of life on a quiet stream of events
 SLOW_S = 5.0  # a reader that does not take a message for so long is dropped
@@ -172,8 +173,7 @@ async def serve(
     try:
         site = web.TCPSite(runner, host, port)
         await site.start()
-        shown = f"[{host}]" if ":" in host else host
-        yield f"http://{shown}:{runner.addresses[0][1]}/"
+        yield f"http://{netloc(host, runner.addresses[0][1])}/"
     finally:
         attending.cancel()
         await gateway.sessions.close()

@@ -81,8 +81,11 @@ class Socket:
 
 
 @asynccontextmanager
-async def serve(answer: Answer, host: str, port: int) -> AsyncIterator[str]:
-    """Accept callers at `host:port` (0 is any free port); yields the URL. Raises OSError when the port is taken."""
+async def serve(answer: Answer, host: str, port: int, reached_at: str = "") -> AsyncIterator[str]:
+    """Accept callers at `host:port` (0 is any free port); yields the URL. Raises OSError when the port is taken.
+
+    reached_at: the host that callers are told, where `host` is all addresses of this machine.
+    """
 
     async def call(request: web.Request) -> web.WebSocketResponse:
         if hdrs.ORIGIN in request.headers and "session" not in request.query:
@@ -113,10 +116,14 @@ async def serve(answer: Answer, host: str, port: int) -> AsyncIterator[str]:
     try:
         site = web.TCPSite(runner, host, port)
         await site.start()
-        bound = runner.addresses[0]
-        yield f"ws://{host}:{bound[1]}{PATH}"
+        yield f"ws://{netloc(reached_at or host, runner.addresses[0][1])}{PATH}"
     finally:
         await runner.cleanup()
+
+
+def netloc(host: str, port: int) -> str:
+    """As it stands in a URL (RFC 3986): an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def call_url(url: str, agent: str, session: str) -> str:

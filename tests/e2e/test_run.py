@@ -1,17 +1,20 @@
 """`antiphon run STAGE`: how one worker process comes, goes slowly, and goes at once."""
 
 import asyncio
+import re
 import signal
 import time
 from pathlib import Path
 
 import pytest
 
+from cli.call import claim
 from cli.caller import dial
 from schemas import events, subjects
 from tests.kit.command import antiphon
-from tests.kit.house import scripted
-from tests.kit.processes import Platform, Running, alive, running, until
+from tests.kit.house import house, scripted
+from tests.kit.network import BUS, FAR, elsewhere, needs_network
+from tests.kit.processes import LOUD, Platform, Running, alive, running, until
 
 LONG = scripted("long", llm={"replies": ["You said {text}"]}, stt={"texts": ["one", "two", "three"]})
 
@@ -95,6 +98,41 @@ async def test_one_process_may_work_for_several_stages(home: Platform, tmp_path:
 
 
 @pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--host", "0.0.0.0"), r"ws://127\.0\.0\.1:\d+/v1/call"),
+        (("--public-url", "wss://voice.example.org"), r"wss://voice\.example\.org/v1/call"),
+        (("--host", "0.0.0.0", "--public-url", "ws://[fd00::5]:8080/calls/"), r"ws://\[fd00::5\]:8080/calls/v1/call"),
+    ],
+)
+async def test_an_ingress_tells_where_callers_reach_it(
+    home: Platform, tmp_path: Path, options: tuple[str, ...], told: str
+) -> None:
+    with running(tmp_path, "run", "ingress", "--json", "--data", home.data, *options) as worker:
+        ready = await worker.ready()
+        assert re.fullmatch(told, ready["url"])
+        assert {one.url for one in await home.workers(subjects.INGRESS)} == {home.websocket, ready["url"]}
+
+
+@needs_network
+async def test_an_ingress_on_another_machine_is_called_where_it_is(tmp_path: Path) -> None:
+    with elsewhere() as far:
+        async with house(tmp_path, [LONG], host=BUS) as home:
+            await home.stop(home.ingress)
+            options = ("--json", "--nats", home.nats, "--host", "0.0.0.0")
+            with running(tmp_path, "run", "ingress", *options, inside=far.name) as worker:
+                ready = await worker.ready()
+                assert ready["url"].startswith(f"ws://{FAR}:")
+                line = await claim(home.bus, LONG.id)
+                assert line.url.startswith(ready["url"])
+                heard = await home.listen()
+                async with dial(line.url, LONG.id, line.session) as caller:
+                    caller.say(LOUD)
+                    ended = await heard.until(events.TurnEnded)
+                    assert (ended.session, ended.heard) == (caller.session, "You said one")
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ("nobody",),
@@ -103,6 +141,12 @@ async def test_one_process_may_work_for_several_stages(home: Platform, tmp_path:
         ("stt", "--capacity", "0"),
         ("stt", "--drain-s", "-1"),
         ("ingress", "--port", "x"),
+        ("ingress", "--public-url", "voice.example.org"),
+        ("ingress", "--public-url", "https://voice.example.org"),
+        ("ingress", "--public-url", "wss://"),
+        ("ingress", "--public-url", "wss://voice.example.org:x"),
+        ("ingress", "--public-url", "wss://voice.example.org?agent=a"),
+        ("ingress", "--public-url", "wss://me:secret@voice.example.org"),
     ],
 )
 async def test_wrong_use_is_exit_code_2(arguments: tuple[str, ...]) -> None:
