@@ -1,4 +1,4 @@
-"""One session, from the first packet to `session_closed`: the only writer of its epoch.
+"""One session, from the first packet to `session_closed`.
 
 Claims a worker for each stage, keeps the caller's audio in the ring from the first frame, folds every fact into the
 snapshot that a new owner would start from, and closes in order. `Line` for the transport, stage `ingress` for the bus.
@@ -8,29 +8,24 @@ import asyncio
 import time
 from collections.abc import Iterator
 
-import msgspec
 import structlog
 
-from bus.errors import BusError, NoResponders
 from calls.ring import Ring
 from calls.state import CallState, fold
-from schemas import control, events, subjects
+from schemas import events, subjects
 from schemas.agent import AgentDocument
 from schemas.audio import CALLER_HZ, SAMPLE_BYTES
-from schemas.events import Fact, Owner
+from schemas.control import Door
+from schemas.events import Fact
 from schemas.media import MAX_CHUNK_MS, Flag, Frame
+from stages.ingress.allowance import Allowance
 from stages.ingress.job import Arrival
+from stages.ingress.owners import CannotClaim, Owners
 from stages.session import Session, hears
 from stages.worker import Worker
 from transports.door import Sink
 
-CLAIM_WITHIN_S = 0.15  # a worker answers a claim before it connects anywhere
-CLAIM_FOR_S = 3.0  # then the session is closed: nobody has room
-CLAIM_PAUSE_S = 0.05
-START_WITHIN_S = 20.0  # a provider that was not warm loads its models now, while the caller's audio waits
-CLOSE_WITHIN_S = 2.5  # a stage flushes within 2 s
 ORDERLY = ("hangup", "shutdown", "room_closed")  # no reason to tell the caller about
-LOST_AFTER_S = 3.0  # no beat with this session in it
 BEFORE_WORDS = CALLER_HZ  # samples kept before those that became words: a recogniser wants some audio before speech
 AHEAD_S = 60.0  # a caller may send a file at once, but not flood the workers that others share
 LEAST_S = 0.01  # a frame counts as this long at least: many short ones are a flood, too
@@ -41,14 +36,6 @@ DIGITS = frozenset("0123456789*#ABCD")
 MAX_HEARD_BYTES = CALLER_HZ * MAX_CHUNK_MS // 1000 * SAMPLE_BYTES
 
 log = structlog.get_logger("ingress")
-
-
-class CannotClaim(Exception):
-    """No worker of a stage took the session; reason and message are for the caller."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 class Coordinator:
@@ -79,13 +66,11 @@ class Coordinator:
         self._transport = transport
         self._sink = sink
         self._arrival = arrival
-        self._epoch = call.epoch
-        self._owners: dict[str, Owner] = {}
-        self._seen: dict[str, float] = {}  # stage -> when a beat last named this session
+        self._owners = Owners(worker, call, document, transport)
         self._ring = Ring()
         self._at = 0  # samples heard from the caller
-        self._spoken_until = 0.0  # when the caller will have spoken what it has sent, at the pace of real time
-        self._keyed_until = 0.0  # the same of what it typed
+        self._speech = Allowance(AHEAD_S)
+        self._keys = Allowance(KEYS_AHEAD_S)
         self._texts = 0
         self._early: list[Fact] | None = []  # what was typed before the session opened
         self._started = time.time_ns() // 1_000
@@ -101,17 +86,15 @@ class Coordinator:
         if not 0 < len(pcm) <= MAX_HEARD_BYTES or len(pcm) % SAMPLE_BYTES:
             self._call.count("bad_caller_frame")
             return
-        now = time.monotonic()
-        spoken_until = max(self._spoken_until, now) + max(len(pcm) / SAMPLE_BYTES / CALLER_HZ, LEAST_S)
-        if spoken_until > now + AHEAD_S:
+        if not self._speech.take(max(len(pcm) / SAMPLE_BYTES / CALLER_HZ, LEAST_S), time.monotonic()):
             self._call.count("caller_too_fast")
             return
-        self._spoken_until = spoken_until
         at = self._at
         self._at += len(pcm) // SAMPLE_BYTES
         self._ring.append(pcm, at)
-        if subjects.STT in self._owners and not self._reason:
-            self._call.send(self._owners[subjects.STT].worker, pcm, CALLER_HZ, at=at)
+        owner = self._owners.of(subjects.STT)
+        if owner and not self._reason:
+            self._call.send(owner.worker, pcm, CALLER_HZ, at=at)
 
     def began_earlier(self, samples: int) -> None:
         """Nobody was told yet when it began."""
@@ -149,7 +132,7 @@ class Coordinator:
 
     def said_before(self, epoch: int, pcm: bytes) -> None:
         """What the egress of this call was sent."""
-        owner = self._owners.get(subjects.EGRESS)
+        owner = self._owners.of(subjects.EGRESS)
         if owner is None or owner.epoch != epoch:
             return
         if not pcm or len(pcm) % SAMPLE_BYTES:
@@ -177,11 +160,11 @@ class Coordinator:
                 claims.create_task(self._claim(stage))
         async with asyncio.TaskGroup() as starts:
             for stage in subjects.CLAIMED:
-                starts.create_task(self._start(stage))
+                starts.create_task(self._owners.start(stage, self._state, self._door(stage)))
         await self._until_ready()
         self._say(
             events.SessionOpened(
-                owners=dict(self._owners),
+                owners=self._owners.all(),
                 coordinator=self._worker.id,
                 transport=self._transport,
                 started=self._started,
@@ -204,72 +187,21 @@ class Coordinator:
             waiting.cancel()
 
     async def _claim(self, stage: str) -> None:
-        deadline = time.monotonic() + CLAIM_FOR_S
-        why = "none answered"
-        while time.monotonic() < deadline:
-            self._epoch += 1  # every attempt: a late winner then holds a dead epoch
-            epoch = self._epoch
-            request = control.ClaimStage(
-                self.session, epoch, self._document.id, self._worker.id, self._transport, self._provider(stage)
-            )
-            try:
-                data = msgspec.msgpack.encode(request)
-                answer = await self._worker.bus.request(subjects.claim(stage), data, CLAIM_WITHIN_S)
-                claimed = msgspec.msgpack.decode(answer, type=control.Claimed)
-            except NoResponders:
-                why = "none is running or has room"
-            except BusError:
-                why = f"none answered within {CLAIM_WITHIN_S * 1000:.0f} ms"
-            else:
-                if not claimed.refused:
-                    self._own(stage, Owner(claimed.worker, epoch))
-                    return
-                why = claimed.detail or claimed.refused
-                if claimed.refused in ("provider_missing", "version"):
-                    raise CannotClaim(claimed.refused, f'no worker of stage "{stage}" can take the call: {why}')
-            await asyncio.sleep(CLAIM_PAUSE_S)
-        raise CannotClaim("no_worker", f'no worker of stage "{stage}" can take the call: {why}: see `antiphon ps`')
-
-    def _own(self, stage: str, owner: Owner) -> None:
-        self._owners[stage] = owner
-        self._call.gate.raise_floor(stage, owner.epoch)
-        self._seen[stage] = time.monotonic()
+        owner = await self._owners.claim(stage)
         if stage == subjects.STT:
-            for at, pcm in self._ring.since(0):  # what was said before anybody listened
+            for at, pcm in self._ring.since(0):  # what was said before anybody listened, and nothing comes in between
                 self._call.send(owner.worker, pcm, CALLER_HZ, at=at)
 
-    async def _start(self, stage: str) -> None:
-        start = control.Start(
-            session=self.session,
-            epoch=self._owners[stage].epoch,
-            config=self._document.model_dump(mode="json"),
-            snapshot=msgspec.msgpack.encode(self._state),
-            after=dict(self._state.after),
-            door=self._arrival.door() if self._arrival and stage == subjects.EGRESS else None,
-        )
-        try:
-            answer = await self._worker.bus.request(
-                subjects.control(self.session, stage, "start"), msgspec.msgpack.encode(start), START_WITHIN_S
-            )
-        except BusError as error:
-            raise CannotClaim(f"{stage}_failed", f'stage "{stage}" did not start: {error}') from None
-        started = msgspec.msgpack.decode(answer, type=control.Started)
-        if started.failed:
-            raise CannotClaim(f"{stage}_failed", f'stage "{stage}" cannot take the call: {started.failed}')
+    def _door(self, stage: str) -> Door | None:
+        """The way into the room, for who speaks there."""
+        return self._arrival.door() if self._arrival and stage == subjects.EGRESS else None
 
     async def _close(self) -> None:
         reason = self._reason or "failed"
-        await asyncio.gather(*(self._close_stage(stage, reason) for stage in self._owners))
+        await self._owners.close(reason)
         self._say(events.SessionClosed(reason=reason, detail=self._detail))
         self._sink.end("" if reason in ORDERLY else self._detail or f"the call ended: {reason}")
         log.info("session closed", session=self.session, agent=self._document.id, reason=reason, detail=self._detail)
-
-    async def _close_stage(self, stage: str, reason: str) -> None:
-        close = msgspec.msgpack.encode(control.Close(self.session, reason))
-        try:
-            await self._worker.bus.request(subjects.control(self.session, stage, "close"), close, CLOSE_WITHIN_S)
-        except BusError:
-            self._worker.counters["stage_not_closed"] += 1
 
     # --- what the stages say ------------------------------------------------------------------------------------------
 
@@ -287,13 +219,10 @@ class Coordinator:
         """Whether the caller may press one more key now: a flood of them would drown the stages that listen."""
         if self._reason:
             return False
-        now = time.monotonic()
-        keyed_until = max(self._keyed_until, now) + KEY_S
-        if keyed_until > now + KEYS_AHEAD_S:
-            self._call.count("keys_too_fast")
-            return False
-        self._keyed_until = keyed_until
-        return True
+        if self._keys.take(KEY_S, time.monotonic()):
+            return True
+        self._call.count("keys_too_fast")
+        return False
 
     def _say_when_open(self, fact: Fact) -> None:
         if self._early is None:
@@ -308,27 +237,19 @@ class Coordinator:
 
     def seen(self, stage: str, worker: str) -> None:
         """A beat of `worker` named this session."""
-        if stage in self._owners and self._owners[stage].worker == worker:
-            self._seen[stage] = time.monotonic()
+        self._owners.seen(stage, worker)
 
     def check(self) -> None:
         """Close when an owner has fallen silent: no call hangs on a dead worker."""
-        now = time.monotonic()
-        for stage, seen in self._seen.items():
-            if now - seen > LOST_AFTER_S:
-                self.hang_up(f"{stage}_lost", f'the worker of stage "{stage}" fell silent')
-                return
+        if stage := self._owners.lost():
+            self.hang_up(f"{stage}_lost", f'the worker of stage "{stage}" fell silent')
 
     def owners(self) -> dict[str, str]:
-        return {stage: owner.worker for stage, owner in self._owners.items()}
+        return {stage: owner.worker for stage, owner in self._owners.all().items()}
 
     @property
     def epoch(self) -> int:
-        return self._epoch
-
-    def _provider(self, stage: str) -> str:
-        choice = getattr(self._document, stage, None)
-        return choice.provider if choice else ""
+        return self._owners.epoch
 
 
 def _leaves(group: BaseExceptionGroup[CannotClaim]) -> Iterator[CannotClaim]:
