@@ -8,7 +8,7 @@ import pytest
 
 from schemas import control, events, media, subjects
 from stages import claimed
-from stages.ingress import coordinator
+from stages.ingress import owners
 from tests.kit.house import WITHIN_S, house, scripted
 
 ECHO = scripted("echo", greeting="Hello.", stt={"texts": ["first", "second"]}, tts={"duration_ms": 200})
@@ -36,7 +36,7 @@ async def test_every_speaker_counts_its_facts_without_a_gap(tmp_path: Path) -> N
 async def test_a_session_has_one_owner_a_stage_and_its_epochs_differ(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(coordinator, "CLAIM_WITHIN_S", WITHIN_S)  # a claim that is repeated takes the next epoch
+    monkeypatch.setattr(owners, "CLAIM_WITHIN_S", WITHIN_S)  # a claim that is repeated takes the next epoch
     async with house(tmp_path, [ECHO], workers=2) as home:
         calls = [await home.null_call("echo", turns=1, **LONG) for _ in range(8)]
         opened = [await call.until(events.SessionOpened) for call in calls]
@@ -83,7 +83,7 @@ async def test_a_draining_worker_finishes_its_own_and_takes_no_more(tmp_path: Pa
 
 
 async def test_a_stage_without_a_worker_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coordinator, "CLAIM_FOR_S", 0.3)
+    monkeypatch.setattr(owners, "CLAIM_FOR_S", 0.3)
     async with house(tmp_path, [ECHO]) as home:
         await home.stop(home.workers[subjects.TTS][0])
         call = await home.null_call("echo", turns=1, **LONG)
@@ -108,7 +108,7 @@ async def test_a_provider_that_cannot_serve_is_named(tmp_path: Path, changes: di
 
 
 async def test_a_worker_that_falls_silent_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coordinator, "LOST_AFTER_S", 0.6)
+    monkeypatch.setattr(owners, "LOST_AFTER_S", 0.6)
     async with house(tmp_path, [ECHO]) as home:
         call = await home.null_call("echo", turns=9, **LONG)
         await call.until(events.SessionOpened)
