@@ -127,9 +127,7 @@ class SessionClosed(Fact, tag="ingress.session_closed", frozen=True):
 
 # --- stt: what the caller says ------------------------------------------------------------------------------------
 
-MOST_UNFINISHED = (
-    8  # utterances that began and have no final; a recogniser that owes more will never catch up, and fails
-)
+MOST_UNFINISHED = 8  # utterances that wait for their final; a recogniser that owes more will not catch up, and fails
 
 
 class SpeechStarted(Fact, tag="stt.speech_started", frozen=True):
