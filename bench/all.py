@@ -1,4 +1,4 @@
-"""Every figure that the project promises, taken anew: repeated, kept as JSON, told as a table of what was promised.
+"""Every figure that the project targets, taken anew: repeated, kept as JSON, told as a table of what was promised.
 
     python -m bench.all [--json-dir bench/figures] [--only startup,latency-1,...] [--table]
 
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import mouth_to_ear, promises, report, room_floor, room_peer, room_promises, rooms
+from bench import mouth_to_ear, report, room_baseline, room_peer, room_targets, rooms, targets
 from bench.load import CAPACITY, LATENCY
 from bench.pipeline import FIGURES, Asked, measure, memory
 from bench.startup import startup
@@ -31,9 +31,9 @@ STEPS_WITH_VOICE_ACTIVITY = (60, 100, 140, 180, 220, 260, 300, 340)
 TRIES = 2
 FLOOR_S = 40.0
 ROOM_RUNS = (  # rooms, seconds, whether with default turn taking, runs
-    (room_promises.FEW, 60.0, False, 1),
-    (room_promises.FEW, 60.0, True, 3),
-    (room_promises.ROOMS, 120.0, False, 3),
+    (room_targets.FEW, 60.0, False, 1),
+    (room_targets.FEW, 60.0, True, 3),
+    (room_targets.ROOMS, 120.0, False, 3),
 )
 PEER_S, PEER_RUNS = 40.0, 3  # of the product and of its peer
 ASKED_FOR = "peer"  # needs what `make peer` installs
@@ -66,7 +66,7 @@ def take_capacity(steps: tuple[int, ...], first: int, voice_activity: bool) -> C
     """Steps up from `first` as long as the calls are carried, down from it until they are."""
 
     def take(folder: Path) -> None:
-        for old in promises.capacities(folder, voice_activity):
+        for old in targets.capacities(folder, voice_activity):
             old.unlink()
         at = steps.index(first)
         if _carried(folder, first, voice_activity):
@@ -90,7 +90,7 @@ def _carried(folder: Path, sessions: int, voice_activity: bool) -> bool:
             print(f"{asked.name}: {error}", flush=True)
             continue
         _kept(folder, asked.name, found)
-        if promises.carried(found):
+        if targets.carried(found):
             return True
     return False
 
@@ -98,24 +98,24 @@ def _carried(folder: Path, sessions: int, voice_activity: bool) -> bool:
 def take_rooms(folder: Path) -> None:
     for number, seconds, turn_taking, times in ROOM_RUNS:
         runs: list[dict[str, Any]] = []
-        while len(runs) < TRIES * times and len(room_promises.quiet(runs)) < times:
-            floor = processes.run(room_floor.measured(number, FLOOR_S))
+        while len(runs) < TRIES * times and len(room_targets.quiet(runs)) < times:
+            floor = processes.run(room_baseline.measured(number, FLOOR_S))
             found = processes.run(rooms.measured(number, seconds, turn_taking))
-            runs.append(found | room_promises.beside(found, floor))
-            print(room_promises.line(runs[-1]), flush=True)
-        runs = sorted(runs, key=room_promises.stolen)[:times]
+            runs.append(found | room_targets.beside(found, floor))
+            print(room_targets.line(runs[-1]), flush=True)
+        runs = sorted(runs, key=room_targets.stolen)[:times]
         found = report.median(runs) | {"underruns": max(run["underruns"] for run in runs)}
-        _kept(folder, room_promises.name(number, turn_taking), found, _as_json)
+        _kept(folder, room_targets.name(number, turn_taking), found, _as_json)
 
 
 def take_peer(folder: Path) -> None:
     room_peer.check_installed()
-    for number, turn_taking in room_promises.PEER_CALLS:
+    for number, turn_taking in room_targets.PEER_CALLS:
         runs: list[dict[str, Any]] = []
         for _ in range(PEER_RUNS):
             runs.append(processes.run(room_peer.beside(number, PEER_S, turn_taking)))
-            print(room_promises.line_of_both(runs[-1]), flush=True)
-        _kept(folder, room_promises.peer(number, turn_taking), report.median(runs), _as_json)
+            print(room_targets.line_of_both(runs[-1]), flush=True)
+        _kept(folder, room_targets.peer(number, turn_taking), report.median(runs), _as_json)
 
 
 def take_mouth_to_ear(folder: Path) -> None:
@@ -153,8 +153,8 @@ def main() -> None:
         TAKERS[name](asked.json_dir)
         print(f"--- {name}: {time.monotonic() - began:.0f} s", flush=True)
     print()
-    print(promises.table(asked.json_dir))
-    print(promises.table(asked.json_dir, room_promises.PROMISES))
+    print(targets.table(asked.json_dir))
+    print(targets.table(asked.json_dir, room_targets.PROMISES))
 
 
 if __name__ == "__main__":

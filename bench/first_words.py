@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import soxr
 
-from bench.lobby import Lobby, Stay
+from bench.room_harness import Lobby, Stay
 from cli.audiofile import read_pcm
 from cli.demo_voice import speak
-from cli.where import weights_folder
+from cli.discovery import weights_folder
 from schemas.audio import AGENT_HZ, CALLER_HZ
-from tests.kit.phone import listener
+from tests.kit.simulated_caller import listener
 from tests.kit.speech import missing_ms, onset, phrases, recording, silence
 from tests.kit.wer import words
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from bench.callers import Callers
+from bench.simulated_callers import Callers
 from bus.connect import Bus
 from schemas import control, events, subjects
 from schemas.agent import AgentDocument, ProviderChoice

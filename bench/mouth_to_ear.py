@@ -24,7 +24,7 @@ from cli import processes
 from schemas import control, subjects
 from schemas.audio import CALLER_HZ, FRAME_MS
 from schemas.control import Pattern
-from tests.kit.visitor import token
+from tests.kit.room_caller import token
 
 TURNS = 20
 CLAIM_WITHIN_S = 5.0

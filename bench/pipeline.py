@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench import report
-from bench.callers import callers
 from bench.echo import four_hops
-from bench.house import House, house
 from bench.load import LOADS, Calls, Load, agent
 from bench.measure import Turns, failed, machine, others_s, percentiles
+from bench.platform import House, house
+from bench.simulated_callers import callers
 from cli import processes
 
 __all__ = ["percentiles"]

@@ -16,8 +16,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from bench.house import House, house
 from bench.load import LOADS, Calls, Load, agent, starts
+from bench.platform import House, house
 from cli import processes
 from schemas.audio import FRAME_MS
 from schemas.subjects import STAGES

@@ -21,11 +21,11 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cli.where import weights_folder
+from cli.discovery import weights_folder
 from schemas.agent import AgentDocument
-from stages.llm.facts import choose
+from stages.llm.fact_retrieval import choose
 from stages.llm.providers.local import open_provider
-from stages.providers import LanguageModel, Message, ProviderContext, ReplyRequest
+from stages.runtime.providers import LanguageModel, Message, ProviderContext, ReplyRequest
 
 RECEPTIONIST = Path(__file__).parents[1] / "examples" / "agents" / "receptionist.json"
 HANDS_OVER = r"don't have|not sure|connect you|colleague"  # says that it does not know, and offers a person

@@ -17,7 +17,7 @@ from livekit import rtc
 from cli import processes
 from schemas.audio import AGENT_HZ, CALLER_HZ, FRAME_MS
 from schemas.control import Pattern
-from tests.kit.visitor import token
+from tests.kit.room_caller import token
 from transports.null import SILENT_FRAME, frames
 
 APART_S = 1.0  # between two callers who come

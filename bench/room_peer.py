@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench import load, room_alone, room_promises, rooms
+from bench import load, room_alone, room_targets, rooms
 from cli import processes
 from stages.stt.providers.scripted import LOUD
 
@@ -45,7 +45,7 @@ async def beside(number: int, window_s: float, turn_taking: bool) -> dict[str, A
         **{name: ours[name] for name in both},
         "ours": {name: ours[name] for name in kept},
         "theirs": {name: theirs[name] for name in kept},
-        "by_theirs": room_promises.parts(ours, theirs),
+        "by_theirs": room_targets.parts(ours, theirs),
     }
 
 

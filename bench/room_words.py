@@ -12,10 +12,10 @@ from typing import NamedTuple
 import soxr
 
 from bench.first_words import BRIEF, first_words
-from bench.lobby import Lobby, lobby
+from bench.room_harness import Lobby, lobby
 from cli import processes
 from schemas.audio import AGENT_HZ, CALLER_HZ
-from tests.kit.phone import listener
+from tests.kit.simulated_caller import listener
 from tests.kit.speech import recording, silence
 from tests.kit.wer import words
 

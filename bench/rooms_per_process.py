@@ -22,9 +22,9 @@ from livekit import rtc
 from bench import measure, room_alone
 from cli import processes
 from schemas.audio import AGENT_HZ, CALLER_HZ, FRAME_MS, SAMPLE_BYTES
-from stages.tts import tones
+from stages.tts import token_codec
+from tests.kit.room_caller import token
 from tests.kit.speech import recording
-from tests.kit.visitor import token
 
 ROOMS = (4, 8, 16, 24)
 WINDOW_S = 8.0
@@ -39,7 +39,7 @@ VOICES = ("hum", "reader")
 def pieces(voice: str) -> Iterator[bytes]:
     """What is said, without end: PCM16 mono at 24 kHz."""
     if voice == "hum":
-        said = tones.hum(PIECE_MS)
+        said = token_codec.hum(PIECE_MS)
     else:
         said = bytes(soxr.resample(np.frombuffer(recording("beckett"), "<i2"), CALLER_HZ, AGENT_HZ))
     size = AGENT_HZ * PIECE_MS // 1000 * SAMPLE_BYTES

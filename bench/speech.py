@@ -16,11 +16,11 @@ from cli import processes
 from cli.audiofile import read_pcm
 from cli.call import claim, closed, followed
 from cli.demo_voice import speak
-from cli.where import EXAMPLES, weights_folder
+from cli.discovery import EXAMPLES, weights_folder
 from schemas.agent import AgentDocument
 from schemas.audio import CALLER_FRAME_BYTES, CALLER_HZ, FRAME_MS
 from schemas.events import SentenceReady, TranscriptFinal, TurnEnded
-from tests.kit.phone import HZ, WITHIN_S, Exchange, exchange, listener
+from tests.kit.simulated_caller import HZ, WITHIN_S, Exchange, exchange, listener
 from tests.kit.speech import BECKETT, TWO_CITIES, onset, recording, silence
 from tests.kit.wer import spelled, word_error_rate, words
 

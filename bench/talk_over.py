@@ -20,8 +20,8 @@ from cli import processes
 from schemas.agent import AgentDocument
 from schemas.audio import CALLER_HZ
 from schemas.events import Paused, Resumed, SentenceReady, TranscriptFinal
-from stages.tts import tones
-from tests.kit.phone import HZ, SILENT, Exchange, Phone, Samples, exchange, listener
+from stages.tts import token_codec
+from tests.kit.simulated_caller import HZ, SILENT, Exchange, Phone, Samples, exchange, listener
 from tests.kit.speech import onset, phrases
 
 TRIES = 20
@@ -128,7 +128,7 @@ def _interruption(phone: Phone, began: int, end: int) -> Interruption:
     turn = phone.state.turns[number]
     sounding = np.flatnonzero(np.abs(phone.heard[began:end].astype(int)) > SILENT)
     silent_ms = float(sounding[-1] + 1) / HZ * 1000 if sounding.size else None
-    audible = tones.decode(phone.heard[max(0, begins[number] - HZ // 10) : end].tobytes())
+    audible = token_codec.decode(phone.heard[max(0, begins[number] - HZ // 10) : end].tobytes())
     return Interruption(silent_ms, turn.cancelled is not None, _reply(phone, number), audible, turn.heard or "")
 
 
@@ -164,7 +164,7 @@ async def cough_at(house: Exchange, coughs: Sequence[bytes]) -> Coughed:
         [final.text for final in phone.facts(TranscriptFinal)[1:]],
         [resumed.reason for resumed in phone.facts(Resumed)],
         " ".join(_reply(phone, turn) for turn in turns),
-        tones.decode(phone.heard.tobytes()),
+        token_codec.decode(phone.heard.tobytes()),
         " ".join(turn.heard or "" for turn in turns.values()),
     )
 

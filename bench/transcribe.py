@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import stages.stt.stage
-from cli.where import weights_folder
+from cli.discovery import weights_folder
 from schemas.audio import CALLER_FRAME_BYTES, CALLER_HZ, FRAME_MS
 from schemas.events import SpeechEnded, SpeechStarted, TranscriptFinal, TranscriptInterim
-from stages.providers import ProviderContext
+from stages.runtime.providers import ProviderContext
 from tests.kit.speech import BECKETT, TWO_CITIES, recording, silence
 from tests.kit.stage import Call, Worker, worker
 from tests.kit.wer import word_error_rate

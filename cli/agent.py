@@ -152,8 +152,8 @@ def _ask(nats: str | None, data: Path | None, question: "Callable[[ConfigClient]
     from bus.connect import connect
     from bus.errors import NoResponders
     from cli import processes
+    from cli.discovery import bus_settings
     from cli.errors import Failed
-    from cli.where import bus_settings
     from config_service.client import ConfigClient
 
     async def ask() -> T:

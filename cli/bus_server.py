@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bus.server import LOG, started
-from cli.child import Child
+from cli.child_process import Child
 
 
 class BusServer(Child):

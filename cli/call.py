@@ -13,12 +13,12 @@ from cli.options import Data, Nats
 
 if TYPE_CHECKING:
     from bus.connect import Bus
-    from calls.state import CallState
     from cli.caller import Caller
     from cli.recording import Recording
     from schemas.control import Line
     from schemas.events import Fact
     from schemas.settings import BusSettings
+    from session.state import CallState
 
 CLAIM_WITHIN_S = 3.0
 CLOSED_WITHIN_S = 3.0  # stages flush within 2 s, then session_closed comes
@@ -47,9 +47,9 @@ def call(
     """
     from cli import processes
     from cli.audiofile import check_writable, read_pcm
+    from cli.discovery import bus_settings
     from cli.picture import check_installed, draw
     from cli.recording import Recording
-    from cli.where import bus_settings
     from schemas.events import SessionOpened
     from schemas.subjects import BadId, check_id
 
@@ -81,7 +81,7 @@ class Following:
     """A session's facts as they arrive, and what they add up to."""
 
     def __init__(self, show: "Callable[[Fact], None]") -> None:
-        from calls.state import CallState
+        from session.state import CallState
 
         self.state: CallState = CallState()
         self.facts: list[Fact] = []  # of the event plane only
@@ -90,8 +90,8 @@ class Following:
 
     def hear(self, _subject: str, data: bytes, _reply: str) -> None:
         """A message of the event or live plane; what is no fact is none of ours."""
-        from calls.state import fold
         from schemas import events
+        from session.state import fold
 
         try:
             fact = events.decode(data)

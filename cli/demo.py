@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.discovery import EXAMPLES
 from cli.errors import Failed
-from cli.where import EXAMPLES
 
 if TYPE_CHECKING:
     from cli.call import Following
@@ -49,10 +49,10 @@ def demo(
     recording, every fact of the call, and a picture of it.
     """
     from cli import processes
+    from cli.discovery import weights_folder
     from cli.fetch import fetch
     from cli.picture import check_installed, draw
     from cli.recording import Recording
-    from cli.where import weights_folder
     from schemas import events
 
     check_installed()

@@ -15,7 +15,7 @@ async def speak(questions: Sequence[str], folder: Path) -> list[Path]:
     paths = [folder / f"{_name(question)}.wav" for question in questions]
     missing = [(question, path) for question, path in zip(questions, paths, strict=True) if not path.exists()]
     if missing:
-        from stages.providers import ProviderContext
+        from stages.runtime.providers import ProviderContext
         from stages.tts.providers.local import open_provider
 
         # The lower voice is played slower: speaking faster beforehand gives the pace back.

@@ -39,7 +39,7 @@ def dispatch(
 
 
 async def _dispatch(room: str, agent_name: str, metadata: str, url: str | None, data: Path | None) -> str:
-    from cli.where import data_folder, have_rooms, livekit_settings
+    from cli.discovery import data_folder, have_rooms, livekit_settings
 
     settings = livekit_settings(url, data)
     if settings is None:

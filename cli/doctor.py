@@ -51,7 +51,7 @@ def doctor(
 
     Example: antiphon doctor --json | jq '.checks[] | select(.state != "ok")'
     """
-    from cli.where import data_folder
+    from cli.discovery import data_folder
 
     folder = data_folder(data)
     checks = [*_machine(folder), *_extras(), *_models(), *rooms(), *_keys(), *_platform(nats, data)]
@@ -148,8 +148,8 @@ def _extras() -> list[Check]:
 
 
 def _models() -> list[Check]:
-    from cli.where import weights_folder
-    from stages.weights import WEIGHTS, present
+    from cli.discovery import weights_folder
+    from stages.runtime.weights import WEIGHTS, present
 
     folder = weights_folder()
     return [
@@ -190,8 +190,8 @@ def _keys() -> list[Check]:
 def _platform(nats: str | None, data: Path | None) -> list[Check]:
     from bus.errors import BusError
     from cli import processes
+    from cli.discovery import bus_settings
     from cli.errors import Failed
-    from cli.where import bus_settings
 
     try:
         settings = bus_settings(nats, data)

@@ -49,9 +49,9 @@ def export(
     Example: antiphon export --since 1h --to calls.parquet
     """
     from cli import processes
+    from cli.discovery import bus_settings
     from cli.parquet import growing
     from cli.rows import FACTS, TURNS
-    from cli.where import bus_settings
 
     start = since_when(since, datetime.now(UTC)) if since else None
     run = _Run(what, start)

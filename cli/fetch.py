@@ -22,9 +22,9 @@ def fetch(
     """
     import os
 
-    from cli.where import weights_folder
-    from stages.weights import WEIGHTS, present
-    from stages.weights import fetch as fetch_weight
+    from cli.discovery import weights_folder
+    from stages.runtime.weights import WEIGHTS, present
+    from stages.runtime.weights import fetch as fetch_weight
 
     folder = weights or weights_folder()
     for weight in WEIGHTS:

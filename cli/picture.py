@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from calls import latency
-from calls.state import CallState, fold
 from cli.audiofile import replacing
 from cli.errors import WrongUse
 from cli.recording import Recording
 from schemas import events
 from schemas.audio import CALLER_HZ
 from schemas.events import Fact
+from session import latency
+from session.state import CallState, fold
 
 if TYPE_CHECKING:
     import numpy

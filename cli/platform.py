@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from cli.child import Child, free_port
+from cli.child_process import Child, free_port
+from cli.discovery import EVERYWHERE, EXAMPLES, RUN_FILE
 from cli.errors import Failed
-from cli.where import EVERYWHERE, EXAMPLES, RUN_FILE
 
 if TYPE_CHECKING:
     from schemas.settings import LiveKitSettings

@@ -18,7 +18,7 @@ def ps(
     Example: antiphon ps --json | jq '.sessions[].owners'
     """
     from cli import processes
-    from cli.where import bus_settings
+    from cli.discovery import bus_settings
 
     workers = processes.run(_ask(bus_settings(nats, data)))
     if json:

@@ -7,10 +7,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from calls import latency
-from calls.state import CallState, fold
 from schemas import events
 from schemas.events import Fact
+from session import latency
+from session.state import CallState, fold
 
 MS_PER_CELL = 25  # of a latency bar: 1.5 s, a slow turn, is 60 characters
 MAX_CELLS = 80

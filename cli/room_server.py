@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bus.server import KEEPER
-from cli.child import Child, free_port
+from cli.child_process import Child, free_port
 from cli.errors import Failed
 
 HOST = "127.0.0.1"

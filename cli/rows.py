@@ -4,11 +4,11 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from calls import latency
-from calls.state import CallState, Turn, fold
 from schemas import events
 from schemas.events import Fact, SessionClosed, SessionOpened
 from schemas.subjects import BadId, check_id
+from session import latency
+from session.state import CallState, Turn, fold
 
 Row = dict[str, Any]
 Columns = dict[str, type | str]  # name -> int, str, bool, or TIME

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import typer
 
+from cli.discovery import EVERYWHERE
 from cli.errors import WrongUse
 from cli.options import AgentName, Data, DefaultAgent, LiveKit, Nats
-from cli.where import EVERYWHERE
 
 STAGES = ("ingress", "stt", "llm", "tts", "egress")
 SERVICES = ("config", "gateway")
@@ -94,7 +94,7 @@ class _Process:
     async def run(self, stages: list[str]) -> None:
         from bus.connect import connect
         from cli import processes
-        from cli.where import bus_settings
+        from cli.discovery import bus_settings
 
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -117,7 +117,7 @@ class _Process:
         if stage in SERVICES:
             await (self._serve_config if stage == "config" else self._serve_gateway)(bus, ready)
             return
-        from stages.worker import Worker
+        from stages.runtime.worker import Worker
 
         worker = Worker(bus, stage, self._options["capacity"], self._options["drain_s"])
         self._workers.append(worker)
@@ -155,7 +155,7 @@ class _Process:
         return ingress
 
     def _open_rooms(self) -> Any:
-        from cli.where import have_rooms, livekit_settings
+        from cli.discovery import have_rooms, livekit_settings
 
         settings = livekit_settings(self._options["livekit_url"], self._options["data"])
         if settings is None:
@@ -169,10 +169,10 @@ class _Process:
         return Rooms(keys, attend, self._options["agent_name"], self._options["default_agent"])
 
     async def _claimed(self, worker: Any, stack: AsyncExitStack) -> Any:
-        from cli.where import weights_folder
+        from cli.discovery import weights_folder
         from schemas.settings import provider_keys
-        from stages.claimed import ClaimedStage
-        from stages.providers import ProviderContext, Providers
+        from stages.runtime.providers import ProviderContext, Providers
+        from stages.runtime.stage_host import ClaimedStage
         from transports import warm
 
         module = importlib.import_module(f"stages.{worker.stage}.stage")
@@ -184,7 +184,7 @@ class _Process:
         return ClaimedStage(worker, module, providers, shared)
 
     async def _serve_config(self, bus: Any, ready: asyncio.Event) -> None:
-        from cli.where import data_folder, database_url
+        from cli.discovery import data_folder, database_url
         from config_service.service import open_service
 
         folder = data_folder(self._options["data"])
@@ -193,7 +193,7 @@ class _Process:
             await self._stop.wait()
 
     async def _serve_gateway(self, bus: Any, ready: asyncio.Event) -> None:
-        from cli.where import livekit_url
+        from cli.discovery import livekit_url
         from gateway.serve import serve
 
         host, port = self._options["host"], self._options["port"]

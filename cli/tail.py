@@ -25,7 +25,7 @@ def tail(
     Example: antiphon tail --agent receptionist
     """
     from cli import processes
-    from cli.where import bus_settings
+    from cli.discovery import bus_settings
 
     processes.run(_follow(bus_settings(nats, data), agent, session, _as_json() if json else _as_text()))
 

@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
+from cli.discovery import data_folder, have_rooms, livekit_settings, weights_folder
 from cli.errors import WrongUse
 from cli.options import AgentName, Data, DefaultAgent, LiveKit
 from cli.platform import STAGES, Options, Platform, platform
-from cli.where import data_folder, have_rooms, livekit_settings, weights_folder
 
 REFRESH_S = 1.0
 
@@ -88,7 +88,7 @@ def parse_workers(text: str) -> dict[str, int]:
 def _warm(told: str) -> str:
     if told != "auto":
         return "" if told == "none" else told
-    from stages.weights import WEIGHTS
+    from stages.runtime.weights import WEIGHTS
 
     here = importlib.util.find_spec("moonshine_voice") and all(
         (weights_folder() / weight.file).exists() for weight in WEIGHTS

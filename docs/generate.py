@@ -14,14 +14,14 @@ from typing import Any
 
 import msgspec
 
-from bench import promises, room_promises
+from bench import room_targets, targets
 from bench.pipeline import FIGURES
 from docs import pictures
 from schemas import asyncapi, events, fields, subjects
 from schemas.events import Cause, Decision, Fact, Owner, Word
 from stages.llm import turns
-from stages.session import handlers
-from stages.worker import SPEAKER
+from stages.runtime.context import handlers
+from stages.runtime.worker import SPEAKER
 
 FOLDER = Path(__file__).parent
 
@@ -212,11 +212,11 @@ def _default(field: Any) -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "stages": lambda: f"{who_hears_whom()}\n{stages_table()}",
     "states": states_table,
-    "promises": lambda: promises.table(FIGURES),
-    "rooms": lambda: promises.table(FIGURES, room_promises.PROMISES),
-    "peer": lambda: promises.table(FIGURES, room_promises.BESIDE_PEER, "bounds"),
-    "both": lambda: room_promises.both(FIGURES),
-    "runs": lambda: promises.runs(FIGURES),
+    "targets": lambda: targets.table(FIGURES),
+    "rooms": lambda: targets.table(FIGURES, room_targets.PROMISES),
+    "peer": lambda: targets.table(FIGURES, room_targets.BESIDE_PEER, "bounds"),
+    "both": lambda: room_targets.both(FIGURES),
+    "runs": lambda: targets.runs(FIGURES),
 }
 
 

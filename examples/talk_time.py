@@ -18,11 +18,11 @@ from nats.aio.msg import Msg
 from rich.live import Live
 from rich.table import Table
 
-from calls import latency
-from calls.state import CallState, fold
 from schemas import events, subjects
 from schemas.audio import CALLER_HZ
 from schemas.events import Fact
+from session import latency
+from session.state import CallState, fold
 
 EVERY_S = 1.0  # the table is drawn anew, or a line of JSON is written if something changed
 MAX_ANSWERS = 10_000  # of an agent, the newest: percentiles of a day and bounded memory

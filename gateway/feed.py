@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from calls import latency
-from calls.state import CallState, fold
 from schemas import events
 from schemas.events import Fact
+from session import latency
+from session.state import CallState, fold
 
 MAX_KEPT = 500  # messages of a call, the newest; a reader that is further behind has lost some, and is told
 HIDDEN = ("agent", "config", "coordinator", "origin", "owners", "session")  # of a fact: not for who calls

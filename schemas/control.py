@@ -80,7 +80,8 @@ class Door(msgspec.Struct, frozen=True):
 class Start(msgspec.Struct, frozen=True):
     """ingress -> the claimed worker, which answers `Started` once its provider is ready. No secret in it.
 
-    config: the agent document. snapshot: msgpack of calls.state.CallState. after: stage -> (epoch, seq) already in it.
+    config: the agent document. snapshot: msgpack of session.state.CallState.
+    after: stage -> (epoch, seq) already in it.
     replay_from: for stt, the sample of the caller's line that the media which follows begins with.
     door: for egress alone, and for transport `livekit` alone.
     """

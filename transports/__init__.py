@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 from schemas.events import Fact
-from transports.door import Refused
-from transports.line import Call, CallerLine
+from transports.ingress_output import Call, CallerLine
 from transports.null import Silence
+from transports.transport import Refused
 
 
 class Speaking(Protocol):

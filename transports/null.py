@@ -11,7 +11,7 @@ from itertools import chain, cycle, islice, repeat
 from schemas.audio import CALLER_FRAME_BYTES, CALLER_HZ, FRAME_MS, SAMPLE_BYTES
 from schemas.control import Pattern
 from schemas.events import Fact
-from transports.door import Answer, Line, Refused
+from transports.transport import Answer, Line, Refused
 
 SILENT_FRAME = bytes(CALLER_FRAME_BYTES)
 PITCH_HZ = 150  # whole periods in a frame: frames join without a click

@@ -5,7 +5,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from transports.door import Answer
+from transports.transport import Answer
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
 from schemas.audio import AGENT_HZ, CALLER_HZ, FRAME_MS
-from transports.door import Answer, Line, Refused
+from transports.transport import Answer, Line, Refused
 
 PATH = "/v1/call"
 HEARTBEAT_S = 10.0  # a caller whose machine vanished is noticed after this

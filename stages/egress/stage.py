@@ -25,8 +25,8 @@ from schemas.events import (
 from schemas.media import Frame
 from stages.egress.pacing import Action, Pacing
 from stages.egress.reply import Piece
-from stages.providers import Providers
-from stages.session import Session, hears
+from stages.runtime.context import Session, hears
+from stages.runtime.providers import Providers
 from transports import Speaking, speaking
 
 

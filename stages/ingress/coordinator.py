@@ -10,20 +10,20 @@ from collections.abc import Iterator
 
 import structlog
 
-from calls.ring import Ring
-from calls.state import CallState, fold
 from schemas import events, subjects
 from schemas.agent import AgentDocument
 from schemas.audio import CALLER_HZ, SAMPLE_BYTES
 from schemas.control import Door
 from schemas.events import Fact
 from schemas.media import MAX_CHUNK_MS, Flag, Frame
-from stages.ingress.allowance import Allowance
+from session.replay_buffer import Ring
+from session.state import CallState, fold
 from stages.ingress.job import Arrival
 from stages.ingress.owners import CannotClaim, Owners
-from stages.session import Session, hears
-from stages.worker import Worker
-from transports.door import Sink
+from stages.ingress.rate_limit import Allowance
+from stages.runtime.context import Session, hears
+from stages.runtime.worker import Worker
+from transports.transport import Sink
 
 ORDERLY = ("hangup", "shutdown", "room_closed")  # no reason to tell the caller about
 BEFORE_WORDS = CALLER_HZ  # samples kept before those that became words: a recogniser wants some audio before speech

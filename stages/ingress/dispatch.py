@@ -20,9 +20,9 @@ from stages.ingress.forgotten import Forgotten
 from stages.ingress.hold import hold
 from stages.ingress.job import Arrival, Assignment, Offer, Wanted
 from stages.ingress.registration import FAILURES, receive, registered, why
-from stages.worker import Worker
-from transports.door import Answer, Refused
+from stages.runtime.worker import Worker
 from transports.rooms import Attend, Job, Keys, agent_identity, ear_identity
+from transports.transport import Answer, Refused
 
 STATUS_EVERY_S = 2.5
 LOOK_EVERY_S = 0.1  # a change of load is told within this

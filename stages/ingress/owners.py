@@ -6,13 +6,13 @@ import time
 import msgspec
 
 from bus.errors import BusError, NoResponders
-from calls.state import CallState
 from schemas import control, subjects
 from schemas.agent import AgentDocument
 from schemas.control import Door
 from schemas.events import Owner
-from stages.session import Session
-from stages.worker import Worker
+from session.state import CallState
+from stages.runtime.context import Session
+from stages.runtime.worker import Worker
 
 CLAIM_WITHIN_S = 0.15  # a worker answers a claim before it connects anywhere
 CLAIM_FOR_S = 3.0  # then the session is closed: nobody has room

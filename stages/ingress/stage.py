@@ -19,10 +19,10 @@ from stages.ingress.coordinator import Coordinator
 from stages.ingress.dispatch import Dispatch, Rooms
 from stages.ingress.job import Arrival
 from stages.ingress.webhook import Webhooks
-from stages.session import Session
-from stages.worker import Worker
+from stages.runtime.context import Session
+from stages.runtime.worker import Worker
 from transports import null
-from transports.door import Refused, Sink
+from transports.transport import Refused, Sink
 from transports.websocket import call_url
 
 RESERVED_S = 10.0  # a claimed line that nobody calls is given up

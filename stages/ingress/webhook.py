@@ -6,7 +6,7 @@ import msgspec
 
 from schemas import subjects
 from schemas.control import RoomFinished, Webhook, WebhookChecked
-from stages.worker import Worker
+from stages.runtime.worker import Worker
 from transports.rooms import Keys, Notice
 
 REMEMBERED = 1_000  # ids: LiveKit repeats what was not acknowledged within minutes

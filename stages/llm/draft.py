@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import Any
 
 from stages.llm.reply import Piece, segments
-from stages.providers import ReplyRequest
+from stages.runtime.providers import ReplyRequest
 
 Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 

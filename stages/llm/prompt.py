@@ -6,8 +6,8 @@ What the caller said is data: it never stands in the system message.
 import json
 from collections.abc import Iterable
 
-from calls.history import Turn
-from stages.providers import Message, ReplyRequest
+from session.history import Turn
+from stages.runtime.providers import Message, ReplyRequest
 
 CUT_OFF = " —"  # how writing shows that a speaker was interrupted
 

@@ -6,8 +6,8 @@ from contextlib import aclosing
 from typing import NamedTuple, cast
 
 from stages.llm.sentences import Segmenter, plain
-from stages.patience import patiently
-from stages.providers import ProviderError
+from stages.runtime.item_timeout import patiently
+from stages.runtime.providers import ProviderError
 
 MAX_REPLY = 4_000  # characters, about 1,000 tokens: four minutes of speech that nobody waits out
 SILENT_S = 10.0  # a model that has been silent for this long will not save the turn

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
-from calls.history import History
 from schemas import events
 from schemas.events import (
     Cause,
@@ -27,14 +26,15 @@ from schemas.events import (
     TurnEnded,
     TurnStarted,
 )
+from session.history import History
 from stages.llm import states, turns
 from stages.llm.draft import Draft
-from stages.llm.facts import choose
+from stages.llm.fact_retrieval import choose
 from stages.llm.prompt import conversation
 from stages.llm.reply import Piece, recite, segments
 from stages.llm.utterances import Heard
-from stages.providers import LanguageModel, LanguageModelProvider, ProviderError, Providers, ReplyRequest
-from stages.session import Session, hears
+from stages.runtime.context import Session, hears
+from stages.runtime.providers import LanguageModel, LanguageModelProvider, ProviderError, Providers, ReplyRequest
 
 MOST_DRAFTS = 3  # a turn: a caller who pauses again and again is not worth a model's work each time
 

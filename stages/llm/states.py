@@ -25,7 +25,7 @@ from schemas.events import (
     TranscriptFinal,
     TranscriptInterim,
 )
-from stages.llm.endpoint import sounds_unfinished
+from stages.llm.endpointing import sounds_unfinished
 from stages.llm.utterances import Heard, Said, text_of
 
 GREETING = 1  # the turn of the greeting; answers count from the next

@@ -23,7 +23,7 @@ from schemas.events import (
     TranscriptFinal,
     TranscriptInterim,
 )
-from stages.llm.endpoint import words
+from stages.llm.endpointing import words
 from stages.llm.states import (
     GREETING,
     NO_UTTERANCE,

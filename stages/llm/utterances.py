@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from schemas.audio import CALLER_HZ, samples_to_ms
 from schemas.events import SpeechEnded, SpeechStarted, TextReceived, TranscriptFinal, TranscriptInterim
-from stages.llm.endpoint import is_backchannel, words
+from stages.llm.endpointing import is_backchannel, words
 
 MAX_TEXT = 2_000  # characters of one turn that reach the model; who talks longer is understood by the end of it
 

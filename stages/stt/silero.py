@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.audio import CALLER_HZ, SAMPLE_BYTES
+from stages.runtime.weights import SILERO, locate
 from stages.stt.voice_activity import WINDOW
-from stages.weights import SILERO, locate
 
 Floats = NDArray[np.float32]
 Run = Callable[[Floats, Floats], tuple[Floats, Floats]]  # [N, 576], [2, N, 128] -> [N, 1], [2, N, 128]

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from calls.state import CallState
 from schemas.audio import CALLER_HZ
 from schemas.events import (
     MOST_UNFINISHED,
@@ -19,8 +18,9 @@ from schemas.events import (
     TranscriptInterim,
 )
 from schemas.media import Frame
-from stages.providers import ProviderError, Providers, Recognizer
-from stages.session import Session
+from session.state import CallState
+from stages.runtime.context import Session
+from stages.runtime.providers import ProviderError, Providers, Recognizer
 
 FINISH_WITHIN_S = 1.0  # half of what a stage has to flush in
 

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from schemas.audio import CALLER_HZ
-from stages.stt.desk import Job
+from stages.stt.transcription_scheduler import Job
 
 INTERIM_EVERY = CALLER_HZ // 2  # of an open stretch, while the recogniser keeps up
 

@@ -20,9 +20,9 @@ from schemas.events import (
 )
 from schemas.media import MAX_CHUNK_MS, Flag
 from schemas.subjects import EGRESS
-from stages.patience import patiently
-from stages.providers import ProviderError, Providers, Synthesizer
-from stages.session import Session, hears
+from stages.runtime.context import Session, hears
+from stages.runtime.item_timeout import patiently
+from stages.runtime.providers import ProviderError, Providers, Synthesizer
 from stages.tts.credit import Credit
 
 PIECE_WITHIN_S = 10.0  # a voice silent for this long has failed; the slowest measured engine needs about 2 s

@@ -13,7 +13,7 @@ import pytest
 from bus import server
 from bus.connect import Bus, connect
 from bus.errors import NoAnswer, NoResponders, Unreachable
-from cli.child import free_port
+from cli.child_process import free_port
 from schemas.settings import BusSettings
 from tests.kit.bus import PATIENCE_S, server_pid, until
 

@@ -27,7 +27,7 @@ from schemas import events, subjects
 from schemas.events import Fact
 from tests.kit.bus import server_pid, until
 from tests.kit.command import antiphon
-from tests.kit.house import house, scripted
+from tests.kit.platform import house, scripted
 from tests.kit.processes import running
 
 MANY = 25_000  # two row groups and a half

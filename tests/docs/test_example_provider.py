@@ -13,7 +13,7 @@ import stages.tts.providers
 import stages.tts.stage
 from schemas.events import SegmentSynthesized, SentenceReady, TtsProviderFailed, TurnStarted
 from schemas.media import Flag
-from stages.providers import ProviderContext, names
+from stages.runtime.providers import ProviderContext, names
 from tests.kit.stage import Call, worker
 
 PAGE = Path(__file__).parents[2] / "docs" / "providers.md"

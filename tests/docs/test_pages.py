@@ -121,10 +121,10 @@ def test_every_option_of_a_provider_is_explained() -> None:
 
 def test_every_counter_is_explained() -> None:
     code = "\n".join(
-        text(path) for folder in ("stages", "calls", "transports") for path in (ROOT / folder).rglob("*.py")
+        text(path) for folder in ("stages", "session", "transports") for path in (ROOT / folder).rglob("*.py")
     )
     counted = set(re.findall(r"(?:count\(|counters\[|counted\[)\"(\w+)\"", code))
-    counted |= set(re.findall(r'^[A-Z_]+ = "(\w+)"$', text(ROOT / "calls" / "gate.py"), re.MULTILINE))
+    counted |= set(re.findall(r'^[A-Z_]+ = "(\w+)"$', text(ROOT / "session" / "gate.py"), re.MULTILINE))
     assert len(counted) > 15
     assert sorted(name for name in counted if f"`{name}`" not in page("operations.md")) == []
 

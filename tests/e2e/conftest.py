@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.house import scripted
+from tests.kit.platform import scripted
 from tests.kit.processes import Platform, Running, looked_at, running
 
 ECHO = scripted("echo", llm={"replies": ["You said {text}"]}, stt={"texts": ["one", "two", "three"]})

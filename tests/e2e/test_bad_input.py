@@ -13,7 +13,7 @@ from aiohttp import ClientSession, WSMsgType
 from cli.call import claim
 from schemas.agent import AgentDocument
 from tests.kit.command import Told, antiphon
-from tests.kit.house import scripted
+from tests.kit.platform import scripted
 from tests.kit.processes import Platform, taken_port
 from tests.kit.sounds import question
 

@@ -14,10 +14,10 @@ from livekit import api
 
 from cli.room_server import RoomServer
 from schemas import events, subjects
-from tests.kit.house import scripted
+from tests.kit.platform import scripted
 from tests.kit.processes import Platform, platform, until
+from tests.kit.room_caller import token, visit
 from tests.kit.room_server import binary
-from tests.kit.visitor import token, visit
 from transports.rooms import agent_identity, ear_identity
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.realtime]

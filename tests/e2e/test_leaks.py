@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 
 from schemas import control, events, subjects
-from stages.worker import COLLECT_AFTER_S
-from tests.kit.house import scripted
+from stages.runtime.worker import COLLECT_AFTER_S
+from tests.kit.platform import scripted
 from tests.kit.processes import Platform, alive, descendants, memory_kb, open_files, platform
 
 AT_ONCE = 20

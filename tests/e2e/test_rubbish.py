@@ -11,8 +11,8 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
 from schemas import events, subjects
 from schemas.audio import CALLER_FRAME_BYTES, CALLER_HZ, FRAME_MS, SAMPLE_BYTES
-from stages.tts import tones
-from tests.kit.house import house, scripted
+from stages.tts import token_codec
+from tests.kit.platform import house, scripted
 from tests.kit.processes import LOUD, Platform, descendants, memory_kb
 from transports import websocket
 
@@ -38,12 +38,12 @@ class Bare:
             await asyncio.sleep(FRAME_MS / 1000)
         await self.socket.send_bytes(FRAME)
         async with asyncio.timeout(20):
-            while not tones.decode(self.heard).endswith("."):
+            while not token_codec.decode(self.heard).endswith("."):
                 message = await self.socket.receive()
                 assert message.type in (WSMsgType.BINARY, WSMsgType.TEXT), "the line was cut"
                 if message.type is WSMsgType.BINARY:
                     self.heard += message.data
-        return tones.decode(self.heard)
+        return token_codec.decode(self.heard)
 
 
 async def opened(home: Platform, http: ClientSession, agent: str = "plain") -> Bare:

@@ -12,8 +12,8 @@ from cli.call import claim
 from cli.caller import dial
 from schemas import events, subjects
 from tests.kit.command import antiphon
-from tests.kit.house import house, scripted
 from tests.kit.network import BUS, FAR, elsewhere, needs_network
+from tests.kit.platform import house, scripted
 from tests.kit.processes import LOUD, Platform, Running, alive, running, until
 
 LONG = scripted("long", llm={"replies": ["You said {text}"]}, stt={"texts": ["one", "two", "three"]})

@@ -13,8 +13,8 @@ from cli import call as calling
 from cli.caller import dial
 from schemas import subjects
 from schemas.audio import AGENT_HZ
-from stages.tts import tones
-from tests.kit.house import scripted
+from stages.tts import token_codec
+from tests.kit.platform import scripted
 from tests.kit.processes import Platform, alive, running
 from tests.kit.sounds import question
 
@@ -24,7 +24,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 def heard_in(path: Path, channel: int = 0) -> str:
     samples, hz = soundfile.read(path, dtype="int16", always_2d=True)
-    return tones.decode(samples[:, channel].tobytes(), hz)
+    return token_codec.decode(samples[:, channel].tobytes(), hz)
 
 
 async def test_ps_tells_the_workers_and_the_sessions_and_no_more(home: Platform) -> None:

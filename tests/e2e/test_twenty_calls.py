@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from schemas import events, subjects
-from tests.kit.house import scripted
+from tests.kit.platform import scripted
 from tests.kit.processes import Heard, Platform, alive, platform, running, until
 
 CALLS = 20

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from cli.caller import dial
-from cli.child import RESTARTS
+from cli.child_process import RESTARTS
 from schemas import events, subjects
 from tests.kit.bus import server_pid
 from tests.kit.command import antiphon
-from tests.kit.house import scripted
+from tests.kit.platform import scripted
 from tests.kit.processes import alive, descendants, platform, running, taken_port, until
 
 pytestmark = pytest.mark.realtime

@@ -12,10 +12,10 @@ from cli.errors import Failed
 from cli.room_server import RoomServer
 from schemas import events
 from tests.kit.command import antiphon
-from tests.kit.house import scripted
+from tests.kit.platform import scripted
 from tests.kit.processes import alive, descendants, platform, until
+from tests.kit.room_caller import visit
 from tests.kit.room_server import binary
-from tests.kit.visitor import visit
 from transports.keys import RoomKeys
 
 WITHIN_S = 30.0

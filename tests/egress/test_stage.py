@@ -16,18 +16,18 @@ from schemas.events import (
     TurnStarted,
 )
 from schemas.media import Flag
-from stages.tts import tones
+from stages.tts import token_codec
 from tests.kit.clock import in_virtual_time
 from tests.kit.stage import Call, Sent, call, worker
 
 WORDS = "We are open from nine to six."
-SPOKEN_MS = len(tones.encode(WORDS)) // 48
+SPOKEN_MS = len(token_codec.encode(WORDS)) // 48
 LAST = Flag.LAST_OF_SEGMENT | Flag.LAST_OF_TURN
 
 
 def speak(egress: Call, text: str = WORDS, turn: int = 2) -> None:
     """All of a turn's audio comes as tts sends it."""
-    pcm = tones.encode(text)
+    pcm = token_codec.encode(text)
     for start in range(0, len(pcm), 4_800):
         egress.hear_audio(pcm[start : start + 4_800], turn=turn)
     egress.hear_audio(b"", turn=turn, flags=LAST)
@@ -48,7 +48,7 @@ def heard(sent: list[Sent]) -> str:
             if not line:
                 free_at = max(free_at, now_ms)
             line.append(frame.pcm)
-    return tones.decode_frames(played + line)
+    return token_codec.decode_frames(played + line)
 
 
 @in_virtual_time
@@ -59,7 +59,7 @@ async def test_an_answer_goes_to_the_coordinator_in_frames_of_20_ms() -> None:
         await egress.says(PlaybackStarted, turn=2)
         await egress.says(PlaybackEnded, turn=2, heard_ms=SPOKEN_MS, interrupted=False)
     assert {(sent.worker, len(sent.frame.pcm)) for sent in egress.sent} == {("ingress-1", AGENT_FRAME_BYTES)}
-    assert tones.decode(egress.audio()) == WORDS
+    assert token_codec.decode(egress.audio()) == WORDS
     assert egress.sent[0].now_ms == 0
     assert all(number * 20 - round(sent.now_ms) <= 80 for number, sent in enumerate(egress.sent))
 
@@ -88,7 +88,7 @@ async def test_a_cough_costs_a_hole_and_then_the_answer_goes_on() -> None:
     assert 400 <= paused.heard_ms <= 440
     assert (ended.heard_ms, ended.interrupted) == (SPOKEN_MS, False)
     assert heard(egress.sent) == WORDS
-    assert tones.decode(egress.audio()) != WORDS  # some frames went out twice, as the line had dropped them
+    assert token_codec.decode(egress.audio()) != WORDS  # some frames went out twice, as the line had dropped them
 
 
 @in_virtual_time
@@ -118,7 +118,7 @@ async def test_an_interruption_is_cleared_and_the_next_answer_is_heard() -> None
         egress.hear(TurnStarted(turn=3, answers=1))
         speak(egress, "Sorry?", turn=3)
         await egress.says(PlaybackEnded, turn=3, interrupted=False)
-    assert tones.decode(egress.audio(turn=3)) == "Sorry?"
+    assert token_codec.decode(egress.audio(turn=3)) == "Sorry?"
     assert sum(bool(sent.frame.flags & Flag.DISCONTINUITY) for sent in egress.sent) == 1
 
 
@@ -171,7 +171,7 @@ async def test_calls_share_one_ticker_that_stops_with_the_last_sound() -> None:
         await other.says(PlaybackEnded)
         await one.wait_ms(20)
         assert running.shared.idle
-    assert (tones.decode(one.audio()), tones.decode(other.audio())) == ("I am one.", "I am the other.")
+    assert (token_codec.decode(one.audio()), token_codec.decode(other.audio())) == ("I am one.", "I am the other.")
 
 
 async def test_in_real_time_too_a_cough_costs_no_word() -> None:

@@ -23,7 +23,7 @@ from schemas import events, subjects
 from schemas.events import Fact
 from schemas.settings import BusSettings
 from tests.bus.test_security import guarded
-from tests.kit.house import house, scripted
+from tests.kit.platform import house, scripted
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 WITHIN_S = 30.0

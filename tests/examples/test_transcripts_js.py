@@ -12,7 +12,7 @@ import pytest
 
 from schemas import events
 from tests.kit import npm
-from tests.kit.house import house, scripted
+from tests.kit.platform import house, scripted
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FILES = ("package.json", "package-lock.json", "transcripts.js")

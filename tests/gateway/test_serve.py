@@ -14,8 +14,8 @@ from aiohttp.client import ClientResponse
 from gateway import relay, sessions
 from gateway.serve import serve
 from schemas.events import SessionClosed, SessionOpened
-from stages.tts import tones
-from tests.kit.house import House, house, scripted
+from stages.tts import token_codec
+from tests.kit.platform import House, house, scripted
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ECHO = scripted("echo", llm={"replies": ["You said {text}"]})
@@ -71,7 +71,7 @@ async def test_a_page_calls_types_hears_and_follows(desk: Desk) -> None:
     await line.send_json({"type": "text", "text": "hello"})
     heard = b""
     async with asyncio.timeout(WITHIN_S):
-        while tones.decode(heard) != "You said hello":
+        while token_codec.decode(heard) != "You said hello":
             message = await line.receive()
             assert message.type in (WSMsgType.BINARY, WSMsgType.TEXT)
             heard += message.data if message.type is WSMsgType.BINARY else b""

@@ -22,14 +22,14 @@ from schemas import control, subjects
 from schemas.events import MetadataRefused, SessionClosed, SessionOpened
 from stages.ingress import dispatch, registration
 from stages.ingress.dispatch import Rooms
-from stages.session import Session
-from stages.worker import Worker
+from stages.runtime.context import Session
+from stages.runtime.worker import Worker
 from tests.kit.command import antiphon
-from tests.kit.house import House, house, scripted
+from tests.kit.platform import House, house, scripted
 from tests.kit.room_server import KEY, SECRET, RoomServer, room_server
-from transports.door import Answer, Line, Refused
 from transports.keys import RoomKeys
 from transports.rooms import Job
+from transports.transport import Answer, Line, Refused
 
 WITHIN_S = 20.0
 DESK, SHOP, BUILT_IN = (scripted(agent) for agent in ("desk", "shop", "default"))

@@ -34,7 +34,7 @@ from schemas.audio import AGENT_HZ, CALLER_HZ
 from schemas.control import WorkerStatus
 from schemas.events import Fact
 from schemas.settings import BusSettings
-from stages.tts import tones
+from stages.tts import token_codec
 from tests.kit.command import ROOT, Told, antiphon
 
 STARTS_WITHIN_S = 60.0  # six interpreters on a machine that has other things to do
@@ -244,7 +244,7 @@ class Platform:
         with Recording() as kept:
             async with dial(url or self.websocket, agent, recording=kept) as caller:
                 await self.converse(caller, utterances)
-            heard = tones.texts(kept.lines(AGENT_HZ)[1].tobytes())
+            heard = token_codec.texts(kept.lines(AGENT_HZ)[1].tobytes())
             return Heard(caller.session, heard, caller.problem)
 
     async def converse(self, caller: Caller, utterances: int) -> None:

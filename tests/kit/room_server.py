@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.child import free_port
+from cli.child_process import free_port
 from tests.kit.command import ROOT
 
 KEY, SECRET = "devkey", "a-secret-of-thirty-two-characters"

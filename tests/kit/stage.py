@@ -22,8 +22,8 @@ from schemas.agent import AgentDocument
 from schemas.audio import AGENT_HZ, CALLER_HZ
 from schemas.events import Fact, Owner
 from schemas.media import Frame
-from stages.providers import ProviderContext, Providers
-from stages.session import Session
+from stages.runtime.context import Session
+from stages.runtime.providers import ProviderContext, Providers
 
 PATIENCE_S = 10.0  # on the loop's clock; nothing in a test takes longer unless it is broken
 EPOCH = 3  # of every stage, so that 0 to 2 are dead ones

@@ -7,7 +7,7 @@ import pytest
 
 from schemas.events import LlmProviderFailed, SentenceReady, TurnStarted
 from stages.llm.stage import MOST_DRAFTS
-from stages.providers import ProviderError, ReplyRequest
+from stages.runtime.providers import ProviderError, ReplyRequest
 from tests.kit.clock import in_virtual_time
 from tests.llm.test_stage import Model, talk_to, texts
 

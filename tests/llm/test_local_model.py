@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cli.where import weights_folder
+from cli.discovery import weights_folder
 from schemas.agent import AgentDocument
-from stages.llm.facts import choose
-from stages.providers import Message, ProviderContext, ProviderError, ProviderMissing, ReplyRequest
-from stages.weights import SMOLLM2, present
+from stages.llm.fact_retrieval import choose
+from stages.runtime.providers import Message, ProviderContext, ProviderError, ProviderMissing, ReplyRequest
+from stages.runtime.weights import SMOLLM2, present
 
 if TYPE_CHECKING:
     from stages.llm.providers.local import Local

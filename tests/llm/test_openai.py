@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from stages.llm.providers.openai import KEY, URL, open_provider
-from stages.providers import Message, ProviderContext, ProviderError, ProviderMissing, ReplyRequest
+from stages.runtime.providers import Message, ProviderContext, ProviderError, ProviderMissing, ReplyRequest
 from tests.kit.openai_server import Hang, Refusal, Server, Stream, openai_server
 
 SECRET = "sk-CANARY"

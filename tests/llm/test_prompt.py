@@ -1,9 +1,9 @@
 """What a model is told."""
 
-from calls.history import Segment, Turn
 from schemas.agent import AgentFact
+from session.history import Segment, Turn
 from stages.llm.prompt import CUT_OFF, chat_messages, conversation
-from stages.providers import Message, ReplyRequest
+from stages.runtime.providers import Message, ReplyRequest
 
 
 def test_what_the_caller_says_never_reaches_the_system_role() -> None:

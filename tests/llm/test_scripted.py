@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stages.llm.providers.scripted import open_provider
-from stages.providers import ProviderContext, ProviderError, ReplyRequest
+from stages.runtime.providers import ProviderContext, ProviderError, ReplyRequest
 from tests.kit.clock import in_virtual_time
 
 

@@ -30,7 +30,7 @@ from schemas.events import (
 )
 from stages.llm import stage
 from stages.llm.reply import APOLOGY, MAX_REPLY, SILENT_S
-from stages.providers import ProviderError, Providers, ReplyRequest
+from stages.runtime.providers import ProviderError, Providers, ReplyRequest
 from tests.kit import stage as kit
 from tests.kit.clock import in_virtual_time
 

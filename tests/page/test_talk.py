@@ -19,17 +19,17 @@ from numpy.typing import NDArray
 
 from cli.audiofile import read_pcm
 from cli.demo_voice import speak
+from cli.discovery import weights_folder
 from cli.errors import Failed
 from cli.room_server import RoomServer, binary
-from cli.where import weights_folder
 from gateway.files import PAGE, ROOM_CLIENT
 from schemas import events
 from schemas.audio import CALLER_HZ, SAMPLE_BYTES
 from schemas.control import Pattern
-from stages.providers import ProviderMissing
-from stages.weights import WEIGHTS, locate
+from stages.runtime.providers import ProviderMissing
+from stages.runtime.weights import WEIGHTS, locate
 from tests.kit.browser import PHONE, TALL, Browser, Talk, browser, needs_chromium, wav
-from tests.kit.house import scripted
+from tests.kit.platform import scripted
 from tests.kit.processes import Platform, Running, looked_at, running, until
 from tests.kit.speech import silence
 from tests.kit.wer import word_error_rate

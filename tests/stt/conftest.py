@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 import stages.stt.stage
-from cli.where import weights_folder
-from stages.providers import ProviderContext, ProviderMissing
-from stages.weights import SILERO, locate
+from cli.discovery import weights_folder
+from stages.runtime.providers import ProviderContext, ProviderMissing
+from stages.runtime.weights import SILERO, locate
 from tests.kit.speech import INSTALLED, WHY_NOT
 from tests.kit.stage import Worker, worker
 

@@ -12,8 +12,8 @@ import pytest
 import stages.stt.stage
 from schemas.audio import CALLER_FRAME_BYTES, CALLER_HZ, FRAME_MS
 from schemas.events import SpeechEnded, SpeechStarted, TranscriptFinal, TranscriptInterim
-from stages.providers import ProviderContext, ProviderError, ProviderMissing
-from stages.stt.tape import LONGEST_GAP
+from stages.runtime.providers import ProviderContext, ProviderError, ProviderMissing
+from stages.stt.audio_buffer import LONGEST_GAP
 from tests.kit.speech import BECKETT, TWO_CITIES, recording, silence
 from tests.kit.stage import Call, Worker, worker
 from tests.kit.wer import word_error_rate, words

@@ -8,7 +8,7 @@ import stages.stt.stage
 from schemas.audio import CALLER_HZ
 from schemas.control import Pattern
 from schemas.events import SpeechEnded, SpeechStarted, TranscriptFinal, TranscriptInterim
-from stages.providers import ProviderContext, ProviderError, Providers
+from stages.runtime.providers import ProviderContext, ProviderError, Providers
 from tests.kit.clock import in_virtual_time
 from tests.kit.stage import Call, call, worker
 from transports.null import frames

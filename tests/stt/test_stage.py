@@ -4,10 +4,10 @@ import msgspec
 import pytest
 
 import stages.stt.stage
-from calls.state import CallState, Utterance
 from schemas.events import MOST_UNFINISHED, SpeechEnded, SpeechStarted, SttProviderFailed, TranscriptFinal
-from stages.providers import ProviderContext, ProviderError, Providers
-from stages.session import Session
+from session.state import CallState, Utterance
+from stages.runtime.context import Session
+from stages.runtime.providers import ProviderContext, ProviderError, Providers
 from stages.stt.stage import Hearing, open_session
 from tests.kit.stage import EPOCH, Outbox, call
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from schemas.audio import CALLER_HZ
 from schemas.events import SessionOpened
-from tests.kit.house import Heard, House, scripted
+from tests.kit.platform import Heard, House, scripted
+from tests.kit.room_caller import Visitor, token, visit
 from tests.kit.room_server import RoomServer
-from tests.kit.visitor import Visitor, token, visit
 
 ECHO = scripted(
     "echo",

@@ -9,7 +9,7 @@ import pytest_asyncio
 pytest.importorskip("livekit", reason="the extra livekit is not installed: pip install -e '.[livekit]'")
 
 from stages.ingress.dispatch import Rooms
-from tests.kit.house import house
+from tests.kit.platform import house
 from tests.kit.room_server import KEY, SECRET, RoomServer, room_server
 from tests.transports.building import ECHO, Building
 from transports.keys import RoomKeys

@@ -23,11 +23,11 @@ from schemas.events import SessionClosed, SessionOpened, TranscriptFinal, TurnEn
 from stages.ingress import forgotten
 from stages.ingress.dispatch import Rooms
 from tests.kit.bus import server_pid
-from tests.kit.house import House, house
 from tests.kit.network import BUS, ROOMS, Way, elsewhere, needs_network
+from tests.kit.platform import House, house
 from tests.kit.processes import running, until
+from tests.kit.room_caller import token, visit
 from tests.kit.room_server import KEY, SECRET, room_server
-from tests.kit.visitor import token, visit
 from tests.transports.building import ECHO, Building, InRoom, hum
 from transports import keys
 from transports.keys import RoomKeys

@@ -12,7 +12,7 @@ from gateway.serve import serve as gateway
 from schemas import subjects
 from schemas.events import PlaybackStarted, SessionClosed, SessionOpened, TranscriptFinal, TurnEnded
 from tests.kit.processes import Running, until
-from tests.kit.visitor import visit
+from tests.kit.room_caller import visit
 from tests.transports.building import ECHO, Building, hum
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.realtime]

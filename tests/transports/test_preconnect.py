@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from schemas.audio import CALLER_HZ, SAMPLE_BYTES
 from schemas.events import SessionOpened, SpeechStarted, TranscriptFinal
-from tests.kit.house import Heard as Facts
+from tests.kit.platform import Heard as Facts
+from tests.kit.room_caller import Visitor, token, visit
 from tests.kit.speech import INSTALLED, WHY_NOT, recording
-from tests.kit.visitor import Visitor, token, visit
 from tests.transports.building import Building, opened
 from transports.livekit import timeline
 from transports.livekit.preconnect import LOOK, TOPIC, before, seam

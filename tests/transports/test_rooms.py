@@ -17,9 +17,9 @@ from schemas.events import (
     TurnEnded,
     TurnStarted,
 )
-from tests.kit.house import scripted
+from tests.kit.platform import scripted
+from tests.kit.room_caller import token, visit
 from tests.kit.room_server import KEY, SECRET
-from tests.kit.visitor import token, visit
 from tests.transports.building import ECHO, Building, hum
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.realtime]

@@ -3,7 +3,7 @@
 import pytest
 
 from schemas.events import SessionClosed, TranscriptFinal, TurnEnded
-from tests.kit.visitor import close, token, visit
+from tests.kit.room_caller import close, token, visit
 from tests.transports.building import Building, hum
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.realtime]

@@ -11,7 +11,7 @@ import pytest
 import soxr
 
 from schemas.audio import AGENT_HZ, CALLER_HZ
-from stages.providers import ProviderContext, ProviderError
+from stages.runtime.providers import ProviderContext, ProviderError
 from tests.kit.wer import word_error_rate
 
 if TYPE_CHECKING:

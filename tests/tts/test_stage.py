@@ -19,8 +19,8 @@ from schemas.events import (
     TurnStarted,
 )
 from schemas.media import MAX_CHUNK_MS, Flag
-from stages.providers import ProviderError
-from stages.tts import tones
+from stages.runtime.providers import ProviderError
+from stages.tts import token_codec
 from stages.tts.providers import scripted
 from stages.tts.stage import PIECE_WITHIN_S
 from tests.kit.clock import in_virtual_time
@@ -42,7 +42,7 @@ async def test_a_reply_is_spoken_sentence_by_sentence_and_its_end_is_marked() ->
     async with call(stages.tts.stage, agent()) as tts:
         reply(tts, "Hello.", "We open at nine.")
         await tts.sends(Flag.LAST_OF_TURN, turn=2)
-    assert tones.texts(tts.audio()) == ["Hello.", "We open at nine."]
+    assert token_codec.texts(tts.audio()) == ["Hello.", "We open at nine."]
     assert {sent.worker for sent in tts.sent} == {"egress-1"}
     assert all(sent.frame.duration_ms <= MAX_CHUNK_MS for sent in tts.sent)
     marks = [(sent.frame.segment, Flag(sent.frame.flags)) for sent in tts.sent if sent.frame.flags]
@@ -91,7 +91,7 @@ async def test_a_cancelled_turn_is_hushed_at_once_and_its_waiting_sentences_are_
         reply(tts, "Sorry?", turn=3)
         await tts.sends(Flag.LAST_OF_TURN, turn=3)
     assert {sent.frame.turn for sent in tts.sent[before:]} == {3}
-    assert tones.decode(tts.audio(turn=3)) == "Sorry?"
+    assert token_codec.decode(tts.audio(turn=3)) == "Sorry?"
     assert [said.turn for said in tts.said(SegmentSynthesized)] == [3]
 
 
@@ -165,7 +165,7 @@ async def test_a_voice_that_breaks_off_ends_the_turn_and_the_next_one_is_spoken(
     assert [Flag(sent.frame.flags) for sent in tts.sent if sent.frame.turn == 2][1:] == [
         Flag.LAST_OF_SEGMENT | Flag.LAST_OF_TURN
     ]
-    assert tones.decode(tts.audio(turn=3)) == "Better now."
+    assert token_codec.decode(tts.audio(turn=3)) == "Better now."
 
 
 @pytest.mark.usefixtures("_failing")
@@ -191,4 +191,4 @@ async def test_two_calls_of_one_worker_keep_their_words_apart() -> None:
         reply(other, "I am the other.")
         await one.sends(Flag.LAST_OF_TURN)
         await other.sends(Flag.LAST_OF_TURN)
-    assert (tones.decode(one.audio()), tones.decode(other.audio())) == ("I am one.", "I am the other.")
+    assert (token_codec.decode(one.audio()), token_codec.decode(other.audio())) == ("I am one.", "I am the other.")

@@ -18,13 +18,14 @@ ONLY_HERE = {"bench", "docs", "tests"}  # needed in a checkout, not in an image
 
 # Every file of a stage is pure, but these.
 SHELLS = (
-    "stages.*.stage",  # waits for facts
+    "stages.*.stage",  # waits for events
+    "stages.runtime.*",  # the life of a worker and of its sessions
     "stages.*.providers*",  # wait for vendors
     "stages.ingress.*",  # coordinates: it has a clock and asks over the bus
     "stages.llm.draft",  # a reply as a task that runs before its turn
     "stages.llm.reply",  # reads a model's stream, with a deadline
-    "stages.stt.desk",  # hands the one recogniser of a worker to its callers
-    "stages.stt.ear",  # waits for a recogniser
+    "stages.stt.transcription_scheduler",  # hands the one recogniser of a worker to its callers
+    "stages.stt.segmenting_recognizer",  # waits for a recogniser
     "stages.stt.silero",  # gathers windows of many callers into one run of the model
     "stages.stt.utterance",  # makes jobs for the desk
 )

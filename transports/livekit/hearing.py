@@ -6,13 +6,13 @@ from contextlib import suppress
 import structlog
 from livekit import rtc
 
-from transports.door import Answer, Line, Refused
 from transports.livekit.ear import Ear
 from transports.livekit.link import until_cut
 from transports.livekit.native import lighten
 from transports.livekit.people import People, is_human, microphone
 from transports.livekit.timeline import Timeline
 from transports.rooms import Job
+from transports.transport import Answer, Line, Refused
 
 JOIN_WITHIN_S = 10.0
 LEAVE_WITHIN_S = 2.0

@@ -16,13 +16,13 @@ from livekit.rtc.participant import PublishTrackError
 
 from schemas.audio import AGENT_HZ, SAMPLE_BYTES
 from schemas.events import Fact
-from transports.door import Refused
-from transports.line import Call
+from transports.ingress_output import Call
 from transports.livekit.captions import Captions
 from transports.livekit.link import until_cut
 from transports.livekit.native import lighten
 from transports.livekit.people import People
 from transports.livekit.preconnect import TOPIC
+from transports.transport import Refused
 
 JOIN_WITHIN_S = 10.0
 LEAVE_WITHIN_S = 1.5  # a stage has 2 s to flush

@@ -9,8 +9,8 @@ import time
 
 from schemas.audio import CALLER_HZ, SAMPLE_BYTES
 from schemas.media import MAX_CHUNK_MS
-from transports.door import Line
 from transports.livekit import preconnect
+from transports.transport import Line
 
 SILENT_AFTER_S = 0.1  # without a frame for one to two of these, silence is put in its place
 RECORDED_WITHIN_S = 3.0  # a client that announces a recording sends it as soon as it sees the agent

@@ -1,1 +1,1 @@
-"""One file per vendor, named after it; see stages.providers for what each must offer."""
+"""One file per vendor, named after it; see stages.runtime.providers for what each must offer."""

@@ -17,11 +17,11 @@ from typing import Any, Literal
 import xllamacpp
 from pydantic import BaseModel, ConfigDict, Field
 
-from stages.engine import engine_thread
-from stages.llm.courtesy import courtesy
-from stages.llm.facts import MATCHED, RELATED
-from stages.providers import Message, ProviderContext, ProviderError, ReplyRequest, parse_options
-from stages.weights import SMOLLM2, locate
+from stages.llm.fact_retrieval import MATCHED, RELATED
+from stages.llm.small_talk import courtesy
+from stages.runtime.engine_thread import engine_thread
+from stages.runtime.providers import Message, ProviderContext, ProviderError, ReplyRequest, parse_options
+from stages.runtime.weights import SMOLLM2, locate
 
 CAPACITY = 8  # calls a worker; one reply is written at a time and the others wait their turn
 CONTEXT_TOKENS = 2_048

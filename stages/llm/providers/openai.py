@@ -16,7 +16,7 @@ from openai.types.chat import ChatCompletionChunk
 from pydantic import BaseModel, ConfigDict, Field
 
 from stages.llm.prompt import chat_messages
-from stages.providers import Kind, ProviderContext, ProviderError, ReplyRequest, parse_options
+from stages.runtime.providers import Kind, ProviderContext, ProviderError, ReplyRequest, parse_options
 
 KEY = "OPENAI_API_KEY"
 URL = "OPENAI_BASE_URL"

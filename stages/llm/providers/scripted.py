@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from stages.providers import ProviderContext, ReplyRequest, parse_options
+from stages.runtime.providers import ProviderContext, ReplyRequest, parse_options
 
 Ms = Annotated[float, Field(ge=0, le=600_000)]
 

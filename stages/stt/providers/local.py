@@ -21,10 +21,10 @@ from moonshine_voice.transcriber import Transcriber
 from pydantic import BaseModel, ConfigDict
 
 from schemas.audio import CALLER_HZ
-from stages.providers import Hear, ProviderContext, ProviderError, ProviderMissing, parse_options
-from stages.stt.desk import Desk
-from stages.stt.ear import Ear
+from stages.runtime.providers import Hear, ProviderContext, ProviderError, ProviderMissing, parse_options
+from stages.stt.segmenting_recognizer import Ear
 from stages.stt.silero import FULL_SCALE, Detector, load
+from stages.stt.transcription_scheduler import Desk
 
 CAPACITY = 8  # calls on 2 cores: callers talk half the time, and of four who never pause 95 % of finals take < 0.3 s
 LISTEN_NICE = 2  # before the engines, since the agent must fall silent when the caller speaks; behind all pacing

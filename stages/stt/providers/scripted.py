@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.audio import CALLER_HZ, SAMPLE_BYTES, samples_to_ms
 from schemas.events import SpeechEnded, SpeechStarted, TranscriptFinal, TranscriptInterim
-from stages.providers import Hear, ProviderContext, ProviderMissing, parse_options
+from stages.runtime.providers import Hear, ProviderContext, ProviderMissing, parse_options
+from stages.stt.audio_buffer import Tape
 from stages.stt.silero import Detector, Memory, load
-from stages.stt.tape import Tape
 from stages.stt.voice_activity import WINDOW, Offset, Onset, VoiceActivity
 
 LOUD = 328  # 1 % of full scale: above the dither of converters, below any speech

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.audio import AGENT_HZ
-from stages.engine import engine_thread
-from stages.providers import ProviderContext, ProviderError, ProviderMissing, parse_options
+from stages.runtime.engine_thread import engine_thread
+from stages.runtime.providers import ProviderContext, ProviderError, ProviderMissing, parse_options
 from stages.tts.spoken import phrases, spoken
 
 CAPACITY = 8  # calls a worker: a sentence of 3 s takes 80 ms of one core, so that eight at once wait 0.6 s at worst

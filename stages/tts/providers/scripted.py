@@ -1,4 +1,4 @@
-"""A voice for tests and bench: speaks its text as tones (tones.py), at a pace that the agent document sets."""
+"""A voice for tests and bench: speaks its text as tones (token_codec.py), at a pace that the agent document sets."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.audio import AGENT_HZ, ms_to_bytes
-from stages.providers import ProviderContext, parse_options
-from stages.tts import tones
+from stages.runtime.providers import ProviderContext, parse_options
+from stages.tts import token_codec
 
 Milliseconds = Annotated[float, Field(ge=0, le=60_000)]
 
@@ -34,7 +34,7 @@ class ScriptedSynthesizer:
     async def synthesize(self, text: str) -> AsyncIterator[bytes]:
         """`text` as tones, or a hum, in chunks of `chunk_ms`."""
         options = self._options
-        pcm = tones.encode(text) if options.duration_ms is None else tones.hum(options.duration_ms)
+        pcm = token_codec.encode(text) if options.duration_ms is None else token_codec.hum(options.duration_ms)
         size = ms_to_bytes(options.chunk_ms, AGENT_HZ)
         wait_ms = options.first_ms
         for start in range(0, len(pcm), size):

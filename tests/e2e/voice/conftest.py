@@ -2,9 +2,9 @@
 
 import pytest
 
-from cli.where import weights_folder
-from stages.providers import ProviderMissing
-from stages.weights import WEIGHTS, locate
+from cli.discovery import weights_folder
+from stages.runtime.providers import ProviderMissing
+from stages.runtime.weights import WEIGHTS, locate
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("livekit", reason="the extra livekit is not installed: pip install -e '.[livekit]'")
 
 from bench.first_words import BRIEF, first_words
-from bench.lobby import lobby
+from bench.room_harness import lobby
 from bench.room_words import READER, REPLY, visited
 from tests.kit.room_server import binary
 from tests.kit.speech import BECKETT

@@ -20,7 +20,7 @@ from bench.speech import (
     round_trip,
     wrong_words,
 )
-from tests.kit.phone import exchange, listener
+from tests.kit.simulated_caller import exchange, listener
 from tests.kit.wer import words
 
 pytestmark = [pytest.mark.local, pytest.mark.realtime]

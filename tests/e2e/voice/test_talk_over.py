@@ -9,7 +9,7 @@ import pytest
 
 from bench.pipeline import percentiles
 from bench.talk_over import BREATHS, TRIES, Coughed, Interruption, cough, cough_at, talk_over, talkers
-from tests.kit.phone import exchange
+from tests.kit.simulated_caller import exchange
 
 pytestmark = [pytest.mark.local, pytest.mark.realtime]
 

@@ -1,0 +1,125 @@
+"""A running product with rooms, and people who come into them: LiveKit's own SDK, which knows nothing of Antiphon."""
+
+import asyncio
+import json
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple
+
+from bus.connect import Bus
+from cli.platform import Options, platform
+from cli.ps import workers_on
+from cli.room_server import RoomServer
+from schemas import media, subjects
+from schemas.agent import AgentDocument
+from tests.kit.room_caller import CALLER, Visitor, close, people, token, visit
+from transports.keys import RoomKeys
+from transports.rooms import agent_identity, ear_identity
+
+COMES_WITHIN_S = 30.0
+LOOK_EVERY_S = 0.1
+SETTLED_S = 0.5  # after the agent has come: LiveKit tells a participant of two new tracks not within 150 ms
+
+
+class Stay(NamedTuple):
+    """A caller in a room, and a listener whom nobody sees: LiveKit's SDK, and no more, hears the same packets."""
+
+    caller: Visitor
+    witness: Visitor
+
+
+class Tap:
+    """The callers' lines as the recognisers are given them: session -> PCM16 at 16 kHz."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, bytearray] = {}
+
+    async def open(self, bus: Bus) -> None:
+        for one in await workers_on(bus):
+            if one.stage == subjects.STT:
+                await bus.subscribe_media(subjects.media_to(one.id), self._hear)
+
+    def line(self, caller: Visitor) -> bytes:
+        """Of who is in a room with one agent."""
+        [session] = {agent.identity.removeprefix(agent_identity("")) for agent in caller.agents}
+        return bytes(self._lines.get(session, b""))
+
+    def _hear(self, subject: str, data: bytes, _reply: str) -> None:
+        self._lines.setdefault(subjects.last_token(subject), bytearray()).extend(media.decode(data).pcm)
+
+
+class Lobby:
+    """Rooms, each closed after its visitor: the local engines have few seats."""
+
+    def __init__(self, url: str, tap: Tap, key: str, secret: str) -> None:
+        self.tap = tap
+        self._url = url
+        self._keys = key, secret
+        self._numbers = count()
+
+    @asynccontextmanager
+    async def attended(self) -> AsyncIterator[Stay]:
+        """Somebody with an open microphone, to whom an agent has come that listens."""
+        async with (
+            self._room() as room,
+            visit(self._url, token(room, "caller", *self._keys)) as caller,
+            self._witness(room) as witness,
+        ):
+            await witness.until(lambda: bool(witness.heard))
+            await caller.until(lambda: caller.state == "listening")
+            yield Stay(caller, witness)
+
+    @asynccontextmanager
+    async def attending(self, agent: AgentDocument, saying: bytes) -> AsyncIterator[Stay]:
+        """Somebody who comes to an agent that was sent ahead, and speaks in the first packet of the microphone."""
+        async with self._room() as room:
+            await RoomKeys(self._url, *self._keys).dispatch(room, "", json.dumps({"agent_id": agent.id}))
+            await self._until_attended(room)
+            async with self._witness(room) as witness:
+                await asyncio.sleep(SETTLED_S)
+                async with visit(self._url, token(room, "caller", *self._keys), microphone=False) as caller:
+                    caller.say(saying)
+                    await caller.open_microphone()
+                    yield Stay(caller, witness)
+
+    @asynccontextmanager
+    async def _room(self) -> AsyncIterator[str]:
+        room = f"words-{next(self._numbers)}"
+        try:
+            yield room
+        finally:
+            await close(self._url, room, *self._keys)
+
+    @asynccontextmanager
+    async def _witness(self, room: str) -> AsyncIterator[Visitor]:
+        unseen = token(room, "witness", *self._keys, hidden=True)
+        async with visit(self._url, unseen, microphone=False, hears=CALLER) as witness:
+            yield witness
+
+    async def _until_attended(self, room: str) -> None:
+        """Both halves of an agent are there."""
+        async with asyncio.timeout(COMES_WITHIN_S):
+            while True:
+                there = await people(self._url, room, *self._keys)
+                if all(any(one.startswith(half("")) for one in there) for half in (ear_identity, agent_identity)):
+                    return
+                await asyncio.sleep(LOOK_EVERY_S)
+
+
+@asynccontextmanager
+async def lobby(default: AgentDocument, *others: AgentDocument) -> AsyncIterator[Lobby]:
+    """NATS, LiveKit, the config service and five stages, each a process. `default` answers rooms that name nobody."""
+    from bus.connect import connect
+    from config_service.client import ConfigClient
+    from schemas.settings import BusSettings
+
+    with tempfile.TemporaryDirectory(prefix="antiphon-") as folder:
+        options = Options(Path(folder), warm="local,scripted", livekit=True, default_agent=default.id)
+        async with platform(options, asyncio.Event()) as running, connect(BusSettings(url=running.nats)) as bus:
+            await ConfigClient(bus).set([default, *others])
+            tap = Tap()
+            await tap.open(bus)
+            yield Lobby(running.livekit, tap, *RoomServer.keys(options.data).values())

@@ -1,0 +1,91 @@
+"""Where a turn's time went, from the caller's last word to the agent's first sound, read off the call's facts."""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+from schemas.audio import CALLER_HZ
+from session.state import CallState, Turn, Utterance
+
+END_OF_SPEECH = "end of speech"
+TYPED = "text received"
+TRANSCRIPT = "transcript final"
+END_OF_TURN = "end of turn"  # until the pause is long enough for what was said
+FIRST_WORD = "LLM first token"
+FIRST_AUDIO = "TTS first audio"
+HEARD = "first audio out"
+
+
+class Mark(NamedTuple):
+    """Something that happened, `at` milliseconds after the waterfall's beginning."""
+
+    name: str
+    at: int
+
+
+class Step(NamedTuple):
+    """One bar of the waterfall: what was waited for, from when, for how long; milliseconds."""
+
+    name: str
+    start: int
+    length: int
+
+
+class Waterfall(NamedTuple):
+    """The marks of one turn that happened, in their order in the pipeline.
+
+    The first, at 0, is the caller's end of speech or the text that it typed, whichever came last; for a greeting, which
+    answers nothing, it is the start of the turn.
+    began: its UTC microseconds.
+    """
+
+    turn: int
+    began: int
+    marks: tuple[Mark, ...]
+
+    @property
+    def steps(self) -> list[Step]:
+        """The time between each mark and the next."""
+        return [Step(after.name, before.at, after.at - before.at) for before, after in pairwise(self.marks)]
+
+    @property
+    def total_ms(self) -> int | None:
+        """From the first mark to the first audio out; None while the caller has heard nothing."""
+        return self.marks[-1].at if self.marks[-1].name == HEARD else None
+
+
+def waterfall(state: CallState, number: int) -> Waterfall | None:
+    """The waterfall of turn `number`, as far as it has come; None if the turn has not started.
+
+    Hosts' clocks differ by milliseconds and a transcript may be final before silence is certain: a mark never lies
+    before the one it follows, its step is 0 then. A mark that is missing leaves its time to the next.
+    """
+    turn = state.turns.get(number)
+    if turn is None or not turn.started:
+        return None
+    utterance = state.utterances.get(-1 if turn.answers is None else turn.answers)
+    text = state.texts.get(turn.typed)
+    began, name = turn.started, "turn started"
+    if utterance is not None and utterance.end is not None and state.started:
+        began, name = state.started + utterance.end * 1_000_000 // CALLER_HZ, END_OF_SPEECH
+    if text is not None and (name != END_OF_SPEECH or text.time > began):
+        began, name, utterance = text.time, TYPED, None
+    marks = [Mark(name, 0)]
+    for mark, time in _times(turn, utterance):
+        if time is not None:
+            marks.append(Mark(mark, max((time - began) // 1000, marks[-1].at)))
+    return Waterfall(number, began, tuple(marks))
+
+
+def _times(turn: Turn, utterance: Utterance | None) -> list[tuple[str, int | None]]:
+    """Each mark's UTC microseconds, None where it has not come."""
+    token = None if turn.first_token_ms is None else turn.started + turn.first_token_ms * 1000
+    audio = None
+    if turn.first_sentence and turn.first_audio_ms is not None:
+        audio = turn.first_sentence + turn.first_audio_ms * 1000
+    return [
+        (TRANSCRIPT, (utterance.final_time if utterance else 0) or None),
+        (END_OF_TURN, turn.started if utterance else None),
+        (FIRST_WORD, token),
+        (FIRST_AUDIO, audio),
+        (HEARD, turn.playing or None),
+    ]

@@ -1,0 +1,242 @@
+"""The work of a stage that ingress claims (stt, llm, tts, egress): own a session from claim to close.
+
+A claim is answered before any vendor connects: make room, subscribe, flush, answer. Then `start` brings the agent
+document, the provider opens while audio waits, `Started` answers it, and the session lives until `close`, or until
+nobody hears our beats for 5 s: no session outlives its coordinator.
+"""
+
+import asyncio
+import time
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from types import ModuleType
+from typing import Any
+
+import msgspec
+import structlog
+
+from bus.beats import EVERY_S, Beats
+from bus.connect import Subscription
+from schemas import control, events, subjects
+from schemas.agent import AgentDocument
+from stages.runtime.context import Overloaded, Session, handlers
+from stages.runtime.providers import ProviderError, ProviderMissing, Providers
+from stages.runtime.worker import Worker
+from transports.transport import Refused
+
+START_WITHIN_S = 5.0  # a claim that no start follows was given to another: forget it
+FLUSH_WITHIN_S = 2.0
+ORPHANED_AFTER_S = 5.0
+
+BROKEN: dict[str, type[events.Broken]] = {
+    subjects.STT: events.SttBroken,
+    subjects.LLM: events.LlmBroken,
+    subjects.TTS: events.TtsBroken,
+    subjects.EGRESS: events.EgressBroken,
+}
+
+log = structlog.get_logger("stage")
+
+
+class Holding:
+    """A claimed session with what belongs to it in this worker."""
+
+    def __init__(self, session: Session, claim: control.ClaimStage) -> None:
+        self.session = session
+        self.provider = claim.provider
+        self.subscriptions: list[Subscription] = []
+        self.stage: Any = None
+        self.life: asyncio.Task[None] | None = None
+        self.claimed_at = time.monotonic()
+
+
+class ClaimedStage:
+    """One claimed stage of a process; `module` is its `stage.py`."""
+
+    def __init__(self, worker: Worker, module: ModuleType, providers: Providers, shared: Any) -> None:
+        self._worker = worker
+        self._module = module
+        self._providers = providers
+        self._shared = shared
+        self._holdings: dict[str, Holding] = {}
+        self._beats = Beats(worker.bus, worker.id)
+        self._plays = hasattr(module.STAGE, "heard_ms")
+        heard = set(handlers(module.STAGE))
+        self._hears = sorted({events.stage(fact) for fact in heard if fact not in events.LIVE} | {subjects.INGRESS})
+        self._lives = sorted({events.stage(fact) for fact in heard if fact in events.LIVE})
+
+    # --- claim ------------------------------------------------------------------------------------------------------
+
+    async def claimed(self, data: bytes) -> bytes:
+        claim = msgspec.msgpack.decode(data, type=control.ClaimStage)
+        refused, detail = self._refusal(claim)
+        if not refused:
+            await self._make_room(claim)
+        return msgspec.msgpack.encode(control.Claimed(self._worker.id, refused, detail))
+
+    def _refusal(self, claim: control.ClaimStage) -> tuple[control.Refusal | None, str]:
+        worker = self._worker
+        if claim.version != control.VERSION:
+            return "version", f"this worker speaks version {control.VERSION}, not {claim.version}"
+        if worker.draining:
+            return "draining", ""
+        if worker.full:
+            return "full", f"{worker.capacity} sessions"
+        if not claim.provider:
+            return None, ""
+        try:
+            self._providers.check(claim.provider)
+        except ProviderMissing as missing:
+            return "provider_missing", str(missing)
+        provider = self._providers.opened(claim.provider)
+        limit = getattr(provider, "capacity", None)
+        if limit is not None and sum(held.provider == claim.provider for held in self._holdings.values()) >= limit:
+            return "full", f"{claim.provider} carries {limit} sessions"
+        return None, ""
+
+    async def _make_room(self, claim: control.ClaimStage) -> None:
+        worker = self._worker
+        await self._close(self._holdings.get(claim.session))  # asked again: an earlier answer came too late
+        session = Session(worker.stage, claim.session, claim.agent, claim.epoch, worker)
+        session.coordinator = claim.coordinator
+        session.transport = claim.transport
+        holding = self._holdings[session.id] = Holding(session, claim)
+        worker.admit(session)
+        holding.subscriptions = await worker.listen(session, self._hears, self._lives)
+        holding.subscriptions.append(
+            await worker.bus.subscribe(subjects.controls(session.id, worker.stage), self._on_control)
+        )
+        await worker.bus.flush(media=False)  # ingress waits 150 ms for the answer
+        if self._holdings.get(session.id) is not holding:  # asked again meanwhile
+            await _unsubscribe(holding)
+
+    # --- start and close ---------------------------------------------------------------------------------------------
+
+    def _on_control(self, subject: str, data: bytes, reply: str) -> None:
+        holding = self._holdings.get(subject.split(".")[2])
+        verb = subjects.last_token(subject)
+        if verb == "close":
+            self._worker.tasks.create_task(self._close(holding, reply))
+        elif verb == "start" and holding is not None:
+            try:
+                start = msgspec.msgpack.decode(data, type=control.Start)
+            except msgspec.MsgspecError:
+                self._worker.counters["bad_control"] += 1
+                return
+            if start.epoch > holding.session.epoch:  # our answer came too late and another was asked
+                self._worker.tasks.create_task(self._close(holding))
+            elif start.epoch == holding.session.epoch and holding.life is None:
+                holding.life = self._worker.tasks.create_task(self._live(holding, start, reply))
+
+    async def _live(self, holding: Holding, start: control.Start, reply: str) -> None:
+        session = holding.session
+        answered = False
+
+        def answer(failed: str = "") -> None:
+            nonlocal answered
+            if not answered:
+                answered = True
+                self._worker.bus.publish(reply, msgspec.msgpack.encode(control.Started(self._worker.id, failed)))
+
+        def gave_up(error: BaseException) -> None:
+            reason, detail = _told(error)
+            answer(detail or reason)
+            session.say(BROKEN[session.stage](reason=reason, detail=detail))
+
+        async def life() -> None:
+            session.agent = AgentDocument.model_validate(start.config)
+            session.gate.start_after(start.after)
+            session.snapshot = start.snapshot
+            session.door = start.door
+            async with AsyncExitStack() as stack:
+                opening: AbstractAsyncContextManager[Any] = self._module.open_session(session, self._shared)
+                holding.stage = await stack.enter_async_context(opening)
+                answer()
+                await session.live(holding.stage)
+
+        try:
+            await self._worker.contain(session.id, life(), gave_up)
+        finally:
+            await self._forget(holding)
+
+    async def _close(self, holding: Holding | None, reply: str = "") -> None:
+        """Flush and forget; what is forgotten already is closed."""
+        if holding is not None:
+            holding.session.close()
+            if holding.life is not None:
+                await self._finish(holding.life)
+            await self._forget(holding)
+        if reply:
+            self._worker.bus.publish(reply, msgspec.msgpack.encode(control.Closed(self._worker.id)))
+
+    async def _finish(self, life: asyncio.Task[None]) -> None:
+        done, _ = await asyncio.wait([life], timeout=FLUSH_WITHIN_S)
+        if not done:
+            life.cancel()
+            self._worker.counters["closed_by_force"] += 1
+            await asyncio.wait([life], timeout=FLUSH_WITHIN_S)
+
+    async def end(self, session: str) -> None:
+        if session in self._holdings:
+            await self._close(self._holdings[session])
+
+    async def _forget(self, holding: Holding) -> None:
+        if self._holdings.get(holding.session.id) is not holding:
+            return
+        del self._holdings[holding.session.id]
+        self._worker.release(holding.session)
+        await _unsubscribe(holding)
+
+    # --- beats --------------------------------------------------------------------------------------------------------
+
+    async def attend(self) -> None:
+        await self._beats.open()
+        due = time.monotonic()
+        while True:
+            self._beat()
+            due = max(due + EVERY_S, time.monotonic())
+            await asyncio.sleep(due - time.monotonic())
+
+    def _beat(self) -> None:
+        served: dict[str, list[Holding]] = {}
+        now = time.monotonic()
+        for holding in self._holdings.values():
+            served.setdefault(holding.session.coordinator, []).append(holding)
+            if holding.life is None and now - holding.claimed_at > START_WITHIN_S:
+                self._worker.tasks.create_task(self._close(holding))
+        for coordinator, holdings in served.items():
+            playing = [held for held in holdings if self._plays and held.stage]
+            positions = {held.session.id: held.stage.heard_ms for held in playing}
+            beat = control.Beat(
+                self._worker.id,
+                self._worker.stage,
+                [held.session.id for held in holdings],
+                self._worker.draining,
+                positions,
+            )
+            self._beats.send(coordinator, msgspec.msgpack.encode(beat))
+            if self._beats.unheard_s(coordinator) > ORPHANED_AFTER_S:
+                log.warning("coordinator is gone", coordinator=coordinator, sessions=len(holdings))
+                self._worker.counters["orphaned"] += len(holdings)
+                self._beats.forget(coordinator)
+                for holding in holdings:
+                    self._worker.tasks.create_task(self._close(holding))
+
+    def describe(self, session: Session) -> control.WorkerSession:
+        age_s = round(time.monotonic() - session.opened_at, 1)
+        return control.WorkerSession(session.id, session.agent_id, session.epoch, age_s)
+
+
+async def _unsubscribe(holding: Holding) -> None:
+    for subscription in holding.subscriptions:
+        await subscription.unsubscribe()
+
+
+def _told(error: BaseException) -> tuple[str, str]:
+    """reason and detail for others: only what is known to hold no secret and no speech."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, Overloaded):
+        return "overloaded", str(error)
+    if isinstance(error, ProviderError | ProviderMissing | Refused):
+        return "failed", str(error)
+    return "failed", f"{type(error).__name__} in this stage: see its log"

@@ -1,0 +1,398 @@
+"""What the facts of a call add up to, in whatever order the network brings them."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas import events
+from schemas.events import Fact, Owner
+from session.state import KEEP, KEEP_SEGMENTS, KEEP_SPOKEN, KEEP_TEXTS, CallState, Line, fold
+
+STAGES = ("stt", "llm", "tts", "egress")
+
+
+def numbered(stage_facts: list[Fact], epoch: int = 1) -> list[Fact]:
+    """The facts as one speaker says them: stamped, seq dense from 0."""
+    return [
+        msgspec.structs.replace(fact, session="s1", agent="desk", epoch=epoch, seq=seq, time=fact.time or 1_000 + seq)
+        for seq, fact in enumerate(stage_facts)
+    ]
+
+
+def opened(**fields: Any) -> events.SessionOpened:
+    owners = {stage: Owner(f"{stage}-a", 1) for stage in STAGES}
+    config = fields.pop("config", {"id": "desk"})
+    return events.SessionOpened(
+        owners=owners, coordinator="in1", transport="websocket", started=5_000, config=config, **fields
+    )
+
+
+class Told:
+    """A call told fact by fact, each speaker's seq kept."""
+
+    def __init__(self, **fields: Any) -> None:
+        self.state = CallState()
+        self._seq: dict[tuple[str, int], int] = {}
+        self(opened(**fields))
+
+    def __call__(self, *facts: Fact, epoch: int = 1) -> CallState:
+        for fact in facts:
+            speaker = (events.stage(fact), epoch)
+            seq = self._seq.get(speaker, 0)
+            self._seq[speaker] = seq + 1
+            stamped = msgspec.structs.replace(fact, session="s1", agent="desk", epoch=epoch, seq=seq)
+            self.state = fold(self.state, stamped)
+        return self.state
+
+
+def asked(call: Told, utterance: int, text: str) -> None:
+    call(
+        events.SpeechStarted(utterance=utterance, at=1_000),
+        events.SpeechEnded(utterance=utterance, at=9_000),
+        events.TranscriptFinal(utterance=utterance, text=text, start=1_000, until=9_000),
+    )
+
+
+def answered(call: Told, turn: int, utterance: int, text: str, heard: str | None = None) -> None:
+    call(
+        events.TurnStarted(turn=turn, answers=utterance, text="?", time=7),
+        events.SentenceReady(turn=turn, segment=0, text=text, last=True),
+        events.SegmentSynthesized(turn=turn, segment=0, duration_ms=900),
+        events.PlaybackStarted(turn=turn, time=8),
+        events.PlaybackEnded(turn=turn, heard_ms=900),
+        events.TurnEnded(turn=turn, heard=text if heard is None else heard),
+    )
+
+
+def test_a_question_and_its_answer() -> None:
+    call = Told()
+    assert (call.state.busy, call.state.agent_state) == (False, "listening")
+    call(events.SpeechStarted(utterance=0, at=1_000))
+    assert (call.state.busy, call.state.agent_state, call.state.caller_speaks) == (True, "listening", True)
+    call(events.SpeechEnded(utterance=0, at=9_000))
+    assert (call.state.busy, call.state.agent_state) == (True, "thinking")
+    call(events.TranscriptFinal(utterance=0, text="when do you open", start=1_000, until=9_000))
+    assert call.state.busy, "words that nobody has answered yet"
+    assert call.state.until == 9_000
+    call(events.TurnStarted(turn=2, answers=0, text="when do you open", time=7))
+    assert call.state.agent_state == "thinking"
+    call(events.SentenceReady(turn=2, segment=0, text="At nine.", last=True))
+    call(events.PlaybackStarted(turn=2, time=8))
+    assert (call.state.agent_state, call.state.speaking) == ("speaking", 2)
+    call(events.PlaybackEnded(turn=2, heard_ms=900))
+    call(events.TurnEnded(turn=2, heard="At nine."))
+    assert (call.state.busy, call.state.agent_state) == (False, "listening")
+    assert call.state.transcript == [Line("caller", "when do you open", 0), Line("agent", "At nine.", 2)]
+
+
+def test_a_greeting_is_pending_until_the_agent_has_said_it() -> None:
+    call = Told(config={"id": "desk", "greeting": "Hello."})
+    assert call.state.busy
+    answered(call, 1, -1, "Hello.")
+    assert not call.state.busy
+
+
+def test_a_caller_who_is_faster_than_the_greeting_is_not_waited_for_twice() -> None:
+    call = Told(config={"id": "desk", "greeting": "Hello."})
+    asked(call, 0, "hi")
+    answered(call, 2, 0, "Hi.")
+    assert not call.state.busy
+
+
+def test_a_noise_without_words_leaves_nothing_pending() -> None:
+    call = Told()
+    asked(call, 0, "")
+    assert not call.state.busy
+
+
+def test_a_backchannel_leaves_nothing_pending() -> None:
+    call = Told()
+    asked(call, 0, "mhm")
+    assert call.state.busy
+    call(events.ReplyResumed(turn=2, utterance=0))
+    assert not call.state.busy
+
+
+def test_a_cough_holds_the_answer_and_it_goes_on() -> None:
+    call = Told()
+    asked(call, 0, "prices please")
+    call(
+        events.TurnStarted(turn=2, answers=0, time=7),
+        events.PlaybackStarted(turn=2, time=8),
+        events.SpeechStarted(utterance=1, at=20_000),
+        events.Paused(turn=2, segment=0, heard_ms=400, utterance=1),
+    )
+    assert (call.state.agent_state, call.state.turns[2].playback) == ("listening", "paused")
+    call(
+        events.SpeechEnded(utterance=1, at=23_000),
+        events.TranscriptFinal(utterance=1, text="", start=20_000, until=23_000),
+        events.ReplyResumed(turn=2, utterance=1),
+        events.Resumed(turn=2, heard_ms=400, utterance=1),
+    )
+    assert (call.state.agent_state, call.state.turns[2].heard_ms) == ("speaking", 400)
+
+
+def test_a_hold_before_the_first_sample_does_not_make_the_turn_speak() -> None:
+    call = Told()
+    call(
+        events.TurnStarted(turn=2, answers=0, time=7),
+        events.Paused(turn=2, segment=0, heard_ms=0, utterance=1),
+        events.Resumed(turn=2, heard_ms=0, utterance=1),
+    )
+    assert call.state.turns[2].playback == "waiting"
+    assert call.state.agent_state == "thinking"
+
+
+def test_a_hold_while_nothing_plays_is_no_turn() -> None:
+    call = Told()
+    call(events.Paused(turn=0, segment=0, heard_ms=0, utterance=0), events.Resumed(turn=0, heard_ms=0, utterance=0))
+    assert call.state.turns == {}
+
+
+def test_an_interrupted_answer_is_kept_as_far_as_it_was_heard() -> None:
+    call = Told()
+    asked(call, 0, "tell me everything")
+    call(
+        events.TurnStarted(turn=2, answers=0, time=7),
+        events.SentenceReady(turn=2, segment=0, text="We open at nine and close at six."),
+        events.PlaybackStarted(turn=2, time=8),
+        events.Paused(turn=2, segment=0, heard_ms=500, utterance=1),
+        events.TurnCancelled(turn=2),
+    )
+    asked(call, 1, "stop")
+    call(
+        events.PlaybackEnded(turn=2, heard_ms=500, interrupted=True),
+        events.TurnEnded(turn=2, heard="We open", interrupted=True),
+    )
+    answered(call, 3, 1, "Of course.")
+    assert [line.text for line in call.state.transcript] == ["tell me everything", "We open", "stop", "Of course."]
+    assert (call.state.turns[2].cancelled, call.state.turns[2].interrupted) == ("interrupted", True)
+    assert call.state.turns[2].reply == "We open at nine and close at six."
+
+
+def test_what_was_said_meanwhile_stands_where_it_was_said() -> None:
+    call = Told()
+    asked(call, 0, "a question")
+    answered(call, 2, 0, "A long answer.")
+    asked(call, 1, "mhm")
+    asked(call, 2, "another")
+    answered(call, 3, 2, "Another answer.")
+    said = [(line.who, line.number) for line in call.state.transcript]
+    assert said == [("caller", 0), ("agent", 2), ("caller", 1), ("caller", 2), ("agent", 3)]
+
+
+def test_a_closed_call_is_never_busy() -> None:
+    call = Told()
+    call(events.SpeechStarted(utterance=0, at=0), events.PlaybackStarted(turn=2), events.SessionClosed(reason="hangup"))
+    assert (call.state.closed, call.state.busy, call.state.agent_state) == ("hangup", False, "listening")
+
+
+def test_what_an_old_owner_says_after_it_was_replaced_is_dead() -> None:
+    call = Told()
+    call(events.OwnerChanged(stage="stt", worker="stt-b", owner_epoch=2))
+    before = call.state
+    call(events.TranscriptFinal(utterance=0, text="from the grave", start=0, until=9), epoch=1)
+    assert call.state == before
+    call(events.TranscriptFinal(utterance=0, text="alive", start=0, until=9), epoch=2)
+    assert call.state.utterances[0].text == "alive"
+    assert call.state.owners["stt"] == Owner("stt-b", 2)
+    assert call.state.after["stt"] == (2, 0)
+
+
+def test_an_interim_is_not_part_of_the_snapshot() -> None:
+    call = Told()
+    before = call.state
+    call(events.TranscriptInterim(utterance=0, text="when do", start=0, until=9))
+    assert call.state == before
+
+
+def test_the_snapshot_travels() -> None:
+    call = Told(config={"id": "desk", "greeting": "Hello."})
+    asked(call, 0, "when")
+    answered(call, 2, 0, "At nine.")
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(call.state), type=CallState) == call.state
+
+
+def test_a_long_call_stays_small() -> None:
+    call = Told()
+    for turn in range(2, 2 + KEEP * 2):
+        asked(call, turn, "word " * 20)
+        answered(call, turn, turn, "word " * 40)
+    for segment in range(KEEP_SEGMENTS * 2):
+        call(events.SentenceReady(turn=2 * KEEP + 1, segment=segment, text="word"))
+    assert len(call.state.turns) == len(call.state.utterances) == KEEP
+    assert max(call.state.turns) == 2 * KEEP + 1
+    assert sum(bool(turn.segments) for turn in call.state.turns.values()) == KEEP_SPOKEN
+    assert len(call.state.turns[2 * KEEP + 1].segments) == KEEP_SEGMENTS
+    assert len(msgspec.msgpack.encode(call.state)) < 200_000
+
+
+def test_a_caller_who_types_pages_fits_into_a_message_too() -> None:
+    call = Told()
+    page = "\N{BELL}" * 2_000
+    for number in range(1, KEEP * 2):
+        call(events.TextReceived(text=page, number=number), events.TurnStarted(turn=number + 1, answers=-1, text=page))
+    assert max(call.state.texts) == KEEP * 2 - 1
+    assert len(call.state.texts) == KEEP_TEXTS
+    assert len(msgspec.msgpack.encode(call.state)) < 800_000
+
+
+def test_what_was_typed_stands_where_it_was_answered() -> None:
+    call = Told()
+    asked(call, 0, "When?")
+    answered(call, 2, 0, "At nine.", heard="At nine.")
+    call(events.TextReceived(text="And on Sunday?", number=1))
+    assert call.state.busy
+    assert call.state.agent_state == "thinking"
+    call(
+        events.TurnStarted(turn=3, answers=0, typed=1, text="And on Sunday?"),
+        events.TurnEnded(turn=3, heard="Never."),
+        events.TextReceived(text="Thanks", number=2),
+    )
+    assert call.state.transcript == [
+        Line("caller", "When?", 0),
+        Line("agent", "At nine.", 2),
+        Line("caller", "And on Sunday?", 1, typed=True),
+        Line("agent", "Never.", 3),
+        Line("caller", "Thanks", 2, typed=True),
+    ]
+
+
+# --- in every order -----------------------------------------------------------------------------------------------
+
+few = st.integers(0, 3)
+far = st.sampled_from(
+    [0, 1, 2, 3, 4, KEEP_SPOKEN + 1, KEEP - 1, KEEP, KEEP + 2]
+)  # turns near every edge of what is kept
+words = st.sampled_from(["", "yes", "no"])
+
+SPEAKERS: dict[str, st.SearchStrategy[Fact]] = {
+    "ingress": st.one_of(
+        st.builds(events.OwnerChanged, stage=st.just("stt"), worker=words, owner_epoch=st.just(1)),
+        st.builds(events.TextReceived, text=words, number=far),
+    ),
+    "stt": st.one_of(
+        st.builds(events.SpeechStarted, utterance=far, at=few),
+        st.builds(events.SpeechEnded, utterance=far, at=few),
+        st.builds(events.TranscriptFinal, utterance=far, text=words, start=few, until=few),
+    ),
+    "llm": st.one_of(
+        st.builds(events.TurnStarted, turn=far, answers=far, typed=far, text=st.sampled_from(["", "yes", "no" * 200])),
+        st.builds(events.SentenceReady, turn=far, segment=few, text=words, first_token_ms=st.none() | few),
+        st.builds(events.ReplyResumed, utterance=far),
+        st.builds(events.TurnCancelled, turn=far),
+        st.builds(events.TurnEnded, turn=far, heard=words),
+    ),
+    "tts": st.builds(events.SegmentSynthesized, turn=far, segment=few, duration_ms=few, first_audio_ms=few),
+    "egress": st.one_of(
+        st.builds(events.PlaybackStarted, turn=far),
+        st.builds(events.Paused, turn=far, segment=few, heard_ms=few, utterance=few),
+        st.builds(events.Resumed, turn=far, heard_ms=few, utterance=few),
+        st.builds(events.PlaybackEnded, turn=far, heard_ms=few),
+    ),
+}
+
+
+@st.composite
+def speakers(draw: st.DrawFn) -> list[list[Fact]]:
+    """What each stage says in a call, in its own order."""
+    said = {stage: draw(st.lists(facts, max_size=8)) for stage, facts in SPEAKERS.items()}
+    said["ingress"].insert(0, opened())
+    return [numbered(facts) for facts in said.values()]
+
+
+@st.composite
+def interleaved(draw: st.DrawFn, lines: list[list[Fact]]) -> list[Fact]:
+    """The speakers' facts in one of the orders a receiver may see."""
+    rest = [list(line) for line in lines if line]
+    merged: list[Fact] = []
+    while rest:
+        line = rest[draw(st.integers(0, len(rest) - 1))]
+        merged.append(line.pop(0))
+        rest = [line for line in rest if line]
+    return merged
+
+
+def folded(facts: list[Fact]) -> CallState:
+    state = CallState()
+    for fact in facts:
+        state = fold(state, fact)
+    return state
+
+
+@given(st.data())
+def test_however_the_speakers_interleave_the_call_is_the_same(data: st.DataObject) -> None:
+    lines = data.draw(speakers())
+    one, other = (folded(data.draw(interleaved(lines))) for _ in range(2))
+    assert one == other
+    assert msgspec.msgpack.encode(one) == msgspec.msgpack.encode(other)
+
+
+@given(st.data())
+def test_a_fact_heard_twice_changes_nothing(data: st.DataObject) -> None:
+    facts = data.draw(interleaved(data.draw(speakers())))
+    repeated = []
+    for index, fact in enumerate(facts):
+        repeated += [fact, *data.draw(st.lists(st.sampled_from(facts[: index + 1]), max_size=2))]
+    assert folded(repeated) == folded(facts)
+
+
+@given(st.data())
+def test_the_dead_change_nothing(data: st.DataObject) -> None:
+    """Once ingress has said who owns a stage, facts of older epochs fall silent wherever they arrive."""
+    lines = data.draw(speakers())
+    facts = lines[0] + data.draw(interleaved(lines[1:]))
+    dead = [msgspec.structs.replace(fact, epoch=0) for line in lines[1:] for fact in line]
+    haunted = list(facts)
+    for fact in dead:
+        haunted.insert(data.draw(st.integers(1, len(haunted))), fact)
+    assert folded(haunted) == folded(facts)
+
+
+@given(st.data(), st.integers(0, 40))
+def test_a_snapshot_and_the_facts_after_it_are_the_whole_call(data: st.DataObject, cut: int) -> None:
+    facts = data.draw(interleaved(data.draw(speakers())))
+    snapshot = msgspec.msgpack.decode(msgspec.msgpack.encode(folded(facts[:cut])), type=CallState)
+    state = snapshot
+    for fact in facts:  # all of them again: the snapshot knows which it holds
+        state = fold(state, fact)
+    assert state == folded(facts)
+
+
+@pytest.mark.parametrize("fact", [fact for fact in events.FACTS if fact not in events.LIVE])
+def test_every_fact_moves_its_speakers_watermark(fact: type[Fact]) -> None:
+    """A fact that the fold has no field for is still counted as known."""
+    required = {name: value for name, value in SAMPLE.items() if name in fact.__struct_fields__}
+    said = fact(**required, epoch=1, seq=4, turn=2)
+    assert fold(CallState(), said).after == {events.stage(fact): (1, 4)}
+
+
+SAMPLE: dict[str, Any] = {
+    "owners": {},
+    "coordinator": "in1",
+    "transport": "null",
+    "started": 1,
+    "config": {},
+    "stage": "stt",
+    "worker": "w",
+    "owner_epoch": 1,
+    "reason": "hangup",
+    "utterance": 0,
+    "at": 0,
+    "text": "",
+    "digit": "1",
+    "number": 1,
+    "start": 0,
+    "until": 0,
+    "answers": 0,
+    "segment": 0,
+    "heard": "",
+    "duration_ms": 1,
+    "heard_ms": 1,
+    "provider": "local",
+    "kind": "server",
+    "message": "",
+}

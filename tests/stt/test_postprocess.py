@@ -1,0 +1,35 @@
+"""What noise alone explains is no word."""
+
+import pytest
+
+from stages.stt.postprocess import after, spoken
+
+SECOND = 16_000
+
+
+@pytest.mark.parametrize("text", ["You", "you.", " You? "])
+def test_what_the_recogniser_says_to_noise_is_no_word(text: str) -> None:
+    assert spoken(text, SECOND) == ""
+
+
+def test_a_blip_of_voice_holds_no_word() -> None:
+    assert spoken("Right?", SECOND * 96 // 1000) == ""
+
+
+@pytest.mark.parametrize("text", ["No.", "Hi", "Thank you.", "You are open on Sunday?"])
+def test_short_answers_are_words(text: str) -> None:
+    assert spoken(text, SECOND * 160 // 1000) == text
+
+
+@pytest.mark.parametrize(
+    ("known", "text", "new"),
+    [
+        ("Try again. Fair again.", "Try again. Fail again. Fail better.", "Fail better."),
+        ("No.", "No, no.", "no."),
+        ("Ever tried.", "ever tried ever failed", "ever failed"),
+        ("Try again.", "Try again.", ""),  # nothing new: it has to be read alone
+        ("Ever failed.", "Bear again, fell better.", ""),  # another text: what of it is new cannot be told
+    ],
+)
+def test_what_was_known_is_not_said_again(known: str, text: str, new: str) -> None:
+    assert after(known, text) == new
