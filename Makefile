@@ -72,7 +72,7 @@ peer: $(PEER)
 	@.tools/livekit-agents/bin/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes --no-deps -r $< | $(NARROW) all=$$(grep -c == $<)
 
 schemas: .venv/stamp
-	@$(BIN)/python -m schemas.generate
+	@$(BIN)/python -m docs.json_schemas
 	@$(BIN)/python -m tests.schemas.samples
 
 # What the talk page can do without, and does better with: LiveKit's client, for rooms, and two typefaces.

@@ -7,7 +7,7 @@ import time
 from bus.connect import Bus
 
 HOPS = 4
-PAYLOAD = bytes(200)  # as long as most facts
+PAYLOAD = bytes(200)  # as long as most events
 EVERY_S = 0.005  # long enough for all processes to fall asleep in between, as they do between turns
 
 

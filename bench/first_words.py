@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import soxr
 
-from bench.room_harness import Lobby, Stay
+from bench.room_harness import RoomHarness, Stay
 from cli.audiofile import read_pcm
 from cli.demo_voice import speak
 from cli.discovery import weights_folder
@@ -101,7 +101,7 @@ async def openings() -> list[Opening]:
 
 
 @asynccontextmanager
-async def attended(rooms: Lobby, saying: bytes) -> AsyncIterator[Stay]:
+async def attended(rooms: RoomHarness, saying: bytes) -> AsyncIterator[Stay]:
     """Said in the moment in which the agent listens."""
     async with rooms.attended() as stay:
         stay.caller.say(saying)
@@ -109,7 +109,7 @@ async def attended(rooms: Lobby, saying: bytes) -> AsyncIterator[Stay]:
 
 
 @asynccontextmanager
-async def attending(rooms: Lobby, saying: bytes) -> AsyncIterator[Stay]:
+async def attending(rooms: RoomHarness, saying: bytes) -> AsyncIterator[Stay]:
     """Said in the first packet, the agent having been there before."""
     async with rooms.attending(BRIEF, saying) as stay:
         yield stay
@@ -118,7 +118,7 @@ async def attending(rooms: Lobby, saying: bytes) -> AsyncIterator[Stay]:
 WAYS = {"the agent comes to the caller": attended, "the caller comes to the agent": attending}
 
 
-async def first_words(rooms: Lobby, tries: int) -> dict[str, list[First]]:
+async def first_words(rooms: RoomHarness, tries: int) -> dict[str, list[First]]:
     """So many callers of both kinds, some at once."""
     from stages.stt.providers.local import Moonshine
 

@@ -1,4 +1,4 @@
-"""The calls that are measured: callers who speak by a pattern, an agent that answers by script, all facts kept.
+"""The calls that are measured: callers who speak by a pattern, an agent that answers by script, all events kept.
 
 Latency load: half a second of speech and a turn each 1.1 s, so that turns come fast. Capacity load: 1.5 s of speech, an
 answer of 2 s, a turn each 4 s, as people talk. 20 ms frames come in at real-time pace all the time. Calls begin evenly
@@ -14,6 +14,7 @@ from bench.simulated_callers import Callers
 from bus.connect import Bus
 from schemas import control, events, subjects
 from schemas.agent import AgentDocument, ProviderChoice
+from transports.null import CallerPattern
 
 AGENT = "bench"
 FINAL_MS, FIRST_TOKEN_MS, TOKEN_MS, FIRST_AUDIO_MS = 100, 50, 5, 50  # what the providers take
@@ -76,7 +77,7 @@ def starts(load: Load, sessions: int) -> list[float]:
 
 @dataclass
 class Calls:
-    """The calls of one load while they go on. `said`: every fact as it came; decoding them is no part of the load."""
+    """The calls of one load while they go on. `said`: every event as it came; decoding them is no part of the load."""
 
     bus: Bus
     load: Load
@@ -101,7 +102,7 @@ class Calls:
         for offset in offsets:
             await asyncio.sleep(began + offset - loop.time())
             left_s = talk_s + offsets[-1] - offset
-            pattern = control.Pattern(
+            pattern = CallerPattern(
                 speech_ms=self.load.speech_ms,
                 every_ms=self.load.every_ms,
                 turns=int(left_s * 1000 / self.load.every_ms) + 2,
@@ -117,10 +118,12 @@ class Calls:
         async with asyncio.timeout(CLOSED_WITHIN_S):
             await self._closed.wait()
 
-    async def _claim(self, pattern: control.Pattern) -> None:
-        ask = msgspec.msgpack.encode(control.ClaimLine(AGENT, "websocket" if self.callers else "null", pattern))
+    async def _claim(self, pattern: CallerPattern) -> None:
+        ask = msgspec.msgpack.encode(
+            control.ClaimSession(AGENT, "websocket" if self.callers else "null", msgspec.structs.asdict(pattern))
+        )
         answer = await self.bus.request(subjects.claim(subjects.INGRESS), ask, CLAIM_WITHIN_S)
-        line = msgspec.msgpack.decode(answer, type=control.Line)
+        line = msgspec.msgpack.decode(answer, type=control.SessionOffer)
         if line.refused:
             raise SystemExit(f"no line: {line.refused} {line.detail}")
         if self.callers:
@@ -133,6 +136,6 @@ class Calls:
             if not self._running:
                 self._closed.set()
 
-    def facts(self) -> list[events.Fact]:
+    def events(self) -> list[events.Event]:
         """What was said, in the order it came."""
         return [events.decode(data) for data in self.said]

@@ -1,4 +1,7 @@
-"""What the figures are made of: the facts of the calls, and what the kernel tells of processes. Pure, but for /proc."""
+"""What the figures are made of: the events of the calls, and what the kernel tells of processes.
+
+Pure, but for /proc.
+"""
 
 import os
 import platform
@@ -21,7 +24,7 @@ LOST = (  # counters that tell of a message somebody did not hear; the others re
     "undelivered",
     "unknown_session",
     "bad_frame",
-    "bad_fact",
+    "bad_event",
     "wrong_rate",
     "audio_refused",
     "early_frame_dropped",
@@ -30,33 +33,33 @@ LOST = (  # counters that tell of a message somebody did not hear; the others re
 )
 
 
-# --- the facts --------------------------------------------------------------------------------------------------------
+# --- the events ----------
 
 
 class Turns:
     """The turns of all calls whose final transcript was said from `since` to `until`, UTC microseconds."""
 
-    def __init__(self, facts: Iterable[events.Fact], since: int = 0, until: int = 2**63) -> None:
+    def __init__(self, call_events: Iterable[events.Event], since: int = 0, until: int = 2**63) -> None:
         self._finals: dict[tuple[str, int], int] = {}
         self._answers: dict[tuple[str, int], int] = {}
         self._started: dict[tuple[str, int], int] = {}
         self._sentences: dict[tuple[str, int], int] = {}
         self._playing: dict[tuple[str, int], int] = {}
         self._late: dict[str, list[float]] = {}
-        for fact in facts:
-            match fact:
-                case events.SpeechEnded() if since <= fact.time < until:
-                    spoken_ms = fact.at * 1000 / CALLER_HZ
-                    self._late.setdefault(fact.session, []).append(fact.time / 1000 - spoken_ms)
-                case events.TranscriptFinal() if since <= fact.time < until:
-                    self._finals[fact.session, fact.utterance] = fact.time
+        for event in call_events:
+            match event:
+                case events.SpeechEnded() if since <= event.time < until:
+                    spoken_ms = event.until_sample * 1000 / CALLER_HZ
+                    self._late.setdefault(event.session, []).append(event.time / 1000 - spoken_ms)
+                case events.TranscriptFinal() if since <= event.time < until:
+                    self._finals[event.session, event.utterance] = event.time
                 case events.TurnStarted():
-                    self._answers[fact.session, fact.turn] = fact.answers
-                    self._started[fact.session, fact.turn] = fact.time
+                    self._answers[event.session, event.turn] = event.answers
+                    self._started[event.session, event.turn] = event.time
                 case events.SentenceReady():
-                    self._sentences.setdefault((fact.session, fact.turn), fact.time)
+                    self._sentences.setdefault((event.session, event.turn), event.time)
                 case events.PlaybackStarted():
-                    self._playing[fact.session, fact.turn] = fact.time
+                    self._playing[event.session, event.turn] = event.time
 
     @property
     def asked(self) -> int:
@@ -115,9 +118,9 @@ def lost(counters: Iterable[dict[str, int]]) -> dict[str, int]:
     return {reason: total[reason] for reason in LOST if total[reason]}
 
 
-def failed(facts: Iterable[events.Fact]) -> dict[str, int]:
+def failed(call_events: Iterable[events.Event]) -> dict[str, int]:
     """Calls that did not end by their caller's hanging up: reason -> how many."""
-    reasons = Counter(fact.reason for fact in facts if isinstance(fact, events.SessionClosed))
+    reasons = Counter(event.reason for event in call_events if isinstance(event, events.SessionClosed))
     return {reason: times for reason, times in reasons.items() if reason != "hangup"}
 
 

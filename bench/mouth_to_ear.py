@@ -23,8 +23,8 @@ from bench.room_callers import FIRST_S, LAST_S, Caller, Onsets, Speech, waits_ms
 from cli import processes
 from schemas import control, subjects
 from schemas.audio import CALLER_HZ, FRAME_MS
-from schemas.control import Pattern
 from tests.kit.room_caller import token
+from transports.null import CallerPattern
 
 TURNS = 20
 CLAIM_WITHIN_S = 5.0
@@ -61,7 +61,7 @@ async def echo(url: str, token: str, over: asyncio.Event) -> None:
 class Dialled:
     """A caller at a websocket who speaks as the one in the room does."""
 
-    def __init__(self, pattern: Pattern) -> None:
+    def __init__(self, pattern: CallerPattern) -> None:
         self.speech = Speech(pattern)
         self.onsets = Onsets()
 
@@ -91,14 +91,14 @@ async def measured(turns: int) -> dict[str, Any]:
     from config_service.client import ConfigClient
     from schemas.settings import BusSettings
 
-    pattern = Pattern(CAPACITY.speech_ms, CAPACITY.every_ms, turns=turns + 2, start_ms=int(FIRST_S * 1000))
+    pattern = CallerPattern(CAPACITY.speech_ms, CAPACITY.every_ms, turns=turns + 2, start_ms=int(FIRST_S * 1000))
     with tempfile.TemporaryDirectory() as folder:
         options = Options(Path(folder), warm="scripted", livekit=True, default_agent=AGENT)
         async with platform(options, asyncio.Event()) as running, connect(BusSettings(url=running.nats)) as bus:
             await ConfigClient(bus).set([agent(CAPACITY)])
-            asked = control.ClaimLine(AGENT, "websocket")
+            asked = control.ClaimSession(AGENT, "websocket")
             claimed = await bus.request(subjects.claim(subjects.INGRESS), msgspec.msgpack.encode(asked), CLAIM_WITHIN_S)
-            line = msgspec.msgpack.decode(claimed, type=control.Line)
+            line = msgspec.msgpack.decode(claimed, type=control.SessionOffer)
             key, secret = RoomServer.keys(Path(folder)).values()
             over = asyncio.Event()
             in_room, by_socket, echoed = Caller(pattern), Dialled(pattern), Caller(pattern)

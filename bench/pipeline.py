@@ -7,7 +7,7 @@ apart; the voice's first audio 50 ms after its text, then 100 ms of audio each 5
 
     overhead = (first agent audio at the sink - final transcript) - 100 ms
 
-The reply begins with a sentence of one token, so the voice starts on the first token. Times are those that the facts
+The reply begins with a sentence of one token, so the voice starts on the first token. Times are those that the events
 carry, from one clock. The same run times a bare echo over four hops of the same server, for a ratio. Processor time is
 what the kernel charged each process while all calls talked; the callers of the `null` transport are made in ingress and
 counted there. More in docs/performance.md.
@@ -25,7 +25,7 @@ from bench import report
 from bench.echo import four_hops
 from bench.load import LOADS, Calls, Load, agent
 from bench.measure import Turns, failed, machine, others_s, percentiles
-from bench.platform import House, house
+from bench.platform import Platform, open_platform
 from bench.simulated_callers import callers
 from cli import processes
 
@@ -55,7 +55,7 @@ async def measure(asked: Asked) -> dict[str, Any]:
     """Run the load; the report as plain data."""
     async with AsyncExitStack() as stack:
         document = agent(asked.load, voice_activity=asked.voice_activity)
-        running = await stack.enter_async_context(house(document, asked.sessions))
+        running = await stack.enter_async_context(open_platform(document, asked.sessions))
         outside = await stack.enter_async_context(callers()) if asked.websocket else None
         base = running.memory_mb()
         echo = await four_hops(running.bus, running.url)
@@ -68,8 +68,8 @@ async def measure(asked: Asked) -> dict[str, Any]:
         until, used_then, all_then = time.time_ns() // 1_000, running.cpu_s(), others_s()
         lost = await running.lost()
         await calls.ended()
-    facts = calls.facts()
-    turns = Turns(facts, since, until)
+    events = calls.events()
+    turns = Turns(events, since, until)
     overhead, hops = percentiles(turns.overheads_ms()), percentiles(echo)
     session_s = (until - since) / 1e6 * asked.sessions
     cpu = {process: round((used_then[process] - used[process]) / session_s, 6) for process in used}
@@ -93,7 +93,7 @@ async def measure(asked: Asked) -> dict[str, Any]:
         "memory_mb": {"base": {process: round(megabytes, 1) for process, megabytes in base.items()}},
         "frames_lost": sum(lost.values()),
         "lost": lost,
-        "calls_failed": failed(facts),
+        "calls_failed": failed(events),
     }
     if outside:
         found["door_ms"] = percentiles(turns.door_ms(outside.arrivals))
@@ -102,7 +102,7 @@ async def measure(asked: Asked) -> dict[str, Any]:
 
 async def memory(load: Load) -> dict[str, Any]:
     """What one more session takes, over all processes, once the rings of all are full."""
-    async with house(agent(load), MANY) as running:
+    async with open_platform(agent(load), MANY) as running:
         base = running.memory_mb()
         calls = Calls(running.bus, load)
         full_of_few = await _full(running, calls, FEW, 2 * RINGS_FULL_S + 10)
@@ -118,7 +118,7 @@ async def memory(load: Load) -> dict[str, Any]:
     }
 
 
-async def _full(running: House, calls: Calls, further: int, talk_s: float) -> dict[str, float]:
+async def _full(running: Platform, calls: Calls, further: int, talk_s: float) -> dict[str, float]:
     await calls.begin(further, talk_s)
     await asyncio.sleep(RINGS_FULL_S)
     return running.memory_mb()

@@ -18,7 +18,7 @@ from schemas.settings import BusSettings
 ROOM = 2  # a claim that was answered too late holds its place for seconds; calls are not to be refused for that
 
 
-class House:
+class Platform:
     """Everything that runs. pids: name of a stage, `config` or `nats` -> its processes."""
 
     def __init__(self, bus: Bus, url: str, pids: dict[str, list[int]]) -> None:
@@ -40,7 +40,7 @@ class House:
 
 
 @asynccontextmanager
-async def house(agent: AgentDocument, sessions: int) -> AsyncIterator[House]:
+async def open_platform(agent: AgentDocument, sessions: int) -> AsyncIterator[Platform]:
     """One worker a stage, ready for `sessions` calls to `agent`."""
     with tempfile.TemporaryDirectory() as folder:
         options = Options(Path(folder), capacity=max(100, ROOM * sessions), warm="scripted")
@@ -51,4 +51,4 @@ async def house(agent: AgentDocument, sessions: int) -> AsyncIterator[House]:
                 assert child.process
                 pids.setdefault(child.stage, []).append(child.process.pid)
             pids["nats"] = [measure.below(os.getpid(), "nats-server")]
-            yield House(bus, running.nats, pids)
+            yield Platform(bus, running.nats, pids)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.load import LOADS, Calls, Load, agent, starts
-from bench.platform import House, house
+from bench.platform import Platform, open_platform
 from cli import processes
 from schemas.audio import FRAME_MS
 from schemas.subjects import STAGES
@@ -37,7 +37,7 @@ async def profile(sessions: int, load: Load, stages: list[str]) -> None:
     stretch_s = SETTLE_S + WINDOW_S + RECORD_S + SLACK_S
     last_s = starts(load, sessions)[-1]
     silent_s = last_s + stretch_s
-    async with house(agent(load), sessions) as running:
+    async with open_platform(agent(load), sessions) as running:
         calls = Calls(running.bus, load)
         begun = asyncio.get_running_loop().time()
         await calls.begin(sessions, talk_s=stretch_s, silent_s=silent_s)
@@ -48,7 +48,7 @@ async def profile(sessions: int, load: Load, stages: list[str]) -> None:
     _tell_prices(silent, talking, load)
 
 
-async def _stretch(running: House, sessions: int, name: str, stages: list[str]) -> dict[str, float]:
+async def _stretch(running: Platform, sessions: int, name: str, stages: list[str]) -> dict[str, float]:
     """Processor seconds a session-second of each process, and a recording of each stage."""
     await asyncio.sleep(SETTLE_S)
     before = running.cpu_s()

@@ -16,9 +16,8 @@ from livekit import rtc
 
 from cli import processes
 from schemas.audio import AGENT_HZ, CALLER_HZ, FRAME_MS
-from schemas.control import Pattern
 from tests.kit.room_caller import token
-from transports.null import SILENT_FRAME, frames
+from transports.null import SILENT_FRAME, CallerPattern, frames
 
 APART_S = 1.0  # between two callers who come
 QUIET_S = 0.3  # of the agent's line: what sounds after it is another answer
@@ -49,7 +48,7 @@ class Onsets:
 class Speech:
     """What a caller says, frame by frame, and when each utterance began and was over."""
 
-    def __init__(self, pattern: Pattern) -> None:
+    def __init__(self, pattern: CallerPattern) -> None:
         self.began_at: list[float] = []
         self.over_at: list[float] = []
         self._pattern = pattern
@@ -72,7 +71,7 @@ def waits_ms(since: Iterable[float], onsets: Onsets) -> list[float]:
 class Caller:
     """One of them."""
 
-    def __init__(self, pattern: Pattern) -> None:
+    def __init__(self, pattern: CallerPattern) -> None:
         self.join_ms = 0.0
         self.published = 0  # when the agent's track was told of: UTC microseconds
         self.speech = Speech(pattern)
@@ -119,7 +118,7 @@ class Caller:
 async def call(asked: dict[str, Any]) -> None:
     """All callers; says `begin` when the window begins, and at the end what they found."""
     over = asyncio.Event()
-    pattern = Pattern(asked["speech_ms"], asked["every_ms"], turns=1_000, start_ms=int(FIRST_S * 1000))
+    pattern = CallerPattern(asked["speech_ms"], asked["every_ms"], turns=1_000, start_ms=int(FIRST_S * 1000))
     callers: list[Caller] = []
     lives = []
     for number in range(asked["rooms"]):

@@ -51,7 +51,7 @@ class Tap:
         self._lines.setdefault(subjects.last_token(subject), bytearray()).extend(media.decode(data).pcm)
 
 
-class Lobby:
+class RoomHarness:
     """Rooms, each closed after its visitor: the local engines have few seats."""
 
     def __init__(self, url: str, tap: Tap, key: str, secret: str) -> None:
@@ -110,7 +110,7 @@ class Lobby:
 
 
 @asynccontextmanager
-async def lobby(default: AgentDocument, *others: AgentDocument) -> AsyncIterator[Lobby]:
+async def open_room_harness(default: AgentDocument, *others: AgentDocument) -> AsyncIterator[RoomHarness]:
     """NATS, LiveKit, the config service and five stages, each a process. `default` answers rooms that name nobody."""
     from bus.connect import connect
     from config_service.client import ConfigClient
@@ -122,4 +122,4 @@ async def lobby(default: AgentDocument, *others: AgentDocument) -> AsyncIterator
             await ConfigClient(bus).set([default, *others])
             tap = Tap()
             await tap.open(bus)
-            yield Lobby(running.livekit, tap, *RoomServer.keys(options.data).values())
+            yield RoomHarness(running.livekit, tap, *RoomServer.keys(options.data).values())

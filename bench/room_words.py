@@ -12,7 +12,7 @@ from typing import NamedTuple
 import soxr
 
 from bench.first_words import BRIEF, first_words
-from bench.room_harness import Lobby, lobby
+from bench.room_harness import RoomHarness, open_room_harness
 from cli import processes
 from schemas.audio import AGENT_HZ, CALLER_HZ
 from tests.kit.simulated_caller import listener
@@ -34,7 +34,7 @@ class Visit(NamedTuple):
     heard: str
 
 
-async def visited(rooms: Lobby, voice: str) -> Visit:
+async def visited(rooms: RoomHarness, voice: str) -> Visit:
     """A recording is read to the agent and answered."""
     from stages.stt.providers.local import Moonshine
 
@@ -51,7 +51,7 @@ async def visited(rooms: Lobby, voice: str) -> Visit:
 
 
 async def report(tries: int) -> None:
-    async with lobby(BRIEF, READER) as rooms:
+    async with open_room_harness(BRIEF, READER) as rooms:
         visit_ = await visited(rooms, "beckett")
         print(f"shown of the caller: {visit_.shown}\nshown of the agent: {visit_.told}\nheard of it: {visit_.heard}")
         found = await first_words(rooms, tries)

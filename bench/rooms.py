@@ -94,9 +94,9 @@ async def measured(rooms: int, window_s: float, turn_taking: bool) -> dict[str, 
                 counters = measure.lost(worker.counters for worker in await workers_on(bus))
                 underruns = sum(worker.counters.get("underruns", 0) for worker in await workers_on(bus))
                 told = await found_by_callers()
-    facts = [events.decode(data) for data in said]
-    opened = [fact for fact in facts if isinstance(fact, events.SessionOpened)]
-    jobs_ms = [(told["published"][fact.origin.room] - fact.started) / 1000 for fact in opened if fact.origin]
+    call_events = [events.decode(data) for data in said]
+    opened = [event for event in call_events if isinstance(event, events.SessionOpened)]
+    jobs_ms = [(told["published"][event.origin.room] - event.started_us) / 1000 for event in opened if event.origin]
     per_room = {name: round(cost / took_s / rooms, 4) for name, cost in spent.items()}
     return {
         "rooms": rooms,
@@ -108,7 +108,7 @@ async def measured(rooms: int, window_s: float, turn_taking: bool) -> dict[str, 
         "turns": told["turns"],
         "answers": len(told["latency_ms"]),
         "latency_ms": measure.percentiles(told["latency_ms"]),
-        "of_it_overhead_ms": measure.percentiles(measure.Turns(facts).overheads_ms()),
+        "of_it_overhead_ms": measure.percentiles(measure.Turns(call_events).overheads_ms()),
         "join_ms": measure.percentiles(told["join_ms"]),
         "job_ms": measure.percentiles(jobs_ms),
         "pss_mb": round(full_mb, 1),

@@ -15,8 +15,7 @@ import msgspec
 
 from cli import processes
 from schemas.audio import FRAME_MS
-from schemas.control import Pattern
-from transports.null import frames
+from transports.null import CallerPattern, frames
 
 PAUSE_S = 0.2  # without audio: what comes next is another answer; they are further apart in every load
 ENDS_WITHIN_S = 10.0
@@ -26,7 +25,7 @@ class Dial(msgspec.Struct):
     """Call there and talk like that."""
 
     url: str
-    pattern: Pattern
+    pattern: CallerPattern
 
 
 class Arrivals(msgspec.Struct):
@@ -47,7 +46,7 @@ class Callers:
         self.arrivals: dict[str, list[int]] = {}
         self._process = process
 
-    def dial(self, url: str, pattern: Pattern) -> None:
+    def dial(self, url: str, pattern: CallerPattern) -> None:
         """Let one more of them call."""
         assert self._process.stdin
         self._process.stdin.write(msgspec.json.encode(Dial(url, pattern)) + b"\n")

@@ -80,26 +80,26 @@ def receptionist() -> AgentDocument:
 # --- what is heard of a reader ----------------------------------------------------------------------------------------
 
 
-async def read_to(house: Exchange, agent: str, name: str) -> Reading:
+async def read_to(open_platform: Exchange, agent: str, name: str) -> Reading:
     """One call in which a recording is played."""
-    async with house.call(agent) as phone:
+    async with open_platform.call(agent) as phone:
         phone.say(recording(name))
         phone.say(silence(1))
         await phone.heard_out(SPOKEN_WITHIN_S)
-    text = " ".join(final.text for final in phone.facts(TranscriptFinal))
-    ended = phone.facts(TurnEnded)
+    text = " ".join(final.text for final in phone.events(TranscriptFinal))
+    ended = phone.events(TurnEnded)
     return Reading(text, word_error_rate(READINGS[name], text), len(ended), sum(turn.interrupted for turn in ended))
 
 
 # --- what is heard of the agent ---------------------------------------------------------------------------------------
 
 
-async def round_trip(house: Exchange, questions: tuple[str, ...] = QUESTIONS) -> list[Answer]:
+async def round_trip(open_platform: Exchange, questions: tuple[str, ...] = QUESTIONS) -> list[Answer]:
     """The greeting, and the answers to questions that are asked one after the other."""
     from stages.stt.providers.local import Moonshine
 
     sounds = await speak(questions, weights_folder() / "caller")
-    async with house.call("receptionist") as phone:
+    async with open_platform.call("receptionist") as phone:
         await phone.heard_out()
         for sound in sounds:
             phone.say(read_pcm(sound))
@@ -109,7 +109,7 @@ async def round_trip(house: Exchange, questions: tuple[str, ...] = QUESTIONS) ->
     for number, turn in phone.state.turns.items():
         begin, end = ((time - phone.state.started) * HZ // 1_000_000 for time in (turn.playing, turn.stopped))
         pcm = bytes(soxr.resample(phone.heard[begin:end], HZ, CALLER_HZ))
-        reply = " ".join(said.text for said in phone.facts(SentenceReady) if said.turn == number and said.text)
+        reply = " ".join(said.text for said in phone.events(SentenceReady) if said.turn == number and said.text)
         answers.append(Answer(reply, turn.heard or "", await asyncio.to_thread(recogniser.transcribe, pcm)))
     recogniser.close()
     return answers
@@ -124,7 +124,7 @@ def wrong_words(answers: list[Answer]) -> float:
 # --- first words ------------------------------------------------------------------------------------------------------
 
 
-async def first_words(house: Exchange, agent: str) -> list[Opening]:
+async def first_words(open_platform: Exchange, agent: str) -> list[Opening]:
     """Calls that begin with a word: its first sample is the first of the first frame, sent before any answer came."""
     openings = []
     for voice, seconds, said in OPENINGS:
@@ -133,17 +133,17 @@ async def first_words(house: Exchange, agent: str) -> list[Opening]:
         else:
             [path] = await speak([voice], weights_folder() / "caller")
             pcm = read_pcm(path)
-        openings.append(Opening(said, await _blurt(house, agent, pcm[2 * onset(pcm) :])))
+        openings.append(Opening(said, await _blurt(open_platform, agent, pcm[2 * onset(pcm) :])))
     return openings
 
 
-async def _blurt(house: Exchange, agent: str, pcm: bytes) -> str:
+async def _blurt(open_platform: Exchange, agent: str, pcm: bytes) -> str:
     """Connect and speak at once; the words of the first utterance."""
-    line = await claim(house.bus, agent)
+    line = await claim(open_platform.bus, agent)
     pcm += silence(1)
     loop = asyncio.get_running_loop()
     async with (
-        followed(house.bus, line.session, lambda _fact: None) as following,
+        followed(open_platform.bus, line.session, lambda _fact: None) as following,
         aiohttp.ClientSession() as http,
     ):
         async with http.ws_connect(line.url, params={"agent": agent, "session": line.session}) as socket:
@@ -155,24 +155,24 @@ async def _blurt(house: Exchange, agent: str, pcm: bytes) -> str:
                 while following.state.busy:
                     await asyncio.sleep(FRAME_MS / 1000)
         await closed(following)
-    return " ".join(fact.text for fact in following.facts if isinstance(fact, TranscriptFinal))
+    return " ".join(event.text for event in following.events if isinstance(event, TranscriptFinal))
 
 
 # --- the report -------------------------------------------------------------------------------------------------------
 
 
 async def report() -> None:
-    async with exchange(listener("brief", "Yes."), receptionist()) as house:
+    async with exchange(listener("brief", "Yes."), receptionist()) as open_platform:
         for agent in ("brief", "receptionist"):
             for name in READINGS:
-                reading = await read_to(house, agent, name)
+                reading = await read_to(open_platform, agent, name)
                 print(f"{name} to {agent}: {reading.wrong:.1%} of the words wrong;", end=" ")
                 print(f"{reading.answers} answers, {reading.cut} of them cut\n  {reading.text}")
-        answers = await round_trip(house)
+        answers = await round_trip(open_platform)
         print(f"what the receptionist said: {wrong_words(answers):.1%} of the words were heard otherwise")
         for answer in answers:
             print(f"  {answer.reply}\n  {answer.heard}")
-        openings = await first_words(house, "brief")
+        openings = await first_words(open_platform, "brief")
         print(f"whole from the first frame: {sum(one.whole for one in openings)} of {len(openings)}")
         for opening in openings:
             print(f"  {opening.said} | {opening.heard}")

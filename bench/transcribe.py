@@ -29,13 +29,13 @@ class Listened:
     """What was said of one recording. late_ms: finals after their end of speech. onset_ms: starts after their onset."""
 
     def __init__(self, call: Call, began_s: float) -> None:
-        ended = {fact.utterance: fact.time for fact in call.said(SpeechEnded)}
-        self.finals = call.said(TranscriptFinal)
+        ended = {event.utterance: event.time for event in call.published(SpeechEnded)}
+        self.finals = call.published(TranscriptFinal)
         self.text = " ".join(final.text for final in self.finals)
-        self.starts = call.said(SpeechStarted)
-        self.interims = len(call.said(TranscriptInterim))
+        self.starts = call.published(SpeechStarted)
+        self.interims = len(call.published(TranscriptInterim))
         self.late_ms = [(final.time - ended[final.utterance]) / 1000 for final in self.finals]
-        self.onset_ms = [(fact.time / 1e6 - began_s - fact.at / CALLER_HZ) * 1000 for fact in self.starts]
+        self.onset_ms = [(event.time / 1e6 - began_s - event.start_sample / CALLER_HZ) * 1000 for event in self.starts]
 
 
 async def listen(running: Worker, pcm: bytes, session: str = "s1", delay_s: float = 0.0) -> Listened:

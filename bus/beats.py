@@ -9,7 +9,7 @@ EVERY_S = 0.1
 RECOVERED_S = 0.5  # no "nobody there" for this long means that somebody is
 
 
-class Beats:
+class Heartbeats:
     """A worker's end: sends beats, and learns when nobody hears them any more: the server says so, or is away."""
 
     def __init__(self, bus: Bus, worker: str) -> None:
@@ -23,7 +23,7 @@ class Beats:
 
     def send(self, coordinator: str, beat: bytes) -> None:
         if self._bus.connected:
-            self._bus.publish(subjects.beat(coordinator, self._worker), beat, f"{self._inbox}.{coordinator}")
+            self._bus.publish(subjects.heartbeat(coordinator, self._worker), beat, f"{self._inbox}.{coordinator}")
         else:  # nor would it be of use to anybody later
             self._miss(coordinator)
 

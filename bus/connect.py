@@ -1,6 +1,6 @@
 """A process's door to the bus: publish without waiting, subscribe by callback, ask with a deadline.
 
-Two connections: one for facts, control and requests, which buffers while the server is away; one for media, which
+Two connections: one for events, control and requests, which buffers while the server is away; one for media, which
 refuses to (a caller must not hear a burst of what was said seconds ago). Publishing and delivery are plain calls, past
 nats-py where the way is clear (`wire.py`).
 """
@@ -15,7 +15,7 @@ from nats.aio.client import Client
 from nats.aio.subscription import Subscription as NatsSubscription
 from nats.micro.request import ERROR_CODE_HEADER, ERROR_HEADER
 
-from bus.connection import FACTS_BUFFER_BYTES, NO_BUFFER, Connection, dial, quietly
+from bus.connection import EVENTS_BUFFER_BYTES, NO_BUFFER, Connection, dial, quietly
 from bus.errors import NoAnswer, NoResponders, ServiceError, Unreachable
 from bus.wire import Callback, plain
 from schemas.settings import BusSettings
@@ -45,14 +45,14 @@ class Subscription:
 class Bus:
     """What a process says and hears. Made by `connect`."""
 
-    def __init__(self, facts: Connection, media: Connection) -> None:
-        self._facts = facts
+    def __init__(self, events: Connection, media: Connection) -> None:
+        self._facts = events
         self._media = media
         self._requests: set[asyncio.Task[Any]] = set()
 
     @property
     def client(self) -> Client:
-        """The nats client of facts and control, for the other files of this package."""
+        """The nats client of events and control, for the other files of this package."""
         return self._facts.client
 
     @property
@@ -72,7 +72,7 @@ class Bus:
 
     @property
     def reconnects(self) -> int:
-        """How often facts and control came back after an outage: what was said to us meanwhile is lost."""
+        """How often events and control came back after an outage: what was said to us meanwhile is lost."""
         return self._facts.client.stats["reconnects"]
 
     @property
@@ -81,7 +81,7 @@ class Bus:
         return self._facts.undelivered + self._media.undelivered
 
     def publish(self, subject: str, data: bytes, reply: str = "", headers: dict[str, str] | None = None) -> None:
-        """Say something on the facts connection, in order, without waiting."""
+        """Say something on the events connection, in order, without waiting."""
         self._facts.publish(subject, data, reply, headers)
 
     def publish_media(self, subject: str, data: bytes, *, lingers: bool = False) -> None:
@@ -142,7 +142,7 @@ class Bus:
     async def flush(self, *, media: bool = True) -> None:
         """Return when the server has taken all that was said or asked for before, subscriptions included.
 
-        Without `media` only facts and control are waited for: the other connection may have many frames before it.
+        Without `media` only events and control are waited for: the other connection may have many frames before it.
         """
         for connection in (self._facts, self._media) if media else (self._facts,):
             await connection.hand_over()
@@ -161,14 +161,14 @@ class Bus:
 @asynccontextmanager
 async def connect(settings: BusSettings, name: str = "antiphon") -> AsyncIterator[Bus]:
     """The bus at `settings.url`; raises Unreachable. Leaving it drains both connections."""
-    facts = await dial(settings, name, FACTS_BUFFER_BYTES)
+    events = await dial(settings, name, EVENTS_BUFFER_BYTES)
     try:
         media = await dial(settings, f"{name} media", NO_BUFFER)
     except Unreachable:
-        await facts.close()
+        await events.close()
         raise
-    writers = [asyncio.create_task(connection.write()) for connection in (facts, media)]
-    bus = Bus(facts, media)
+    writers = [asyncio.create_task(connection.write()) for connection in (events, media)]
+    bus = Bus(events, media)
     try:
         yield bus
     finally:
@@ -176,5 +176,5 @@ async def connect(settings: BusSettings, name: str = "antiphon") -> AsyncIterato
             await bus.flush()
         for writer in writers:
             writer.cancel()
-        for connection in (facts, media):
+        for connection in (events, media):
             await connection.close()

@@ -23,7 +23,7 @@ DRAIN_WITHIN_S = 2
 RECONNECT_EVERY_S = 0.1
 PING_EVERY_S = 1  # a frozen server is noticed after two
 OUTBOX = 20_000  # messages; two seconds of frames from 200 sessions
-FACTS_BUFFER_BYTES = 2 * 1024 * 1024  # what the facts connection keeps while the server is away
+EVENTS_BUFFER_BYTES = 2 * 1024 * 1024  # what the events connection keeps while the server is away
 NO_BUFFER = -1
 MAX_HEADERS = 1024  # bytes; the server counts them with the payload, and ours are an id
 

@@ -1,7 +1,7 @@
-"""What is remembered of every call: stream CALLS captures the facts that ride on core NATS.
+"""What is remembered of every call: stream CALLS captures the events that ride on core NATS.
 
-A fact is published once, with `Nats-Msg-Id` and a reply inbox, so that the stream drops repeats and acknowledges what
-it has kept. Calls never wait for it: while JetStream has no leader the facts still reach the stages.
+An event is published once, with `Nats-Msg-Id` and a reply inbox, so that the stream drops repeats and acknowledges what
+it has kept. Calls never wait for it: while JetStream has no leader the events still reach the stages.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from schemas import subjects
 STREAM = "CALLS"
 KEEP_S = 7 * 24 * 3600
 KEEP_BYTES = 1024**3
-DUPLICATES_S = 120  # a fact is re-sent within seconds or not at all
+DUPLICATES_S = 120  # an event is re-sent within seconds or not at all
 READY_WITHIN_S = 5.0  # a server opens its port before JetStream answers
 FETCH = 500  # messages asked for at a time: what a reader holds in memory
 FETCH_WITHIN_S = 5.0  # a reader waits for a server that is busy with calls
@@ -67,7 +67,7 @@ async def check(bus: Bus) -> None:
 
 
 class Journal:
-    """Says facts so that they are kept. `said - kept` is what was not acknowledged yet."""
+    """Says events so that they are kept. `said - kept` is what was not acknowledged yet."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -80,7 +80,7 @@ class Journal:
         await self._bus.subscribe(self._acks, self._acknowledged)
 
     def publish(self, subject: str, data: bytes, message_id: str) -> None:
-        """Say a fact; `message_id` is `<session>-<stage>-<epoch>-<seq>`."""
+        """Say an event; `message_id` is `<session>-<stage>-<epoch>-<seq>`."""
         self.said += 1
         self._bus.publish(subject, data, self._acks, {"Nats-Msg-Id": message_id})
 
@@ -92,7 +92,7 @@ class Journal:
 class Extent(NamedTuple):
     """What the journal holds: sequences `first` to `last`, nothing if `last` is below `first`.
 
-    created: ISO time at which the stream was made; the same sequences of another stream are other facts.
+    created: ISO time at which the stream was made; the same sequences of another stream are other events.
     """
 
     first: int
@@ -164,7 +164,7 @@ async def batches(
 
 
 async def read(bus: Bus, session: str) -> list[bytes]:
-    """All facts of a session that the journal holds, in the order they were kept. Raises Unreachable."""
+    """All events of a session that the journal holds, in the order they were kept. Raises Unreachable."""
     return [kept.data async for batch in batches(bus, subjects.events(session=session)) for kept in batch]
 
 

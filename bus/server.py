@@ -16,7 +16,7 @@ from bus.errors import Unreachable
 READY_WITHIN_S = 10.0
 STOP_WITHIN_S = 3.0
 LOG = Path("nats", "nats.log")  # in the data folder: what it complains of
-MAX_PAYLOAD = 1024 * 1024  # an agent document with all its facts; a frame is below 10 KB
+MAX_PAYLOAD = 1024 * 1024  # an agent document with all its events; a frame is below 10 KB
 
 # `sh -c KEEPER TERM server argument..`: when who started it dies, however it dies, that end of the pipe closes, `cat`
 # ends, and the server is told to go by this signal.

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from bus.connect import Bus
     from cli.caller import Caller
     from cli.recording import Recording
-    from schemas.control import Line
-    from schemas.events import Fact
+    from schemas.control import SessionOffer
+    from schemas.events import Event
     from schemas.settings import BusSettings
-    from session.state import CallState
+    from session.state import SessionState
 
 CLAIM_WITHIN_S = 3.0
 CLOSED_WITHIN_S = 3.0  # stages flush within 2 s, then session_closed comes
@@ -34,7 +34,7 @@ def call(
     record: Annotated[Path | None, typer.Option(help="Write both sides: caller left, agent right.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw the call: a PNG file.")] = None,
     json: Annotated[
-        bool, typer.Option("--json", help="The call's facts as they happen, one JSON object a line.")
+        bool, typer.Option("--json", help="The call's call_events as they happen, one JSON object a line.")
     ] = False,
     nats: Nats = None,
     data: Data = None,
@@ -64,74 +64,74 @@ def call(
         check_installed()
     pcm = read_pcm(wav)
     with Recording() as recording:
-        problem, facts = processes.run(_call(bus_settings(nats, data), agent, pcm, recording, json=json))
-        if problem and not any(isinstance(fact, SessionOpened) for fact in facts):
+        problem, call_events = processes.run(_call(bus_settings(nats, data), agent, pcm, recording, json=json))
+        if problem and not any(isinstance(event, SessionOpened) for event in call_events):
             raise Failed(problem)  # it never came about: nothing to keep
         if out:
             recording.write_heard(out)
         if record:
             recording.write_stereo(record)
         if picture:
-            draw(picture, recording, facts)
+            draw(picture, recording, call_events)
     if problem:
         raise Failed(problem)
 
 
 class Following:
-    """A session's facts as they arrive, and what they add up to."""
+    """A session's events as they arrive, and what they add up to."""
 
-    def __init__(self, show: "Callable[[Fact], None]") -> None:
-        from session.state import CallState
+    def __init__(self, show: "Callable[[Event], None]") -> None:
+        from session.state import SessionState
 
-        self.state: CallState = CallState()
-        self.facts: list[Fact] = []  # of the event plane only
+        self.state: SessionState = SessionState()
+        self.events: list[Event] = []  # of the event plane only
         self.closed = asyncio.Event()
         self._show = show
 
     def hear(self, _subject: str, data: bytes, _reply: str) -> None:
-        """A message of the event or live plane; what is no fact is none of ours."""
+        """A message of the event or live plane; what is no event is none of ours."""
         from schemas import events
         from session.state import fold
 
         try:
-            fact = events.decode(data)
-        except events.BadFact:
+            event = events.decode(data)
+        except events.BadEvent:
             return
-        if not isinstance(fact, events.LIVE):
-            self.facts.append(fact)
-        self.state = fold(self.state, fact)
-        self._show(fact)
-        if isinstance(fact, events.SessionClosed):
+        if not isinstance(event, events.EPHEMERAL):
+            self.events.append(event)
+        self.state = fold(self.state, event)
+        self._show(event)
+        if isinstance(event, events.SessionClosed):
             self.closed.set()
 
 
-async def claim(bus: "Bus", agent: str) -> "Line":
+async def claim(bus: "Bus", agent: str) -> "SessionOffer":
     """A line to `agent`: its URL and session. Raises Failed that says why there is none."""
     import msgspec
 
     from bus.errors import NoAnswer, NoResponders
     from schemas import control, subjects
 
-    asked = msgspec.msgpack.encode(control.ClaimLine(agent))
+    asked = msgspec.msgpack.encode(control.ClaimSession(agent))
     try:
         answer = await bus.request(subjects.claim(subjects.INGRESS), asked, CLAIM_WITHIN_S)
     except NoResponders:
         raise Failed("no ingress is running: start `antiphon up`, or `antiphon run ingress`") from None
     except NoAnswer:
         raise Failed(f"no ingress answered within {CLAIM_WITHIN_S:.0f} s: antiphon ps shows who is running") from None
-    line = msgspec.msgpack.decode(answer, type=control.Line)
+    line = msgspec.msgpack.decode(answer, type=control.SessionOffer)
     if line.refused:
         raise Failed(line.detail or f"the call was refused: {line.refused}")
     return line
 
 
 @asynccontextmanager
-async def followed(bus: "Bus", session: str, show: "Callable[[Fact], None]") -> "AsyncIterator[Following]":
-    """Hear all facts and live messages of a session, from before it opens."""
+async def followed(bus: "Bus", session: str, show: "Callable[[Event], None]") -> "AsyncIterator[Following]":
+    """Hear all events and live messages of a session, from before it opens."""
     from schemas import subjects
 
     following = Following(show)
-    planes = (subjects.events(session=session), subjects.lives(session=session))
+    planes = (subjects.events(session=session), subjects.ephemerals(session=session))
     subscriptions = [await bus.subscribe(plane, following.hear) for plane in planes]
     await bus.flush()
     try:
@@ -141,7 +141,7 @@ async def followed(bus: "Bus", session: str, show: "Callable[[Fact], None]") -> 
             await subscription.unsubscribe()
 
 
-async def until_quiet(caller: "Caller", state: "Callable[[], CallState]") -> None:
+async def until_quiet(caller: "Caller", state: "Callable[[], SessionState]") -> None:
     """Return when the caller has said all and nothing was pending or heard for QUIET_S, after CAP_S, or at the end."""
     loop = asyncio.get_running_loop()
     said = quiet = loop.time()
@@ -155,8 +155,8 @@ async def until_quiet(caller: "Caller", state: "Callable[[], CallState]") -> Non
 
 async def _call(
     settings: "BusSettings", agent: str, pcm: bytes, recording: "Recording", *, json: bool
-) -> "tuple[str, list[Fact]]":
-    """Why the call broke, or "", and its facts."""
+) -> "tuple[str, list[Event]]":
+    """Why the call broke, or "", and its events."""
     from rich.console import Console
 
     from bus.connect import connect
@@ -173,7 +173,7 @@ async def _call(
                     caller.say(pcm)
                     await until_quiet(caller, lambda: following.state)
                 await closed(following)
-    return caller.problem, following.facts
+    return caller.problem, following.events
 
 
 async def closed(following: Following) -> None:
@@ -185,9 +185,9 @@ async def closed(following: Following) -> None:
         pass  # the recording is whole all the same
 
 
-def print_json(fact: "Fact") -> None:
+def print_json(event: "Event") -> None:
     """One line of the event plane, in the envelope of the bus."""
     from schemas import events
 
-    if not isinstance(fact, events.LIVE):
-        print(events.to_json(fact), flush=True)
+    if not isinstance(event, events.EPHEMERAL):
+        print(events.to_json(event), flush=True)

@@ -1,4 +1,4 @@
-"""`antiphon demo`: a whole call on this machine, no keys; leaves its recording, its facts and its picture."""
+"""`antiphon demo`: a whole call on this machine, no keys; leaves its recording, its events and its picture."""
 
 import asyncio
 import json as json_
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cli.call import Following
     from cli.caller import Caller
     from cli.recording import Recording
-    from schemas.events import Fact
+    from schemas.events import Event
 
 SCRIPT = EXAMPLES / "receptionist-call.json"
 THINKS_MS = 700  # a polite caller's pause after the agent has finished
@@ -39,14 +39,14 @@ class Question:
 
 
 def demo(
-    out: Annotated[Path | None, typer.Option(help="Where to leave recording, facts and picture.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to leave recording, call_events and picture.")] = None,
     script: Annotated[Path, typer.Option(help="Who is called and what is asked.")] = SCRIPT,
-    json: Annotated[bool, typer.Option("--json", help="The call's facts as they happen, one a line.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="The call's call_events as they happen, one a line.")] = False,
 ) -> None:
     """Play a call from the first hello to the last goodbye, with local models and no network.
 
     A caller asks the receptionist of a small practice what callers ask, and interrupts once. What is left: a stereo
-    recording, every fact of the call, and a picture of it.
+    recording, every event of the call, and a picture of it.
     """
     from cli import processes
     from cli.discovery import weights_folder
@@ -57,30 +57,30 @@ def demo(
 
     check_installed()
     folder = (out or Path(f"demo-{time.strftime('%Y%m%d-%H%M%S')}")).absolute()
-    with redirect_stdout(sys.stderr) if json else nullcontext():  # there are only facts on the standard output
+    with redirect_stdout(sys.stderr) if json else nullcontext():  # there are only call_events on the standard output
         fetch()
     folder.mkdir(parents=True, exist_ok=True)
     with Recording() as recording:
-        problem, facts = processes.run(_demo(script, weights_folder(), recording, json=json))
+        problem, call_events = processes.run(_demo(script, weights_folder(), recording, json=json))
         recording.write_stereo(folder / "call.wav")
-        draw(folder / "call.png", recording, facts)
-    (folder / "events.jsonl").write_text("".join(f"{events.to_json(fact)}\n" for fact in facts))
+        draw(folder / "call.png", recording, call_events)
+    (folder / "events.jsonl").write_text("".join(f"{events.to_json(event)}\n" for event in call_events))
     if problem:
         raise Failed(problem)
-    heard = sum(isinstance(fact, events.TurnEnded) and bool(fact.heard) for fact in facts)
+    heard = sum(isinstance(event, events.TurnEnded) and bool(event.heard) for event in call_events)
     if not heard:
-        raise Failed("no turn of the agent was heard: see the facts in events.jsonl")
+        raise Failed("no turn of the agent was heard: see the call_events in events.jsonl")
     typer.echo(f"\n{heard} turns. Look and listen in {folder}", err=json)
     for name, what in (
         ("call.wav", "what was said, caller left, agent right"),
         ("call.png", "a picture of it: who spoke when, what interrupted what, how long answers took"),
-        ("events.jsonl", "every fact, as the stages said it on the bus"),
+        ("events.jsonl", "every event, as the stages said it on the bus"),
     ):
         typer.echo(f"  {name:<13} {what}", err=json)
 
 
-async def _demo(script: Path, cache: Path, recording: "Recording", *, json: bool) -> "tuple[str, list[Fact]]":
-    """Why the call broke, or "", and its facts."""
+async def _demo(script: Path, cache: Path, recording: "Recording", *, json: bool) -> "tuple[str, list[Event]]":
+    """Why the call broke, or "", and its events."""
     from rich.console import Console
 
     from bus.connect import connect
@@ -105,7 +105,7 @@ async def _demo(script: Path, cache: Path, recording: "Recording", *, json: bool
                     async with dial(line.url, agent, line.session, recording) as caller:
                         await converse(caller, following, questions)
                     await closed(following)
-    return caller.problem, following.facts
+    return caller.problem, following.events
 
 
 async def _read(script: Path, cache: Path) -> tuple[str, list[Question]]:

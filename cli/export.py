@@ -1,4 +1,4 @@
-"""`antiphon export`: what the journal remembers as a table, each fact or turn once however often it is run."""
+"""`antiphon export`: what the journal remembers as a table, each event or turn once however often it is run."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -26,13 +26,13 @@ UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 class What(StrEnum):
     """What a row is."""
 
-    FACTS = "facts"
+    EVENTS = "facts"
     TURNS = "turns"
 
 
 def export(
     to: Annotated[Path, typer.Option(metavar="FILE", help="A Parquet file: made, or continued where it ends.")],
-    what: Annotated[What, typer.Option(help="A row for each fact, or for each turn of an agent.")] = What.FACTS,
+    what: Annotated[What, typer.Option(help="A row for each event, or for each turn of an agent.")] = What.EVENTS,
     since: Annotated[
         str | None, typer.Option(help="For a new file: 90s, 15m, 1h, 2d ago or an ISO time; else all there is.")
     ] = None,
@@ -51,13 +51,13 @@ def export(
     from cli import processes
     from cli.discovery import bus_settings
     from cli.parquet import growing
-    from cli.rows import FACTS, TURNS
+    from cli.rows import EVENTS, TURNS
 
     start = since_when(since, datetime.now(UTC)) if since else None
     run = _Run(what, start)
     settings = bus_settings(nats, data)
     try:
-        with growing(to, what, FACTS if what is What.FACTS else TURNS) as file, _progress(json) as advance:
+        with growing(to, what, EVENTS if what is What.EVENTS else TURNS) as file, _progress(json) as advance:
             processes.run(run.work(settings, file, advance))
     except KeyboardInterrupt:
         typer.echo(f"stopped half-way: {run.added:,} {what} were added to {to}; run it again to go on", err=True)
@@ -86,8 +86,8 @@ class _Run:
         self.added = 0
         self._all = 0
         self._after = 0
-        self._strange = 0  # messages that are no facts, or none that this version can make a row of
-        self._gone = 0  # facts that the journal dropped before the file had them
+        self._strange = 0  # messages that are no events, or none that this version can make a row of
+        self._gone = 0  # events that the journal dropped before the file had them
 
     async def work(self, settings: "BusSettings", file: "Growing", advance: "Callable[[int, int], None]") -> None:
         """Read the journal into the file, and on to its end as it is now. Raises BusError, WrongUse, Failed."""
@@ -107,7 +107,7 @@ class _Run:
             before = None
             async with aclosing(reading):
                 async for batch in reading:
-                    rows = self._facts(batch) if self._what is What.FACTS else await self._turns(bus, turns, batch)
+                    rows = self._facts(batch) if self._what is What.EVENTS else await self._turns(bus, turns, batch)
                     self._after = batch[-1].sequence
                     file.add(rows, self._after)
                     self.added += len(rows)
@@ -123,23 +123,23 @@ class _Run:
         return rows
 
     async def _turns(self, bus: "Bus", turns: "Turns", batch: "list[Kept]") -> "list[Row]":
-        """The turns that the batch completes, also of calls that began before the first fact of this run."""
+        """The turns that the batch completes, also of calls that began before the first event of this run."""
         from bus import journal
-        from cli.rows import known_fact
+        from cli.rows import known_event
         from schemas import subjects
 
         rows = []
         for kept in batch:
-            fact = known_fact(kept.data)
-            if fact is None:
+            event = known_event(kept.data)
+            if event is None:
                 self._strange += 1
                 continue
-            if not turns.knows(fact):
-                call = subjects.events(session=fact.session)
+            if not turns.knows(event):
+                call = subjects.events(session=event.session)
                 async for earlier in journal.batches(bus, call, until=kept.sequence - 1):
-                    for known in filter(None, (known_fact(before.data) for before in earlier)):
+                    for known in filter(None, (known_event(before.data) for before in earlier)):
                         turns.hear(0, known)
-            rows += turns.hear(kept.sequence, fact)
+            rows += turns.hear(kept.sequence, event)
         return rows
 
     def tell(self, to: Path, json: bool) -> None:
@@ -163,9 +163,9 @@ class _Run:
         else:
             typer.echo(f"nothing to export: {self._why_nothing(to)}")
         if self._gone:
-            typer.echo(f"{self._gone:,} facts were dropped from the journal before they were exported", err=True)
+            typer.echo(f"{self._gone:,} events were dropped from the journal before they were exported", err=True)
         if self._strange:
-            typer.echo(f"{self._strange:,} messages were passed over: of another version, or no facts", err=True)
+            typer.echo(f"{self._strange:,} messages were passed over: of another version, or no events", err=True)
 
     def _why_nothing(self, to: Path) -> str:
         if self._all:
@@ -176,7 +176,10 @@ class _Run:
 
 @contextmanager
 def _progress(silent: bool) -> "Iterator[Callable[[int, int], None]]":
-    """A bar on a terminal, nothing else anywhere: yields what to call with the facts read so far, and all there are."""
+    """A bar on a terminal, nothing else anywhere:
+
+    Yields what to call with the events read so far, and all there are.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

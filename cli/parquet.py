@@ -21,7 +21,7 @@ from cli.errors import Failed, WrongUse
 from cli.rows import TIME, Columns, Row
 
 ROWS = 10_000  # of a row group: a few megabytes, which is what a run holds in memory
-BYTES = 32 * 1024 * 1024  # or so many, where facts carry whole documents
+BYTES = 32 * 1024 * 1024  # or so many, where events carry whole documents
 KEY = b"antiphon.export"
 
 

@@ -13,9 +13,9 @@ from cli.errors import WrongUse
 from cli.recording import Recording
 from schemas import events
 from schemas.audio import CALLER_HZ
-from schemas.events import Fact
+from schemas.events import Event
 from session import latency
-from session.state import CallState, fold
+from session.state import SessionState, fold
 
 if TYPE_CHECKING:
     import numpy
@@ -78,19 +78,19 @@ def check_installed() -> None:
         raise WrongUse("a picture needs matplotlib: pip install -e '.[picture]'")
 
 
-def draw(path: Path, recording: Recording, facts: Sequence[Fact]) -> None:
+def draw(path: Path, recording: Recording, call_events: Sequence[Event]) -> None:
     """A PNG of the call, WIDTH_PX wide. Raises BadAudio when it cannot be written."""
     caller, agent = recording.lines(LOOK_HZ)
-    figure = paint(stage(facts), caller, agent)
+    figure = paint(stage(call_events), caller, agent)
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=DPI, facecolor=PAPER)
 
 
-def stage(facts: Sequence[Fact]) -> Scene:
-    """What the facts of one call say about its picture."""
-    state = CallState()
-    for fact in facts:
-        state = fold(state, fact)
+def stage(call_events: Sequence[Event]) -> Scene:
+    """What the events of one call say about its picture."""
+    state = SessionState()
+    for event in call_events:
+        state = fold(state, event)
     scene = Scene(agent=state.agent)
     for utterance in state.utterances.values():
         if utterance.end is not None:
@@ -106,23 +106,23 @@ def stage(facts: Sequence[Fact]) -> Scene:
             falls = latency.waterfall(state, number)
             if falls and falls.total_ms and falls.marks[0].name == latency.END_OF_SPEECH:
                 scene.falls.append((_seconds(falls.began, state), falls))
-    scene.holds = _holds(facts, state)
+    scene.holds = _holds(call_events, state)
     return scene
 
 
-def _holds(facts: Sequence[Fact], state: CallState) -> list[tuple[float, float]]:
+def _holds(call_events: Sequence[Event], state: SessionState) -> list[tuple[float, float]]:
     """From each `paused` of a turn that was being heard to the moment that lifted it or ended the turn."""
     holds = []
     since: dict[int, float] = {}
-    for fact in facts:
-        if isinstance(fact, events.Paused) and fact.turn and state.turns[fact.turn].playing:
-            since.setdefault(fact.turn, _seconds(fact.time, state))
-        elif isinstance(fact, events.Resumed | events.PlaybackEnded) and fact.turn in since:
-            holds.append((since.pop(fact.turn), _seconds(fact.time, state)))
+    for event in call_events:
+        if isinstance(event, events.Paused) and event.turn and state.turns[event.turn].playing:
+            since.setdefault(event.turn, _seconds(event.time, state))
+        elif isinstance(event, events.Resumed | events.PlaybackEnded) and event.turn in since:
+            holds.append((since.pop(event.turn), _seconds(event.time, state)))
     return holds
 
 
-def _seconds(time: int, state: CallState) -> float:
+def _seconds(time: int, state: SessionState) -> float:
     return (time - state.started) / 1_000_000
 
 
@@ -146,16 +146,16 @@ def paint(scene: Scene, caller: "numpy.ndarray[Any, Any]", agent: "numpy.ndarray
 
 def _head(figure: "Figure", scene: Scene, seconds: float, height: int) -> None:
     waits = sorted(falls.total_ms or 0 for _, falls in scene.falls)
-    facts = [f"{int(seconds) // 60}:{int(seconds) % 60:02d} min", f"{len(scene.agent_spans)} turns of the agent"]
+    call_events = [f"{int(seconds) // 60}:{int(seconds) % 60:02d} min", f"{len(scene.agent_spans)} turns of the agent"]
     if waits:
-        facts.append(f"answers after {waits[len(waits) // 2]} ms (median)")
+        call_events.append(f"answers after {waits[len(waits) // 2]} ms (median)")
     cuts = sum(span.cut for span in scene.agent_spans)
     if cuts:
-        facts.append(f"{cuts} interruption{'s' * (cuts > 1)}")
+        call_events.append(f"{cuts} interruption{'s' * (cuts > 1)}")
     left = LEFT_PX / WIDTH_PX
     title = f"A call to {scene.agent}" if scene.agent else "A call"
     figure.text(left, 1 - 34 / height, title, size=17, weight="bold", color=INK, va="center", parse_math=False)
-    figure.text(left, 1 - 62 / height, "   ·   ".join(facts), size=10.5, color=FAINT, va="center")
+    figure.text(left, 1 - 62 / height, "   ·   ".join(call_events), size=10.5, color=FAINT, va="center")
 
 
 def _foot(figure: "Figure", height: int) -> None:

@@ -8,9 +8,9 @@ from rich.live import Live
 from rich.text import Text
 
 from schemas import events
-from schemas.events import Fact
+from schemas.events import Event
 from session import latency
-from session.state import CallState, fold
+from session.state import SessionState, fold
 
 MS_PER_CELL = 25  # of a latency bar: 1.5 s, a slow turn, is 60 characters
 MAX_CELLS = 80
@@ -31,33 +31,33 @@ class CallView:
     """One call: `show` prints what stays, `status` is the line that changes."""
 
     def __init__(self, console: Console) -> None:
-        self.state = CallState()
+        self.state = SessionState()
         self._console = console
         self._interim = ""
 
-    def show(self, fact: Fact) -> None:
-        """A fact of this call, of the event or the live plane."""
-        self.state = fold(self.state, fact)
-        match fact:
+    def show(self, event: Event) -> None:
+        """An event of this call, of the event or the live plane."""
+        self.state = fold(self.state, event)
+        match event:
             case events.SessionOpened():
-                self._print(Text(f"session {fact.session}, agent {fact.agent}, {fact.transport}", "dim"))
+                self._print(Text(f"session {event.session}, agent {event.agent}, {event.transport}", "dim"))
             case events.TranscriptInterim():
-                self._interim = fact.text
+                self._interim = event.text
             case events.TranscriptFinal():
                 self._interim = ""
-                if fact.text:
-                    self._print(_said("caller", fact.text, "bold cyan"))
+                if event.text:
+                    self._print(_said("caller", event.text, "bold cyan"))
             case events.TextReceived():
-                self._print(_said("caller", f"[typed] {fact.text}", "bold cyan"))
+                self._print(_said("caller", f"[typed] {event.text}", "bold cyan"))
             case events.TurnEnded():
-                self._turn(fact)
+                self._turn(event)
             case events.ProviderFailed():
-                stage = events.stage(fact)
-                self._print(Text(f"{stage} provider {fact.provider} failed ({fact.kind}): {fact.message}", "red"))
-            case events.Broken():
-                self._print(Text(f"{events.stage(fact)} gave up ({fact.reason}): {fact.detail}", "red"))
+                stage = events.stage(event)
+                self._print(Text(f"{stage} provider {event.provider} failed ({event.kind}): {event.message}", "red"))
+            case events.StageFailed():
+                self._print(Text(f"{events.stage(event)} gave up ({event.reason}): {event.detail}", "red"))
             case events.SessionClosed():
-                self._print(Text(f"closed: {fact.reason} {fact.detail}".rstrip(), "dim"))
+                self._print(Text(f"closed: {event.reason} {event.detail}".rstrip(), "dim"))
             case _:
                 pass
 

@@ -5,10 +5,10 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 from schemas import events
-from schemas.events import Fact, SessionClosed, SessionOpened
+from schemas.events import Event, SessionClosed, SessionOpened
 from schemas.subjects import BadId, check_id
 from session import latency
-from session.state import CallState, Turn, fold
+from session.state import SessionState, Turn, fold
 
 Row = dict[str, Any]
 Columns = dict[str, type | str]  # name -> int, str, bool, or TIME
@@ -22,7 +22,7 @@ _STEPS = {
     latency.HEARD: "audio_out_ms",
 }
 
-FACTS: Columns = {
+EVENTS: Columns = {
     "stream_seq": int,  # of the journal: what a second run continues after
     "kept": TIME,
     "event": str,
@@ -32,10 +32,10 @@ FACTS: Columns = {
     "epoch": int,
     "seq": int,
     "time": TIME,
-    "fields": str,  # the fact's own, JSON
+    "fields": str,  # the event's own, JSON
 }
 TURNS: Columns = {
-    "stream_seq": int,  # of the fact that completed the turn
+    "stream_seq": int,  # of the event that completed the turn
     "session": str,
     "agent": str,
     "turn": int,
@@ -57,7 +57,7 @@ _Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class _Envelope(msgspec.Struct):
-    """What every fact carries, also one of a later version whose own fields nobody here knows."""
+    """What every event carries, also one of a later version whose own fields nobody here knows."""
 
     event: str
     session: str = ""
@@ -72,7 +72,7 @@ _envelope = msgspec.msgpack.Decoder(_Envelope)
 
 
 def fact_row(sequence: int, kept: int, data: bytes) -> Row | None:
-    """A fact of any version as a row; None if the bytes are none."""
+    """An event of any version as a row; None if the bytes are none."""
     try:
         envelope = msgspec.structs.asdict(_envelope.decode(data))
         own = {name: value for name, value in msgspec.msgpack.decode(data).items() if name not in envelope}
@@ -85,7 +85,7 @@ def fact_row(sequence: int, kept: int, data: bytes) -> Row | None:
 class _Call(NamedTuple):
     """state, and the turns that have their row."""
 
-    state: CallState
+    state: SessionState
     told: frozenset[int]
 
 
@@ -96,28 +96,28 @@ class Turns:
         self._calls: dict[str, _Call] = {}
         self._closed: set[str] = set()
 
-    def knows(self, fact: Fact) -> bool:
-        """Whether the fact's call is followed from its first fact; if not, what came before has to be heard first."""
-        return fact.session in self._calls or fact.session in self._closed or isinstance(fact, SessionOpened)
+    def knows(self, event: Event) -> bool:
+        """Whether the event's call is followed from its first event; if not, what came before has to be heard first."""
+        return event.session in self._calls or event.session in self._closed or isinstance(event, SessionOpened)
 
-    def hear(self, sequence: int, fact: Fact) -> list[Row]:
-        """The next fact of a call: the turns that it completed."""
-        if fact.session in self._closed:
+    def hear(self, sequence: int, event: Event) -> list[Row]:
+        """The next event of a call: the turns that it completed."""
+        if event.session in self._closed:
             return []
-        state, told = self._calls.get(fact.session, _Call(CallState(), frozenset()))
-        state = fold(state, fact)
-        closes = isinstance(fact, SessionClosed)
+        state, told = self._calls.get(event.session, _Call(SessionState(), frozenset()))
+        state = fold(state, event)
+        closes = isinstance(event, SessionClosed)
         done = [
             number
-            for number in (state.turns if closes else (fact.turn,))
+            for number in (state.turns if closes else (event.turn,))
             if number not in told and _complete(state.turns.get(number), closes)
         ]
         if closes:
-            self._calls.pop(fact.session, None)
-            self._closed.add(fact.session)
+            self._calls.pop(event.session, None)
+            self._closed.add(event.session)
         else:
-            self._calls[fact.session] = _Call(state, told.union(done))
-        return [_turn_row(sequence, fact.time, state, number) for number in done]
+            self._calls[event.session] = _Call(state, told.union(done))
+        return [_turn_row(sequence, event.time, state, number) for number in done]
 
 
 def _complete(turn: Turn | None, closes: bool) -> bool:
@@ -126,7 +126,7 @@ def _complete(turn: Turn | None, closes: bool) -> bool:
     return closes or (turn.heard is not None and turn.playback == "ended")
 
 
-def _turn_row(sequence: int, now: int, state: CallState, number: int) -> Row:
+def _turn_row(sequence: int, now: int, state: SessionState, number: int) -> Row:
     turn = state.turns[number]
     falls = latency.waterfall(state, number)
     assert falls is not None  # the turn has started
@@ -151,11 +151,11 @@ def _turn_row(sequence: int, now: int, state: CallState, number: int) -> Row:
     }
 
 
-def known_fact(data: bytes) -> Fact | None:
-    """The fact if it is one of this version, and of a call."""
+def known_event(data: bytes) -> Event | None:
+    """The event if it is one of this version, and of a call."""
     try:
-        fact = events.decode(data)
-        check_id(fact.session)
-    except (events.BadFact, BadId):
+        event = events.decode(data)
+        check_id(event.session)
+    except (events.BadEvent, BadId):
         return None
-    return fact
+    return event

@@ -172,7 +172,7 @@ class _Process:
         from cli.discovery import weights_folder
         from schemas.settings import provider_keys
         from stages.runtime.providers import ProviderContext, Providers
-        from stages.runtime.stage_host import ClaimedStage
+        from stages.runtime.stage_host import StageHost
         from transports import warm
 
         module = importlib.import_module(f"stages.{worker.stage}.stage")
@@ -181,7 +181,7 @@ class _Process:
         for name in self._options["warm"]:
             await (warm(name) if worker.stage == "egress" else providers.get(name))
         shared = await stack.enter_async_context(module.open_worker(providers))
-        return ClaimedStage(worker, module, providers, shared)
+        return StageHost(worker, module, providers, shared)
 
     async def _serve_config(self, bus: Any, ready: asyncio.Event) -> None:
         from cli.discovery import data_folder, database_url

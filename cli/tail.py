@@ -8,7 +8,7 @@ import typer
 
 from cli.options import Data, Nats
 
-WAITING = 10_000  # facts; a terminal slower than this loses the oldest and is told how many
+WAITING = 10_000  # call_events; a terminal slower than this loses the oldest and is told how many
 
 
 def tail(
@@ -16,7 +16,7 @@ def tail(
     agent: Annotated[str | None, typer.Option(help="Only calls of this agent.")] = None,
     nats: Nats = None,
     data: Data = None,
-    json: Annotated[bool, typer.Option("--json", help="One fact a line, in the envelope of the bus.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One event a line, in the envelope of the bus.")] = False,
 ) -> None:
     """Follow calls live: who speaks, what is understood, what is answered.
 
@@ -34,34 +34,34 @@ async def _follow(settings: Any, agent: str | None, session: str | None, show: C
     from bus.connect import connect
     from schemas import events, subjects
 
-    facts: asyncio.Queue[Any] = asyncio.Queue(WAITING)
+    call_events: asyncio.Queue[Any] = asyncio.Queue(WAITING)
     lost = 0
 
     def heard(_subject: str, data: bytes, _reply: str) -> None:
         nonlocal lost
         try:
-            fact = events.decode(data)
-        except events.BadFact:
+            event = events.decode(data)
+        except events.BadEvent:
             return
-        if facts.full():
-            facts.get_nowait()
+        if call_events.full():
+            call_events.get_nowait()
             lost += 1
-        facts.put_nowait(fact)
+        call_events.put_nowait(event)
 
     async with connect(settings, "antiphon tail") as bus:
         await bus.subscribe(subjects.events(agent, session), heard)
-        await bus.subscribe(subjects.lives(agent, session), heard)
+        await bus.subscribe(subjects.ephemerals(agent, session), heard)
         while True:
-            show(await facts.get())
+            show(await call_events.get())
             if lost:
-                typer.echo(f"({lost} facts were dropped here: this terminal is too slow)", err=True)
+                typer.echo(f"({lost} events were dropped here: this terminal is too slow)", err=True)
                 lost = 0
 
 
 def _as_json() -> Callable[[Any], None]:
     from schemas import events
 
-    return lambda fact: typer.echo(events.to_json(fact))
+    return lambda event: typer.echo(events.to_json(event))
 
 
 def _as_text() -> Callable[[Any], None]:
@@ -75,24 +75,24 @@ def _as_text() -> Callable[[Any], None]:
     console = Console(highlight=False)
     colours = {"ingress": "blue", "stt": "cyan", "llm": "green", "tts": "magenta", "egress": "yellow"}
 
-    def show(fact: Any) -> None:
-        at = datetime.fromtimestamp(fact.time / 1_000_000).strftime("%H:%M:%S.%f")[:-3]
-        stage = events.stage(fact)
+    def show(event: Any) -> None:
+        at = datetime.fromtimestamp(event.time / 1_000_000).strftime("%H:%M:%S.%f")[:-3]
+        stage = events.stage(event)
         console.print(
-            f"[dim]{at} {fact.session[:8]} {fact.agent}[/] [{colours.get(stage, 'white')}]{events.tag(fact):<24}[/]"
-            f" {escape(told(fact))}",
+            f"[dim]{at} {event.session[:8]} {event.agent}[/] [{colours.get(stage, 'white')}]{events.tag(event):<24}[/]"
+            f" {escape(told(event))}",
             soft_wrap=True,
         )
 
     return show
 
 
-def told(fact: Any) -> str:
-    """A fact's own fields on one line; documents and envelopes are left out."""
+def told(event: Any) -> str:
+    """An event's own fields on one line; documents and envelopes are left out."""
     hidden = {"session", "agent", "epoch", "seq", "time", "config", "cause", "now_ms", "words", "owners"}
     parts = []
-    for field in fact.__struct_fields__:
-        value = getattr(fact, field)
+    for field in event.__struct_fields__:
+        value = getattr(event, field)
         if field in hidden or (value in (0, "", None, ()) and field != "utterance"):
             continue
         parts.append(f'"{value}"' if field in ("text", "heard") else f"{field} {value}")

@@ -16,16 +16,16 @@ import msgspec
 
 from bench import room_targets, targets
 from bench.pipeline import FIGURES
-from docs import pictures
-from schemas import asyncapi, events, fields, subjects
-from schemas.events import Cause, Decision, Fact, Owner, Word
+from docs import asyncapi, fields, pictures
+from schemas import events, subjects
+from schemas.events import Cause, Decision, Event, Owner, Word
 from stages.llm import turns
 from stages.runtime.context import handlers
 from stages.runtime.worker import SPEAKER
 
 FOLDER = Path(__file__).parent
 
-ENVELOPE = Fact.__struct_fields__
+ENVELOPE = Event.__struct_fields__
 LINE = 110  # characters of an example that stand beside each other
 
 _BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -41,14 +41,14 @@ def stage(name: str) -> type:
 
 
 def who_hears_whom() -> str:
-    """A row for each stage that speaks, a column for each that hears. Ingress hears every fact: it has no column."""
+    """A row for each stage that speaks, a column for each that hears. Ingress hears every event: it has no column."""
     hearers = [name for name in subjects.CLAIMED if _heard_by(name) or name in SPEAKER]
     rows = [f"| what … says | {' | '.join(f'{name} hears' for name in hearers)} |", "|---" * (len(hearers) + 1) + "|"]
     for speaker in subjects.STAGES:
         cells = []
         for hearer in hearers:
             names = ["**audio**"] if SPEAKER.get(hearer) == speaker else []
-            names += [_short(fact) for fact in _heard_by(hearer) if events.stage(fact) == speaker]
+            names += [_short(event) for event in _heard_by(hearer) if events.stage(event) == speaker]
             cells.append("<br/>".join(names))
         rows.append(f"| {speaker} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
@@ -60,13 +60,13 @@ def stages_table() -> str:
     for name in subjects.STAGES:
         found = stage(name)
         methods: dict[str, list[str]] = {}
-        for fact in _heard_by(name):
-            methods.setdefault(handlers(found)[fact], []).append(events.tag(fact))
+        for event in _heard_by(name):
+            methods.setdefault(handlers(found)[event], []).append(events.tag(event))
         hears = [f"{', '.join(tags)} → `{method}`" for method, tags in methods.items()]
         if name == subjects.INGRESS:
-            hears = [f"every fact of the others → `{next(iter(methods))}`"]
-        said = ", ".join(_short(fact) for fact in events.FACTS if events.stage(fact) == name)
-        rows.append(f"| {name} | `{found.__name__}` | {'<br/>'.join(hears) or 'no facts: only audio'} | {said} |")
+            hears = [f"every event of the others → `{next(iter(methods))}`"]
+        said = ", ".join(_short(event) for event in events.EVENTS if events.stage(event) == name)
+        rows.append(f"| {name} | `{found.__name__}` | {'<br/>'.join(hears) or 'no call_events: only audio'} | {said} |")
     return "\n".join(rows) + "\n"
 
 
@@ -74,7 +74,7 @@ def states_table() -> str:
     """From which state what leads where; an event that leaves the state as it is stands nowhere."""
     ways: dict[tuple[str, str], list[str]] = {}
     for (state, event), row in turns.TRANSITIONS.items():
-        name = _short(event) if issubclass(event, Fact) else event.__name__.lower()
+        name = _short(event) if issubclass(event, Event) else event.__name__.lower()
         for target in row.to:
             ways.setdefault((state.__name__, target.__name__), []).append(name)
     states = list(dict.fromkeys(here for here, _ in ways))
@@ -86,31 +86,31 @@ def states_table() -> str:
     return "\n".join(rows) + "\n"
 
 
-def _heard_by(name: str) -> list[type[Fact]]:
+def _heard_by(name: str) -> list[type[Event]]:
     heard = handlers(stage(name))
-    return [fact for fact in events.FACTS if fact in heard]
+    return [event for event in events.EVENTS if event in heard]
 
 
-def _short(fact: type[Fact]) -> str:
-    return events.tag(fact).partition(".")[2]
+def _short(event: type[Event]) -> str:
+    return events.tag(event).partition(".")[2]
 
 
 # --- events.md --------------------------------------------------------------------------------------------------------
 
 HEAD = """\
-# Every fact
+# Every event
 
 <!-- Written by docs/generate.py from schemas/events.py: change that, then `make docs`. -->
 
-A fact is said in the past tense, by one stage, on the subject `va1.event.<agent>.<session>.<event>`; a live one on
-`va1.live.…`, which is never journaled and may be lost. It is a msgpack map. A reader ignores fields that it does not
-know. A field without a default is always there.
+One stage publishes each event, in the past tense, on the subject `va1.event.<agent>.<session>.<event>`. An ephemeral
+goes to `va1.ephemeral.…`; it is never journaled and may be lost. An event is a msgpack map. A reader ignores fields
+that it does not know. A field without a default is always there.
 
 For code in any language: [asyncapi.json](asyncapi.json) describes all subjects and messages (AsyncAPI 3), and
-[schemas/json](../schemas/json) holds a JSON Schema for each fact. `antiphon tail --json` prints facts as they are said,
-and [transcripts.js](../examples/transcripts.js) reads them without any Python.
+[schemas/json](../schemas/json) holds a JSON Schema for each event. `antiphon tail --json` prints events as they are
+published, and [transcripts.js](../examples/transcripts.js) reads them without any Python.
 
-Beside its own fields every fact carries the envelope:
+Beside its own fields every event carries the envelope:
 """
 
 STAGES = {
@@ -124,37 +124,37 @@ STAGES = {
 
 def events_page() -> str:
     """The whole of docs/events.md."""
-    parts = [HEAD, *_fields(Fact, ()), f"`event` is the name of the fact. {_told(Fact, 1)}", ""]
+    parts = [HEAD, *_fields(Event, ()), f"`event` is the name of the event. {_told(Event, 1)}", ""]
     for name, about in STAGES.items():
         parts += [f"## {name}: {about}", ""]
         if name == subjects.LLM:
-            parts += [_told(Decision), "", *_fields(Decision, Fact.__struct_fields__)]
-        for fact in events.FACTS:
-            if events.stage(fact) == name:
-                parts += _section(fact)
+            parts += [_told(Decision), "", *_fields(Decision, Event.__struct_fields__)]
+        for event in events.EVENTS:
+            if events.stage(event) == name:
+                parts += _section(event)
     parts += ["## What fields are made of", ""]
     for struct in (Cause, Owner, Word):
         parts += [f"### {struct.__name__}", "", _told(struct), "", *_fields(struct, ())]
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _section(fact: type[Fact]) -> list[str]:
-    lines = [f"### {events.tag(fact)}", "", _told(fact), ""]
-    parent = fact.__mro__[1]
-    if parent not in (Fact, Decision):  # the fields are explained where they are declared
+def _section(event: type[Event]) -> list[str]:
+    lines = [f"### {events.tag(event)}", "", _told(event), ""]
+    parent = event.__mro__[1]
+    if parent not in (Event, Decision):  # the fields are explained where they are declared
         lines += [_told(parent), ""]
-    lines += [f"Said by {events.stage(fact)}{_plane(fact)}. {_hearers(fact)}", ""]
-    lines += _fields(fact, (*Fact.__struct_fields__, *Decision.__struct_fields__))
-    return [*lines, "```json", _example(fact), "```", ""]
+    lines += [f"Said by {events.stage(event)}{_plane(event)}. {_hearers(event)}", ""]
+    lines += _fields(event, (*Event.__struct_fields__, *Decision.__struct_fields__))
+    return [*lines, "```json", _example(event), "```", ""]
 
 
-def _plane(fact: type[Fact]) -> str:
-    return " on the live plane" if fact in events.LIVE else ""
+def _plane(event: type[Event]) -> str:
+    return " on the live plane" if event in events.EPHEMERAL else ""
 
 
-def _example(fact: type[Fact]) -> str:
-    """One such fact as JSON: first its own fields, then the envelope on a line of its own."""
-    said = msgspec.to_builtins(fields.example(fact))
+def _example(event: type[Event]) -> str:
+    """One such event as JSON: first its own fields, then the envelope on a line of its own."""
+    said = msgspec.to_builtins(fields.example(event))
     own = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in said.items() if name not in ENVELOPE]
     envelope = [f"{json.dumps(name)}: {json.dumps(said[name])}" for name in ENVELOPE]
     lines = [""]
@@ -165,11 +165,11 @@ def _example(fact: type[Fact]) -> str:
     return "{" + "\n ".join([*(line.rstrip() for line in lines), ", ".join(envelope)]) + "}"
 
 
-def _hearers(fact: type[Fact]) -> str:
-    heard = [name for name in subjects.CLAIMED if fact in handlers(stage(name))]
-    if fact in (events.SessionOpened, events.OwnerChanged):
+def _hearers(event: type[Event]) -> str:
+    heard = [name for name in subjects.CLAIMED if event in handlers(stage(name))]
+    if event in (events.SessionOpened, events.OwnerChanged):
         return f"Every session notes owners and floors from it. Handled by {', '.join(heard)}."
-    if events.stage(fact) != subjects.INGRESS and fact not in events.LIVE:
+    if events.stage(event) != subjects.INGRESS and event not in events.EPHEMERAL:
         heard.append(subjects.INGRESS)
     return f"Heard by {', '.join(heard)}." if heard else "Heard by no stage: it is for those who follow calls."
 

@@ -18,7 +18,7 @@ STYLE = """\
 text { font-family: system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; text-anchor: middle; }
 .name { font-size: 15px; font-weight: 600; fill: #1d2733; }
 .label { font-size: 12.5px; fill: #3b4754; stroke: #ffffff; stroke-width: 4; paint-order: stroke; }
-.fact { fill: none; stroke: #3b4754; stroke-width: 1.5; }
+.event { fill: none; stroke: #3b4754; stroke-width: 1.5; }
 .audio { fill: none; stroke: #4a6fa5; stroke-width: 4; }
 .aside { fill: none; stroke: #b0562a; stroke-width: 1.5; stroke-dasharray: 5 4; }
 """

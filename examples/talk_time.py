@@ -1,4 +1,4 @@
-"""Who speaks how long, who is interrupted, and how fast each agent answers: live, from the facts of all calls.
+"""Who speaks how long, who is interrupted, and how fast each agent answers: live, from the events of all calls.
 
     python examples/talk_time.py [--nats URL] [--json]
 
@@ -20,9 +20,9 @@ from rich.table import Table
 
 from schemas import events, subjects
 from schemas.audio import CALLER_HZ
-from schemas.events import Fact
+from schemas.events import Event
 from session import latency
-from session.state import CallState, fold
+from session.state import SessionState, fold
 
 EVERY_S = 1.0  # the table is drawn anew, or a line of JSON is written if something changed
 MAX_ANSWERS = 10_000  # of an agent, the newest: percentiles of a day and bounded memory
@@ -54,35 +54,35 @@ class Agent:
 
 
 class TalkTime:
-    """All agents, from the facts of their calls in the order they come."""
+    """All agents, from the events of their calls in the order they come."""
 
     def __init__(self) -> None:
         self.agents: defaultdict[str, Agent] = defaultdict(Agent)
-        self._calls: dict[str, CallState] = {}
+        self._calls: dict[str, SessionState] = {}
 
-    def hear(self, fact: Fact) -> None:
-        before = self._calls.pop(fact.session, None)
-        agent = self.agents[fact.agent]
+    def hear(self, event: Event) -> None:
+        before = self._calls.pop(event.session, None)
+        agent = self.agents[event.agent]
         agent.calls += before is None
-        state = fold(before or CallState(), fact)
+        state = fold(before or SessionState(), event)
         if state is before:  # it was said before, or by an owner that was replaced
-            self._calls[fact.session] = before
+            self._calls[event.session] = before
             return
-        match fact:
-            case events.SpeechEnded() if before and fact.utterance in before.utterances:
-                agent.caller_s += (fact.at - before.utterances[fact.utterance].start) / CALLER_HZ
+        match event:
+            case events.SpeechEnded() if before and event.utterance in before.utterances:
+                agent.caller_s += (event.until_sample - before.utterances[event.utterance].start) / CALLER_HZ
             case events.PlaybackEnded():
-                agent.agent_s += fact.heard_ms / 1000
+                agent.agent_s += event.heard_ms / 1000
             case events.TurnEnded():
                 agent.turns += 1
-                agent.interruptions += fact.interrupted
-                falls = latency.waterfall(state, fact.turn)
+                agent.interruptions += event.interrupted
+                falls = latency.waterfall(state, event.turn)
                 if falls and falls.total_ms is not None and falls.marks[0].name == latency.END_OF_SPEECH:
                     agent.answers.append(falls.total_ms)
             case _:
                 pass
         if state.closed is None:
-            self._calls[fact.session] = state  # as the newest
+            self._calls[event.session] = state  # as the newest
             if len(self._calls) > MAX_CALLS:
                 del self._calls[next(iter(self._calls))]
 
@@ -106,7 +106,7 @@ async def main(url: str, as_json: bool) -> None:
     talk = TalkTime()
 
     async def heard(message: Msg) -> None:
-        with suppress(events.BadFact):  # of a later version
+        with suppress(events.BadEvent):  # of a later version
             talk.hear(events.decode(message.data))
 
     bus = await nats.connect(url)

@@ -11,9 +11,9 @@ from nats.aio.msg import Msg
 
 async def main(url: str = "nats://127.0.0.1:4222") -> None:
     async def heard(message: Msg) -> None:
-        fact = msgpack.unpackb(message.data)
-        if fact["text"]:  # a cough has no words
-            print(fact["agent"], fact["session"], fact["utterance"], fact["text"], flush=True)
+        event = msgpack.unpackb(message.data)
+        if event["text"]:  # a cough has no words
+            print(event["agent"], event["session"], event["utterance"], event["text"], flush=True)
 
     bus = await nats.connect(url)
     await bus.subscribe("va1.event.*.*.stt.transcript_final", cb=heard)

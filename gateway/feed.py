@@ -1,4 +1,4 @@
-"""What one session said, as the page shows it: every fact with what it adds up to, kept for whoever comes back."""
+"""What one session said, as the page shows it: every event with what it adds up to, kept for whoever comes back."""
 
 import asyncio
 from collections import deque
@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from schemas import events
-from schemas.events import Fact
+from schemas.events import Event
 from session import latency
-from session.state import CallState, fold
+from session.state import SessionState, fold
 
 MAX_KEPT = 500  # messages of a call, the newest; a reader that is further behind has lost some, and is told
-HIDDEN = ("agent", "config", "coordinator", "origin", "owners", "session")  # of a fact: not for who calls
+HIDDEN = ("agent", "config", "coordinator", "origin", "owners", "session")  # of an event: not for who calls
 
 
 class Entry(NamedTuple):
@@ -28,13 +28,13 @@ class Behind(Exception):
 
 
 class Feed:
-    """The messages of one session, each a JSON object `{fact, state, waterfall?}`.
+    """The messages of one session, each a JSON object `{event, state, waterfall?}`.
 
-    state: `listening`, `thinking` or `speaking`. waterfall: of the fact's turn, as far as it has come.
+    state: `listening`, `thinking` or `speaking`. waterfall: of the event's turn, as far as it has come.
     """
 
     def __init__(self) -> None:
-        self.state = CallState()
+        self.state = SessionState()
         self.over = False
         self._kept: deque[Entry] = deque(maxlen=MAX_KEPT)
         self._last = 0
@@ -42,20 +42,20 @@ class Feed:
         self._grew = asyncio.Event()
 
     def hear(self, _subject: str, data: bytes, _reply: str = "") -> None:
-        """A message of the event or live plane; what is no fact, or was heard before, is none of ours."""
+        """A message of the event or live plane; what is no event, or was heard before, is none of ours."""
         if self._held is not None:
             self._held.append(data)
             return
         try:
-            fact = events.decode(data)
-        except events.BadFact:
+            event = events.decode(data)
+        except events.BadEvent:
             return
-        before, self.state = self.state, fold(self.state, fact)
-        if self.over or (self.state is before and not isinstance(fact, events.LIVE)):
+        before, self.state = self.state, fold(self.state, event)
+        if self.over or (self.state is before and not isinstance(event, events.EPHEMERAL)):
             return
         self._last += 1
-        self._kept.append(Entry(self._last, msgspec.json.encode(self._shown(fact)).decode()))
-        self.over = isinstance(fact, events.SessionClosed)
+        self._kept.append(Entry(self._last, msgspec.json.encode(self._shown(event)).decode()))
+        self.over = isinstance(event, events.SessionClosed)
         self._tell()
 
     def hold(self) -> None:
@@ -88,13 +88,13 @@ class Feed:
             else:
                 await grew.wait()
 
-    def _shown(self, fact: Fact) -> dict[str, Any]:
-        told = msgspec.to_builtins(fact)
+    def _shown(self, event: Event) -> dict[str, Any]:
+        told = msgspec.to_builtins(event)
         shown: dict[str, Any] = {
             "fact": {name: value for name, value in told.items() if name not in HIDDEN},
             "state": self.state.agent_state,
         }
-        falls = latency.waterfall(self.state, fact.turn) if fact.turn else None
+        falls = latency.waterfall(self.state, event.turn) if event.turn else None
         if falls:
             marks = [{"name": mark.name, "at": mark.at} for mark in falls.marks]
             shown["waterfall"] = {"turn": falls.turn, "marks": marks, "total_ms": falls.total_ms}

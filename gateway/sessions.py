@@ -1,4 +1,4 @@
-"""The calls that browsers make through this gateway: a line claimed for each, its facts, and who may hear them."""
+"""The calls that browsers make through this gateway: a line claimed for each, its events, and who may hear them."""
 
 import asyncio
 import secrets
@@ -43,7 +43,7 @@ class Call:
     """
 
     id: str
-    line: control.Line
+    line: control.SessionOffer
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     feed: Feed = field(default_factory=Feed)
     subscriptions: list[Subscription] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Sessions:
         self._calls: dict[str, Call] = {}
 
     async def open(self, agent: str, transport: Literal["websocket", "livekit"]) -> Call:
-        """A line to `agent`, whose facts are followed from the first one on. Raises Refused."""
+        """A line to `agent`, whose events are followed from the first one on. Raises Refused."""
         if len(self._calls) >= MAX_CALLS:
             raise Refused(503, "this gateway has too many calls: try again in a moment")
         line = await self._claim(agent, transport)
@@ -117,7 +117,7 @@ class Sessions:
             await subscription.unsubscribe()
 
     async def _follow(self, call: Call, session: str) -> None:
-        for plane in (subjects.events(session=session), subjects.lives(session=session)):
+        for plane in (subjects.events(session=session), subjects.ephemerals(session=session)):
             call.subscriptions.append(await self._bus.subscribe(plane, call.feed.hear))
         await self._bus.flush(media=False)
 
@@ -134,14 +134,16 @@ class Sessions:
             call.feed.hold()
             await self._follow(call, session)
             earlier: list[bytes] = []
-            with suppress(BusError):  # without a journal the first facts may be missing, and the call goes on
+            with suppress(BusError):  # without a journal the first events may be missing, and the call goes on
                 earlier = await journal.read(self._bus, session)
             call.feed.release(earlier)
             return
 
-    async def _claim(self, agent: str, transport: Literal["websocket", "livekit"]) -> control.Line:
+    async def _claim(self, agent: str, transport: Literal["websocket", "livekit"]) -> control.SessionOffer:
         try:
-            asked = msgspec.msgpack.encode(control.ClaimLine(check_id(agent, "agent id"), room=transport == "livekit"))
+            asked = msgspec.msgpack.encode(
+                control.ClaimSession(check_id(agent, "agent id"), room=transport == "livekit")
+            )
             answer = await self._bus.request(subjects.claim(subjects.INGRESS), asked, CLAIM_WITHIN_S)
         except BadId as bad:
             raise Refused(400, str(bad)) from None
@@ -149,7 +151,7 @@ class Sessions:
             raise Refused(503, "nobody is there to take the call: no ingress is running, or all are full") from None
         except BusError:
             raise Refused(503, f"no ingress answered within {CLAIM_WITHIN_S:.0f} s") from None
-        line = msgspec.msgpack.decode(answer, type=control.Line)
+        line = msgspec.msgpack.decode(answer, type=control.SessionOffer)
         if line.refused:
             status = 404 if line.refused == "unknown_agent" else 503
             raise Refused(status, line.detail or f"the call was refused: {line.refused}")

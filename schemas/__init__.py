@@ -1,1 +1,4 @@
-"""What is said: facts, frames, control messages, documents. Imports msgspec, pydantic and the standard library only."""
+"""What is said: events, frames, control messages, documents.
+
+Imports msgspec, pydantic and the standard library only.
+"""

@@ -1,8 +1,10 @@
-"""The life of a session between ingress and the workers it claims: requests, answers, beats. msgpack maps."""
+"""Control messages: the life of a session between ingress and the workers it claims. msgpack maps."""
 
 from typing import Any, Literal
 
 import msgspec
+
+from schemas.events import CloseReason
 
 VERSION = 1
 
@@ -10,56 +12,47 @@ Refusal = Literal["full", "draining", "provider_missing", "version", "unknown_ag
 
 
 class ClaimStage(msgspec.Struct, frozen=True):
-    """ingress -> queue group of a stage: will you own this session? `provider` is empty for egress."""
+    """ingress -> queue group of a stage: will you own this session?
+
+    providers: the chain that the agent names, first choice first; empty for egress.
+    """
 
     session: str
     epoch: int
     agent: str
     coordinator: str
     transport: str
-    provider: str = ""
+    providers: tuple[str, ...] = ()
     version: int = VERSION
 
 
 class Claimed(msgspec.Struct, frozen=True):
-    """A worker's answer. refused is None when it took the session and has already subscribed."""
+    """A worker's answer to a claim. refused: None when it took the session and has already subscribed."""
 
     worker: str
     refused: Refusal | None = None
     detail: str = ""
 
 
-class Pattern(msgspec.Struct, frozen=True):
-    """What the caller of the null transport says: `turns` times `speech_ms` of sound, one each `every_ms`.
-
-    start_ms, linger_ms: of silence before the first and after the last, so that its answer is heard to the end.
-    """
-
-    speech_ms: int = 500
-    every_ms: int = 1_100
-    turns: int = 1
-    start_ms: int = 500
-    linger_ms: int = 3_000
-
-
-class ClaimLine(msgspec.Struct, frozen=True):
+class ClaimSession(msgspec.Struct, frozen=True):
     """A local caller -> queue group `ingress`: where can I call this agent?
 
-    transport `null` starts a call at once whose caller is made in ingress by `pattern` and hears nothing. room: one for
-    a single caller instead of a line; the session begins when somebody enters it.
+    transport: `null` starts a session at once whose caller is simulated in ingress; `options` describe that caller.
+    room: offer a LiveKit room for a single caller; the session begins when that caller enters the room.
     """
 
     agent: str
     transport: Literal["websocket", "null"] = "websocket"
-    pattern: Pattern = Pattern()
+    options: dict[str, int] = {}
     version: int = VERSION
     room: bool = False
 
 
-class Line(msgspec.Struct, frozen=True):
-    """Where to connect, and the session that this will be.
+class SessionOffer(msgspec.Struct, frozen=True):
+    """ingress -> caller: where to connect, and the id of the session.
 
-    room, token: instead of the session; `SessionOpened.origin` bears the same room. The token lets one caller in, soon.
+    room, token: instead of the session, for a LiveKit room; `SessionOpened.origin` has the same room. The token admits
+    one caller, for a short time.
     """
 
     session: str = ""
@@ -70,20 +63,20 @@ class Line(msgspec.Struct, frozen=True):
     token: str = ""
 
 
-class Door(msgspec.Struct, frozen=True):
-    """Where egress meets a caller whose line does not end in ingress. token: for this one room, for an hour."""
+class RoomAccess(msgspec.Struct, frozen=True):
+    """How egress enters the caller's room. token: for this one room, for an hour."""
 
     url: str
     token: str
 
 
 class Start(msgspec.Struct, frozen=True):
-    """ingress -> the claimed worker, which answers `Started` once its provider is ready. No secret in it.
+    """ingress -> the claimed worker, which answers `Started` once its provider is ready. It holds no secret.
 
-    config: the agent document. snapshot: msgpack of session.state.CallState.
-    after: stage -> (epoch, seq) already in it.
-    replay_from: for stt, the sample of the caller's line that the media which follows begins with.
-    door: for egress alone, and for transport `livekit` alone.
+    config: the agent document. snapshot: msgpack of session.state.SessionState.
+    after: stage -> (epoch, seq) of its last event in the snapshot.
+    replay_from: for stt, the first sample of the caller's audio that ingress sends next.
+    room: for egress in a session of transport `livekit`.
     """
 
     session: str
@@ -92,18 +85,18 @@ class Start(msgspec.Struct, frozen=True):
     snapshot: bytes = b""
     after: dict[str, tuple[int, int]] = {}
     replay_from: int = 0
-    door: Door | None = None
+    room: RoomAccess | None = None
 
 
 class Started(msgspec.Struct, frozen=True):
-    """The worker is ready for media and facts, or says why not."""
+    """The worker is ready for media and events. failed: why it is not; empty if it is."""
 
     worker: str
     failed: str = ""
 
 
-class SaidBefore(msgspec.Struct, frozen=True):
-    """egress -> ingress: what the caller's client recorded before anybody listened.
+class PreConnectAudio(msgspec.Struct, frozen=True):
+    """egress -> ingress: the audio that the caller's client recorded before the agent entered the room.
 
     pcm: PCM16 mono at 16 kHz, at most 10 s; empty where the recording could not be read.
     """
@@ -114,65 +107,92 @@ class SaidBefore(msgspec.Struct, frozen=True):
 
 
 class Close(msgspec.Struct, frozen=True):
-    """ingress -> worker: flush within 2 s, answer `Closed`, forget the session. gateway -> ingress: end it."""
+    """ingress -> worker: flush within 2 s, answer `Closed`, forget the session. gateway -> ingress: end the session."""
 
     session: str
-    reason: str
+    reason: CloseReason
 
 
 class Closed(msgspec.Struct, frozen=True):
-    """The worker has flushed; ingress: has begun to close."""
+    """A worker has flushed the session, or ingress has begun to close it."""
 
     worker: str
 
 
+class Configure(msgspec.Struct, frozen=True):
+    """operator or config service -> ingress: use this agent document in a live session.
+
+    Ingress answers `Configured` and publishes `ingress.config_changed`. version: of the stored document.
+    """
+
+    session: str
+    version: int
+    config: dict[str, Any]
+    applies: Literal["pinned", "next_turn", "now"] = "next_turn"
+
+
+class Configured(msgspec.Struct, frozen=True):
+    """ingress -> sender of `Configure`. refused: why the document is not used; empty if it is."""
+
+    worker: str
+    refused: str = ""
+
+
 class Unknown(msgspec.Struct, frozen=True):
-    """worker -> ingress: media or control came for a session that I do not own."""
+    """worker -> ingress: media or control came for a session that this worker does not own."""
 
     worker: str
     session: str
 
 
-class Beat(msgspec.Struct, frozen=True):
-    """A worker's sign of life to one coordinator: every session it holds for it.
+class Playhead(msgspec.Struct, frozen=True):
+    """How far the caller has heard the current turn. segment: the one heard last. heard_ms: of the whole turn."""
 
-    positions: session -> ms of the current turn heard (egress only).
+    turn: int
+    segment: int
+    heard_ms: int
+
+
+class Heartbeat(msgspec.Struct, frozen=True):
+    """A worker's liveness message to one coordinator, every 100 ms, with every session it owns for that coordinator.
+
+    playheads: session -> playhead (egress only). time: the worker's clock, UTC microseconds.
     """
 
     worker: str
     stage: str
     sessions: list[str]
-    draining: bool = False
-    positions: dict[str, int] = {}
+    playheads: dict[str, Playhead] = {}
+    time: int = 0
 
 
 class RoomHeld(msgspec.Struct, frozen=True):
-    """An ingress serves this room already."""
+    """Another ingress serves this room already."""
 
     session: str
 
 
 class RoomTaken(msgspec.Struct, frozen=True):
-    """An ingress begins to serve this room; another that is about to steps back."""
+    """An ingress begins to serve this room; another that is about to do so steps back."""
 
     session: str
 
 
 class RoomFinished(msgspec.Struct, frozen=True):
-    """The server has closed the room. id: its own, so that a later room of the same name goes on."""
+    """LiveKit has closed the room. id: LiveKit's own, so that a later room of the same name goes on."""
 
     id: str
 
 
 class Webhook(msgspec.Struct, frozen=True):
-    """gateway -> an ingress with LiveKit's secret: what was posted, and the `Authorization` that came with it."""
+    """gateway -> an ingress with LiveKit's secret: the body that was posted, and its `Authorization` header."""
 
     body: str
     token: str
 
 
 class WebhookChecked(msgspec.Struct, frozen=True):
-    """Whether it is LiveKit's, and what it says. fresh: not heard before (it says everything at least once)."""
+    """Whether LiveKit signed the webhook, and its content. fresh: not received before (LiveKit repeats webhooks)."""
 
     genuine: bool
     event: str = ""
@@ -181,7 +201,7 @@ class WebhookChecked(msgspec.Struct, frozen=True):
 
 
 class WorkerSession(msgspec.Struct, frozen=True):
-    """One session as its worker sees it. `owners` is filled by ingress only: stage -> worker id."""
+    """One session as its worker sees it. owners: stage -> worker id, filled by ingress only."""
 
     session: str
     agent: str
@@ -191,7 +211,10 @@ class WorkerSession(msgspec.Struct, frozen=True):
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
-    """What a worker answers about itself. counters: what it dropped or refused since it started, by reason."""
+    """A worker's answer about itself.
+
+    counters: what the worker dropped or refused since it started, by reason. url: of ingress, where callers connect.
+    """
 
     id: str
     stage: str
@@ -201,4 +224,4 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     state: Literal["ready", "full", "draining"]
     sessions: list[WorkerSession]
     counters: dict[str, int] = {}
-    url: str = ""  # ingress: where callers connect
+    url: str = ""

@@ -6,11 +6,11 @@
     2       u16   segment      numbered by llm within a turn
     4       u32   epoch        at which the speaker was claimed
     8       u32   turn         0 on the caller's line
-    12      u32   seq          dense from 0 per (speaker, epoch), counted apart from facts
+    12      u32   seq          dense from 0 per (speaker, epoch), counted apart from events
     16      u32   rate         samples a second
     20      u64   at           samples since the session opened, on this line's own clock
 
-All integers are little-endian. The end of a segment is a flag on its last chunk, not a fact: facts travel apart
+All integers are little-endian. The end of a segment is a flag on its last chunk, not an event: events travel apart
 from media and would overtake it. A chunk may carry no samples, only flags.
 """
 

@@ -46,23 +46,23 @@ def media_to(worker: str) -> str:
 
 
 def event(agent: str, session: str, tag: str) -> str:
-    """Where a fact is said; `tag` is `<stage>.<fact>`."""
+    """Where an event is said; `tag` is `<stage>.<event>`."""
     return f"{ROOT}.event.{check_id(agent, 'agent')}.{check_id(session, 'session')}.{_tag(tag)}"
 
 
-def live(agent: str, session: str, tag: str) -> str:
+def ephemeral(agent: str, session: str, tag: str) -> str:
     """Where something is said that is never journaled and may be lost."""
-    return f"{ROOT}.live.{check_id(agent, 'agent')}.{check_id(session, 'session')}.{_tag(tag)}"
+    return f"{ROOT}.ephemeral.{check_id(agent, 'agent')}.{check_id(session, 'session')}.{_tag(tag)}"
 
 
 def events(agent: str | None = None, session: str | None = None, stage: str | None = None) -> str:
-    """A filter over facts: of one agent, one session, one stage, or of all."""
+    """A filter over events: of one agent, one session, one stage, or of all."""
     return _filter("event", agent, session, stage)
 
 
-def lives(agent: str | None = None, session: str | None = None, stage: str | None = None) -> str:
-    """The same filter over the live plane."""
-    return _filter("live", agent, session, stage)
+def ephemerals(agent: str | None = None, session: str | None = None, stage: str | None = None) -> str:
+    """The same filter over the ephemeral plane."""
+    return _filter("ephemeral", agent, session, stage)
 
 
 def control(session: str, stage: str, verb: str) -> str:
@@ -88,9 +88,9 @@ def hang_ups() -> str:
     return f"{ROOT}.control.*.{INGRESS}.close"
 
 
-def said_before() -> str:
+def pre_connect_audio() -> str:
     """What egress is sent of the time before a call, and ingress wants."""
-    return f"{ROOT}.control.*.{INGRESS}.said_before"
+    return f"{ROOT}.control.*.{INGRESS}.pre_connect_audio"
 
 
 def claim(stage: str) -> str:
@@ -98,14 +98,14 @@ def claim(stage: str) -> str:
     return f"{ROOT}.claim.{check_id(stage, 'stage')}"
 
 
-def beat(coordinator: str, worker: str) -> str:
+def heartbeat(coordinator: str, worker: str) -> str:
     """A worker's sign of life to one coordinator."""
-    return f"{ROOT}.beat.{check_id(coordinator, 'coordinator')}.{check_id(worker, 'worker')}"
+    return f"{ROOT}.heartbeat.{check_id(coordinator, 'coordinator')}.{check_id(worker, 'worker')}"
 
 
-def beats_to(coordinator: str) -> str:
+def heartbeats_to(coordinator: str) -> str:
     """All signs of life for one coordinator."""
-    return f"{ROOT}.beat.{check_id(coordinator, 'coordinator')}.*"
+    return f"{ROOT}.heartbeat.{check_id(coordinator, 'coordinator')}.*"
 
 
 def worker(worker: str) -> str:
@@ -144,7 +144,7 @@ def webhook() -> str:
 
 
 class Said(NamedTuple):
-    """What a subject of the event or live plane says about its message."""
+    """What a subject of the event or ephemeral plane says about its message."""
 
     plane: str
     agent: str
@@ -155,7 +155,7 @@ class Said(NamedTuple):
 def parse(subject: str) -> Said | None:
     """The parts of an event or live subject, None for any other."""
     parts = subject.split(".")
-    if len(parts) != 6 or parts[0] != ROOT or parts[1] not in ("event", "live"):
+    if len(parts) != 6 or parts[0] != ROOT or parts[1] not in ("event", "ephemeral"):
         return None
     return Said(parts[1], parts[2], parts[3], f"{parts[4]}.{parts[5]}")
 
@@ -166,8 +166,8 @@ def last_token(subject: str) -> str:
 
 
 def _tag(tag: str) -> str:
-    stage, _, fact = tag.partition(".")
-    return f"{check_id(stage, 'stage')}.{check_id(fact, 'fact')}"
+    stage, _, event = tag.partition(".")
+    return f"{check_id(stage, 'stage')}.{check_id(event, 'event')}"
 
 
 def _filter(plane: str, agent: str | None, session: str | None, stage: str | None) -> str:

@@ -6,7 +6,7 @@ are stale too; reports never are, because history needs them.
 """
 
 from schemas import events
-from schemas.events import Fact
+from schemas.events import Event
 from schemas.media import Frame
 
 DEAD_EPOCH = "dead_epoch"
@@ -20,14 +20,14 @@ class Gate:
     """The floors of one receiver of one session."""
 
     def __init__(self) -> None:
-        self._floors: dict[str, int] = {}
+        self._minimums: dict[str, int] = {}
         self._seen: dict[tuple[str, str], tuple[int, int]] = {}
         self._turn = 0  # every turn below is cancelled
         self.gaps = 0  # messages that never came: seq jumped
 
-    def raise_floor(self, stage: str, epoch: int) -> None:
+    def raise_minimum(self, stage: str, epoch: int) -> None:
         """From now on only what `stage` says at `epoch` or later is heard."""
-        self._floors[stage] = max(epoch, self._floors.get(stage, 0))
+        self._minimums[stage] = max(epoch, self._minimums.get(stage, 0))
 
     def cancel_below(self, turn: int) -> None:
         """Sentences and audio of turns below `turn` are stale."""
@@ -36,31 +36,31 @@ class Gate:
     def start_after(self, after: dict[str, tuple[int, int]]) -> None:
         """Facts up to (epoch, seq) of each stage are known already: they are in the snapshot."""
         for stage, seen in after.items():
-            self._seen[stage, "fact"] = max(seen, self._seen.get((stage, "fact"), (0, -1)))
+            self._seen[stage, "event"] = max(seen, self._seen.get((stage, "event"), (0, -1)))
 
-    def fact(self, fact: Fact) -> str | None:
+    def event(self, event: Event) -> str | None:
         """None if it may be heard, else why not. What it says of floors and turns takes effect here."""
-        stage = events.stage(fact)
-        plane = "live" if isinstance(fact, events.LIVE) else "fact"
-        refused = self._speaker(stage, plane, fact.epoch, fact.seq)
+        stage = events.stage(event)
+        plane = "ephemeral" if isinstance(event, events.EPHEMERAL) else "event"
+        refused = self._speaker(stage, plane, event.epoch, event.seq)
         if refused:
             return refused
-        if self.stale(fact):
+        if self.stale(event):
             return STALE_TURN
-        if isinstance(fact, events.OwnerChanged):
-            self.raise_floor(fact.stage, fact.owner_epoch)
-        elif isinstance(fact, events.SessionOpened):
-            for owned, owner in fact.owners.items():
-                self.raise_floor(owned, owner.epoch)
-        elif isinstance(fact, events.TurnStarted):
-            self.cancel_below(fact.turn)
-        elif isinstance(fact, events.TurnCancelled):
-            self.cancel_below(fact.turn + 1)
+        if isinstance(event, events.OwnerChanged):
+            self.raise_minimum(event.stage, event.owner_epoch)
+        elif isinstance(event, events.SessionOpened):
+            for owned, owner in event.owners.items():
+                self.raise_minimum(owned, owner.epoch)
+        elif isinstance(event, events.TurnStarted):
+            self.cancel_below(event.turn)
+        elif isinstance(event, events.TurnCancelled):
+            self.cancel_below(event.turn + 1)
         return None
 
-    def stale(self, fact: Fact) -> bool:
+    def stale(self, event: Event) -> bool:
         """Whether it belongs to a turn that was cancelled since."""
-        return isinstance(fact, _STALE_BY_TURN) and fact.turn < self._turn
+        return isinstance(event, _STALE_BY_TURN) and event.turn < self._turn
 
     def frame(self, stage: str, frame: Frame) -> str | None:
         """None if the frame of `stage` may be heard, else why not."""
@@ -70,7 +70,7 @@ class Gate:
         return STALE_TURN if 0 < frame.turn < self._turn else None
 
     def _speaker(self, stage: str, plane: str, epoch: int, seq: int) -> str | None:
-        if epoch < self._floors.get(stage, 0):
+        if epoch < self._minimums.get(stage, 0):
             return DEAD_EPOCH
         last_epoch, last_seq = self._seen.get((stage, plane), (0, -1))
         if epoch < last_epoch:

@@ -1,10 +1,10 @@
-"""Where a turn's time went, from the caller's last word to the agent's first sound, read off the call's facts."""
+"""Where a turn's time went, from the caller's last word to the agent's first sound, read off the call's events."""
 
 from itertools import pairwise
 from typing import NamedTuple
 
 from schemas.audio import CALLER_HZ
-from session.state import CallState, Turn, Utterance
+from session.state import SessionState, Turn, Utterance
 
 END_OF_SPEECH = "end of speech"
 TYPED = "text received"
@@ -53,7 +53,7 @@ class Waterfall(NamedTuple):
         return self.marks[-1].at if self.marks[-1].name == HEARD else None
 
 
-def waterfall(state: CallState, number: int) -> Waterfall | None:
+def waterfall(state: SessionState, number: int) -> Waterfall | None:
     """The waterfall of turn `number`, as far as it has come; None if the turn has not started.
 
     Hosts' clocks differ by milliseconds and a transcript may be final before silence is certain: a mark never lies

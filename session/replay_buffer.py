@@ -11,7 +11,7 @@ BLOCK = CALLER_HZ  # samples of memory taken and let go at a time: a frame kept 
 CHUNK = CALLER_HZ * MAX_CHUNK_MS // 1000
 
 
-class Ring:
+class ReplayBuffer:
     """The caller's line from sample `start` to before `until`; the oldest gives way.
 
     A hole in the line is kept as silence, so that positions stay times; what overlaps the past is the past's.

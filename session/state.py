@@ -1,9 +1,9 @@
-"""A call as a pure fold of its facts: the snapshot of a takeover, and what `call`, `tail` and the pictures show.
+"""A session as a pure fold of its events: the snapshot of a takeover, and the state that the CLI and the page show.
 
-How it stays the same in every order. Facts of one speaker arrive in the order they were said; those of different
-speakers interleave as the network pleases. So every field below is written by one stage alone, entries are made by
-whoever speaks of them first, and all that compares two stages (busy, agent_state, transcript) is derived on reading.
-A watermark (epoch, seq) per stage makes a repeated fact harmless, and what an owner says after it was replaced is dead.
+The fold gives the same state in every order of arrival. Events of one stage arrive in the order of publication; events
+of different stages interleave. So each field below is written by one stage alone, the first event about an entry makes
+the entry, and all that compares two stages (busy, agent_state, transcript) is derived on reading. A watermark
+(epoch, seq) per stage makes a repeated event harmless. Events of a replaced owner are dropped.
 """
 
 from typing import Any, Literal, TypeVar
@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from schemas import events
-from schemas.events import Fact, Owner
+from schemas.events import Event, Owner
 
 KEEP = 200  # turns, and utterances: half an hour of rapid talk, and far below the 1 MB of a message
 KEEP_TEXTS = 30  # of the caller: each may be as long as a page
@@ -77,7 +77,7 @@ class Turn(msgspec.Struct, frozen=True):
         return " ".join(segment.text for segment in self.segments.values() if segment.text)
 
 
-class Line(msgspec.Struct, frozen=True):
+class TranscriptEntry(msgspec.Struct, frozen=True):
     """One line of the transcript: who said it, and the turn (agent), utterance or typed text (caller) it was."""
 
     who: Literal["caller", "agent"]
@@ -86,10 +86,10 @@ class Line(msgspec.Struct, frozen=True):
     typed: bool = False
 
 
-class CallState(msgspec.Struct, frozen=True):
-    """Everything that a session's facts say so far. Only the newest KEEP turns and utterances are kept.
+class SessionState(msgspec.Struct, frozen=True):
+    """Everything that a session's events say so far. Only the newest KEEP turns and utterances are kept.
 
-    started: UTC microseconds of sample 0 of the caller's line. after: stage -> (epoch, seq) of its last fact in here.
+    started: UTC microseconds of sample 0 of the caller's line. after: stage -> (epoch, seq) of its last event in here.
     until: sample up to which the caller's words are final. settled: the last utterance that was answered, or no turn;
     settled_text: the last text.
     greets: the agent has a greeting to say.
@@ -150,11 +150,11 @@ class CallState(msgspec.Struct, frozen=True):
         return "thinking" if self.busy and not self.caller_speaks else "listening"
 
     @property
-    def transcript(self) -> list[Line]:
+    def transcript(self) -> list[TranscriptEntry]:
         """Who said what, in order; of the agent what was heard, and of the turn still going on what it means to say."""
-        lines: list[Line] = []
-        spoken = [Line("caller", said.text, number) for number, said in self.utterances.items() if said.text]
-        typed = [Line("caller", said.text, number, typed=True) for number, said in self.texts.items()]
+        lines: list[TranscriptEntry] = []
+        spoken = [TranscriptEntry("caller", said.text, number) for number, said in self.utterances.items() if said.text]
+        typed = [TranscriptEntry("caller", said.text, number, typed=True) for number, said in self.texts.items()]
         for number, turn in self.turns.items():
             while turn.answers is not None and spoken and spoken[0].number <= turn.answers:
                 lines.append(spoken.pop(0))
@@ -162,92 +162,92 @@ class CallState(msgspec.Struct, frozen=True):
                 lines.append(typed.pop(0))
             text = turn.reply if turn.heard is None else turn.heard
             if text:
-                lines.append(Line("agent", text, number))
+                lines.append(TranscriptEntry("agent", text, number))
         return lines + spoken + typed
 
 
-def fold(state: CallState, fact: Fact) -> CallState:
-    """`state` with what `fact` says; `state` itself if it says nothing new, is dead or belongs to the live plane."""
-    stage = events.stage(fact)
-    said = (fact.epoch, fact.seq)
+def fold(state: SessionState, event: Event) -> SessionState:
+    """`state` with what `event` says; `state` itself if it says nothing new, is dead or belongs to the live plane."""
+    stage = events.stage(event)
+    said = (event.epoch, event.seq)
     owner = state.owners.get(stage)
-    dead = owner is not None and fact.epoch < owner.epoch
-    if dead or isinstance(fact, events.LIVE) or said <= state.after.get(stage, (-1, -1)):
+    dead = owner is not None and event.epoch < owner.epoch
+    if dead or isinstance(event, events.EPHEMERAL) or said <= state.after.get(stage, (-1, -1)):
         return state
     after = _put(state.after, stage, said)
-    state = msgspec.structs.replace(state, session=fact.session, agent=fact.agent, after=after)
-    return _apply(state, fact)
+    state = msgspec.structs.replace(state, session=event.session, agent=event.agent, after=after)
+    return _apply(state, event)
 
 
-def _apply(state: CallState, fact: Fact) -> CallState:
+def _apply(state: SessionState, event: Event) -> SessionState:
     put = msgspec.structs.replace
-    match fact:
+    match event:
         case events.SessionOpened():
             return put(
                 state,
-                owners=fact.owners,
-                coordinator=fact.coordinator,
-                transport=fact.transport,
-                started=fact.started,
-                greets=bool(fact.config.get("greeting")),
+                owners=event.owners,
+                coordinator=event.coordinator,
+                transport=event.transport,
+                started=event.started_us,
+                greets=bool(event.config.get("greeting")),
             )
         case events.OwnerChanged():
-            return put(state, owners=_put(state.owners, fact.stage, Owner(fact.worker, fact.owner_epoch)))
+            return put(state, owners=_put(state.owners, event.stage, Owner(event.worker, event.owner_epoch)))
         case events.TextReceived():
-            texts = _newest(_put(state.texts, fact.number, Text(fact.text, fact.time)), KEEP_TEXTS)
+            texts = _newest(_put(state.texts, event.number, Text(event.text, event.time)), KEEP_TEXTS)
             return put(state, texts=texts)
         case events.SessionClosed():
-            return put(state, closed=fact.reason)
+            return put(state, closed=event.reason)
         case events.SpeechStarted():
-            return _utterance(state, fact.utterance, start=fact.at)
+            return _utterance(state, event.utterance, start=event.start_sample)
         case events.SpeechEnded():
-            return _utterance(state, fact.utterance, end=fact.at)
+            return _utterance(state, event.utterance, end=event.until_sample)
         case events.TranscriptFinal():
-            state = put(state, until=max(state.until, fact.until))
-            return _utterance(state, fact.utterance, text=fact.text, final_time=fact.time)
+            state = put(state, until=max(state.until, event.until_sample))
+            return _utterance(state, event.utterance, text=event.text, final_time=event.time)
         case events.TurnStarted():
-            settled, settled_text = max(state.settled, fact.answers), max(state.settled_text, fact.typed)
+            settled, settled_text = max(state.settled, event.answers), max(state.settled_text, event.typed)
             state = put(state, settled=settled, settled_text=settled_text)
-            heard = {"answers": fact.answers, "typed": fact.typed, "text": fact.text}
-            return _turn(state, fact.turn, **heard, started=fact.time)
+            heard = {"answers": event.answers, "typed": event.typed, "text": event.text}
+            return _turn(state, event.turn, **heard, started=event.time)
         case events.ReplyResumed():
-            return put(state, settled=max(state.settled, fact.utterance))
+            return put(state, settled=max(state.settled, event.utterance))
         case events.SentenceReady():
-            if fact.segment == 0:
-                state = _turn(state, fact.turn, first_token_ms=fact.first_token_ms, first_sentence=fact.time)
-            return _segment(state, fact.turn, fact.segment, text=fact.text)
+            if event.segment == 0:
+                state = _turn(state, event.turn, first_token_ms=event.first_token_ms, first_sentence=event.time)
+            return _segment(state, event.turn, event.segment, text=event.text)
         case events.TurnCancelled():
-            return _turn(state, fact.turn, cancelled=fact.reason)
+            return _turn(state, event.turn, cancelled=event.reason)
         case events.TurnEnded():
-            return _turn(state, fact.turn, heard=fact.heard, interrupted=fact.interrupted)
+            return _turn(state, event.turn, heard=event.heard, interrupted=event.interrupted)
         case events.SegmentSynthesized():
-            if fact.segment == 0:
-                state = _turn(state, fact.turn, first_audio_ms=fact.first_audio_ms)
-            return _segment(state, fact.turn, fact.segment, duration_ms=fact.duration_ms)
+            if event.segment == 0:
+                state = _turn(state, event.turn, first_audio_ms=event.first_audio_ms)
+            return _segment(state, event.turn, event.segment, duration_ms=event.duration_ms)
         case events.PlaybackStarted():
-            return _turn(state, fact.turn, playback="playing", playing=fact.time)
-        case events.Paused() if fact.turn:
-            return _turn(state, fact.turn, playback="paused", heard_ms=fact.heard_ms)
-        case events.Resumed() if fact.turn:
-            return _turn(state, fact.turn, playback=_resumed(state, fact.turn), heard_ms=fact.heard_ms)
+            return _turn(state, event.turn, playback="playing", playing=event.time)
+        case events.Paused() if event.turn:
+            return _turn(state, event.turn, playback="paused", heard_ms=event.heard_ms)
+        case events.Resumed() if event.turn:
+            return _turn(state, event.turn, playback=_resumed(state, event.turn), heard_ms=event.heard_ms)
         case events.PlaybackEnded():
-            return _turn(state, fact.turn, playback="ended", heard_ms=fact.heard_ms, stopped=fact.time)
+            return _turn(state, event.turn, playback="ended", heard_ms=event.heard_ms, stopped=event.time)
         case _:  # holds while nothing plays, what a provider said of itself: no part of the conversation
             return state
 
 
-def _resumed(state: CallState, number: int) -> Playback:
+def _resumed(state: SessionState, number: int) -> Playback:
     """A hold may be set before the first sample went out; then the turn waits again when it is lifted."""
     turn = state.turns.get(number)
     return "playing" if turn and turn.playing else "waiting"
 
 
-def _utterance(state: CallState, number: int, **fields: Any) -> CallState:
+def _utterance(state: SessionState, number: int, **fields: Any) -> SessionState:
     utterance = msgspec.structs.replace(state.utterances.get(number, Utterance()), **fields)
     return msgspec.structs.replace(state, utterances=_newest(_put(state.utterances, number, utterance), KEEP))
 
 
-def _turn(state: CallState, number: int, **fields: Any) -> CallState:
+def _turn(state: SessionState, number: int, **fields: Any) -> SessionState:
     turn = msgspec.structs.replace(state.turns.get(number, Turn()), **fields)
     turns = _newest(_put(state.turns, number, turn), KEEP)
     if number not in state.turns or _is_long(turn):  # otherwise no turn has become too old for its sentences
@@ -264,7 +264,7 @@ def _short(turn: Turn) -> Turn:
     return msgspec.structs.replace(turn, text=turn.text[:KEEP_CHARACTERS], segments={})
 
 
-def _segment(state: CallState, turn: int, number: int, **fields: Any) -> CallState:
+def _segment(state: SessionState, turn: int, number: int, **fields: Any) -> SessionState:
     segments = state.turns.get(turn, Turn()).segments
     if number >= KEEP_SEGMENTS:
         return state

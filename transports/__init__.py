@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from schemas.events import Fact
-from transports.ingress_output import Call, CallerLine
-from transports.null import Silence
+from schemas.events import Event
+from transports.ingress_output import Call, IngressOutput
+from transports.null import NullOutput
 from transports.transport import Refused
 
 
@@ -24,7 +24,7 @@ class Speaking(Protocol):
     def clear(self) -> None:
         """The far end finishes the frame it is in and drops the rest."""
 
-    def tell(self, fact: Fact) -> None:
+    def tell(self, event: Event) -> None:
         """What happened in the call, for a far end that shows it."""
 
 
@@ -38,9 +38,9 @@ async def warm(transport: str) -> None:
 async def speaking(transport: str, call: Call) -> AsyncIterator[Speaking]:
     """The speaking half of `transport` for one call; raises Refused, or ValueError if there is none of that name."""
     if transport == "websocket":
-        yield CallerLine(call)
+        yield IngressOutput(call)
     elif transport == "null":
-        yield Silence()
+        yield NullOutput()
     elif transport == "livekit":
         try:
             from transports.livekit.speaking import agent  # with it comes a native library

@@ -3,8 +3,8 @@
 from typing import Protocol
 
 from schemas.audio import AGENT_HZ, SAMPLE_BYTES
-from schemas.control import Door
-from schemas.events import Fact
+from schemas.control import RoomAccess
+from schemas.events import Event
 from schemas.media import Flag
 
 
@@ -12,18 +12,18 @@ class Call(Protocol):
     """What a transport needs of a session."""
 
     coordinator: str
-    door: Door | None
+    room: RoomAccess | None
 
     def fail(self, failure: BaseException) -> None: ...
 
-    def hand_back(self, pcm: bytes) -> None: ...
+    def send_pre_connect_audio(self, pcm: bytes) -> None: ...
 
     def send(
         self, worker: str, pcm: bytes, rate: int, *, at: int = 0, turn: int = 0, segment: int = 0, flags: int = 0
     ) -> None: ...
 
 
-class CallerLine:
+class IngressOutput:
     """Sends to the coordinator of a call. A clear is an empty chunk marked as a discontinuity, of no turn."""
 
     def __init__(self, call: Call) -> None:
@@ -40,5 +40,5 @@ class CallerLine:
         """Send a clear."""
         self._call.send(self._call.coordinator, b"", AGENT_HZ, at=self._at, flags=Flag.DISCONTINUITY)
 
-    def tell(self, fact: Fact) -> None:
+    def tell(self, event: Event) -> None:
         """Ingress hears it, too."""

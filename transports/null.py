@@ -8,10 +8,11 @@ from contextlib import suppress
 from functools import cache
 from itertools import chain, cycle, islice, repeat
 
+import msgspec
+
 from schemas.audio import CALLER_FRAME_BYTES, CALLER_HZ, FRAME_MS, SAMPLE_BYTES
-from schemas.control import Pattern
-from schemas.events import Fact
-from transports.transport import Answer, Line, Refused
+from schemas.events import Event
+from transports.transport import Answer, CallerInput, Refused
 
 SILENT_FRAME = bytes(CALLER_FRAME_BYTES)
 PITCH_HZ = 150  # whole periods in a frame: frames join without a click
@@ -25,7 +26,20 @@ LOUDEST_HZ = 4_000  # nothing above is needed to sound like a voice
 PEAK = 8_192  # a quarter of full scale
 
 
-class Silence:
+class CallerPattern(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When the simulated caller speaks: `turns` times `speech_ms` of sound, one each `every_ms`.
+
+    start_ms, linger_ms: silence before the first turn and after the last, so that the last answer is heard to its end.
+    """
+
+    speech_ms: int = 500
+    every_ms: int = 1_100
+    turns: int = 1
+    start_ms: int = 500
+    linger_ms: int = 3_000
+
+
+class NullOutput:
     """The speaking half: what is played goes nowhere."""
 
     def play(self, pcm: bytes, turn: int, segment: int, flags: int) -> None:
@@ -34,11 +48,11 @@ class Silence:
     def clear(self) -> None:
         """Nothing to clear."""
 
-    def tell(self, fact: Fact) -> None:
+    def tell(self, event: Event) -> None:
         """Nobody looks."""
 
 
-async def call(answer: Answer, agent: str, session: str, pattern: Pattern) -> None:
+async def call(answer: Answer, agent: str, session: str, pattern: CallerPattern) -> None:
     """One call from the first frame to the hang-up, at real-time pace."""
     caller = Caller(pattern)
     with suppress(Refused):
@@ -52,14 +66,14 @@ class Caller:
     A timer and a plain call a frame: hundreds of callers share one loop with what is measured.
     """
 
-    def __init__(self, pattern: Pattern) -> None:
+    def __init__(self, pattern: CallerPattern) -> None:
         self.over = asyncio.Event()
         self._frames = frames(pattern)
         self._loop = asyncio.get_running_loop()
-        self._line: Line
+        self._line: CallerInput
         self._due = 0.0
 
-    def speak(self, line: Line) -> None:
+    def speak(self, line: CallerInput) -> None:
         """Begin."""
         self._line = line
         self._due = self._loop.time()
@@ -68,7 +82,7 @@ class Caller:
     async def ready(self) -> None:
         """Now as good as ever."""
 
-    def said_before(self, pcm: bytes) -> None:
+    def pre_connect_audio(self, pcm: bytes) -> None:
         """It says nothing before."""
 
     def play(self, pcm: bytes) -> None:
@@ -97,7 +111,7 @@ class Caller:
         self._next()
 
 
-def frames(pattern: Pattern) -> Iterator[bytes]:
+def frames(pattern: CallerPattern) -> Iterator[bytes]:
     """What the caller says: PCM16 mono at 16 kHz in frames of 20 ms."""
     speech = pattern.speech_ms // FRAME_MS
     pause = max(1, pattern.every_ms // FRAME_MS - speech)

@@ -1,24 +1,26 @@
-"""What a hearing half and ingress are to each other.
+"""The joint between a transport and ingress.
 
-A transport that accepts a caller asks `Answer` for a line and gives it a `Sink`; ingress gives back a `Line`. What they
-tell each other are plain calls on the event loop: nothing waits for a slow caller.
+A transport that accepts a caller asks `Answer` for a session and gives it a `CallerConnection`; ingress gives back a
+`CallerInput`. Both call each other plainly on the event loop: neither waits for a slow caller.
 """
 
 from collections.abc import Awaitable
 from typing import Protocol
+
+from schemas.events import CloseReason
 
 
 class Refused(Exception):
     """The call is not taken; the message says why and what to do."""
 
 
-class Sink(Protocol):
+class CallerConnection(Protocol):
     """The caller's end, for transports whose socket lives in ingress."""
 
     async def ready(self) -> None:
         """Returns when the caller can hear the greeting."""
 
-    def said_before(self, pcm: bytes) -> None:
+    def pre_connect_audio(self, pcm: bytes) -> None:
         """What the caller's end recorded before anybody listened, PCM16 mono at 16 kHz; empty if it cannot be read."""
 
     def play(self, pcm: bytes) -> None:
@@ -31,7 +33,7 @@ class Sink(Protocol):
         """The call is over; `error` tells the caller why it could not go on."""
 
 
-class Line(Protocol):
+class CallerInput(Protocol):
     """The session behind a caller."""
 
     session: str
@@ -48,12 +50,14 @@ class Line(Protocol):
     def dtmf(self, digit: str) -> None:
         """A key that the caller pressed: one of `0123456789*#ABCD`; anything else is refused and counted."""
 
-    def hang_up(self, reason: str = "hangup") -> None:
+    def hang_up(self, reason: CloseReason = "hangup") -> None:
         """The caller is gone."""
 
 
 class Answer(Protocol):
     """Ingress, as a transport sees it."""
 
-    def __call__(self, agent: str, session: str | None, transport: str, sink: Sink) -> Awaitable[Line]:
+    def __call__(
+        self, agent: str, session: str | None, transport: str, sink: CallerConnection
+    ) -> Awaitable[CallerInput]:
         """A line to `agent`; raises Refused. `session` is the id of a line claimed before."""

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
 from schemas.audio import AGENT_HZ, CALLER_HZ, FRAME_MS
-from transports.transport import Answer, Line, Refused
+from transports.transport import Answer, CallerInput, Refused
 
 PATH = "/v1/call"
 HEARTBEAT_S = 10.0  # a caller whose machine vanished is noticed after this
@@ -27,12 +27,12 @@ class Socket:
         self._waiting: deque[bytes | str] = deque()
         self._wake = asyncio.Event()
         self._over = False
-        self.line: Line | None = None
+        self.line: CallerInput | None = None
 
     async def ready(self) -> None:
         """Who connects can hear."""
 
-    def said_before(self, pcm: bytes) -> None:
+    def pre_connect_audio(self, pcm: bytes) -> None:
         """Its sound has one way only."""
 
     def play(self, pcm: bytes) -> None:
@@ -131,7 +131,7 @@ def call_url(url: str, agent: str, session: str) -> str:
     return f"{url}?{urlencode({'agent': agent, 'session': session})}"
 
 
-async def _listen(socket: web.WebSocketResponse, line: Line) -> None:
+async def _listen(socket: web.WebSocketResponse, line: CallerInput) -> None:
     async for message in socket:
         if message.type is WSMsgType.BINARY:
             line.hear(message.data)

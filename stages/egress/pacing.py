@@ -11,14 +11,15 @@ A hold is never lifted by a decision about an earlier utterance. A turn plays on
 comes before is kept. Every turn that started or had audio ends exactly once.
 
 All methods take the time in milliseconds of one monotonic clock. Inputs only change the state; `advance` returns what
-is to be done now, in order: pieces to play, CLEAR, and facts to say.
+is to be done now, in order: pieces to play, CLEAR, and events to say.
 """
 
 from collections import deque
 from typing import Final, Literal
 
 from schemas.audio import FRAME_MS
-from schemas.events import Fact, Paused, PlaybackEnded, PlaybackStarted, Resumed
+from schemas.control import Playhead
+from schemas.events import Event, Paused, PlaybackEnded, PlaybackStarted, Resumed
 from stages.egress.reply import Piece, Reply
 
 LEAD_MS = 100  # ahead of the play clock: enough to bridge a busy event loop, little enough to be cleared
@@ -27,10 +28,12 @@ MAX_WAITING_MS = 6_000  # tts stays 5 s ahead, and a second more bridges what it
 CLEAR_SLACK_MS = 2  # from the middle of a frame: the precision of an event loop's timer
 
 CLEAR: Final = "clear"
+
+ResumeReason = Literal["decided", "timeout"]
 _MIDDLE_MS = FRAME_MS / 2
 _MAX_WAITING = MAX_WAITING_MS // FRAME_MS
 
-Action = Piece | Fact | Literal["clear"]
+Action = Piece | Event | Literal["clear"]
 
 
 class Pacing:
@@ -48,7 +51,7 @@ class Pacing:
         self._decide_by: float | None = None
         self._stopping = False  # the line is to be cleared in the middle of a frame
         self._pauses: list[int] = []  # utterances to be answered with `paused` as soon as the position is final
-        self._resumes: tuple[int, str] | None = None
+        self._resumes: tuple[int, ResumeReason] | None = None
 
     # --- what happens -------------------------------------------------------------------------------------------
 
@@ -91,7 +94,7 @@ class Pacing:
         if self._held is not None and utterance >= self._held:
             self._decide_by = now_ms + DECIDE_WITHIN_MS
 
-    def resume(self, utterance: int, reason: str = "decided") -> None:
+    def resume(self, utterance: int, reason: ResumeReason = "decided") -> None:
         """What the caller did was no turn: holds for utterances <= `utterance` lift and the answer goes on."""
         if self._decide(utterance):
             self._resumes = (utterance, reason)
@@ -136,10 +139,10 @@ class Pacing:
         return self._decide_by
 
     @property
-    def heard_ms(self) -> int:
-        """Of the turn that has the floor, to the end of the last 20 ms that sounded."""
+    def playhead(self) -> Playhead:
+        """The turn that has the floor, its segment heard last, and the ms heard to the end of the last 20 ms frame."""
         reply = self._replies.get(self._started)
-        return reply.heard_ms if reply else 0
+        return Playhead(reply.turn, reply.segment, reply.heard_ms) if reply else Playhead(self._started, 0, 0)
 
     # --- how ----------------------------------------------------------------------------------------------------
 

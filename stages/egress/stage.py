@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from schemas.audio import AGENT_HZ, FRAME_MS
+from schemas.control import Playhead
 from schemas.events import (
-    Fact,
+    Event,
     Paused,
     PlaybackEnded,
     PlaybackStarted,
@@ -25,7 +26,7 @@ from schemas.events import (
 from schemas.media import Frame
 from stages.egress.pacing import Action, Pacing
 from stages.egress.reply import Piece
-from stages.runtime.context import Session, hears
+from stages.runtime.context import StageContext, handles
 from stages.runtime.providers import Providers
 from transports import Speaking, speaking
 
@@ -66,9 +67,9 @@ class Ticker:
 class Playback:
     """Plays the answers of one call."""
 
-    says = (PlaybackStarted, Paused, Resumed, PlaybackEnded)
+    publishes = (PlaybackStarted, Paused, Resumed, PlaybackEnded)
 
-    def __init__(self, call: Session, line: Speaking, ticker: Ticker) -> None:
+    def __init__(self, call: StageContext, line: Speaking, ticker: Ticker) -> None:
         self._call = call
         self._line = line
         self._ticker = ticker
@@ -76,9 +77,9 @@ class Playback:
         self._woken_at: float | None = None
 
     @property
-    def heard_ms(self) -> int:
-        """Of the turn that has the floor; goes out with the worker's beat."""
-        return self._pacing.heard_ms
+    def playhead(self) -> Playhead:
+        """How far the caller has heard the turn that has the floor; it goes out with the worker's heartbeat."""
+        return self._pacing.playhead
 
     def on_audio(self, frame: Frame) -> None:
         """A chunk of the answer: its first one goes out at once."""
@@ -89,34 +90,34 @@ class Playback:
         else:
             self._call.count("audio_refused")
 
-    @hears(TurnStarted)
+    @handles(TurnStarted)
     def start(self, turn: TurnStarted) -> None:
         self._line.tell(turn)
         self._pacing.start(turn.turn, turn.answers)
         self._advance()
 
-    @hears(TurnCancelled)
+    @handles(TurnCancelled)
     def cancel(self, turn: TurnCancelled) -> None:
         self._pacing.cancel(turn.turn)
         self._advance()
 
-    @hears(SpeechStarted)
+    @handles(SpeechStarted)
     def hold(self, speech: SpeechStarted) -> None:
         self._pacing.hold(speech.utterance)
         self._advance()
 
-    @hears(SpeechEnded)
+    @handles(SpeechEnded)
     def await_decision(self, speech: SpeechEnded) -> None:
         self._pacing.fell_silent(speech.utterance, self._call.now_ms())
         self._advance()
 
-    @hears(ReplyResumed)
+    @handles(ReplyResumed)
     def resume(self, reply: ReplyResumed) -> None:
         self._pacing.resume(reply.utterance)
         self._advance()
 
-    @hears(SessionOpened, TranscriptInterim, TranscriptFinal, SentenceReady, TurnEnded)
-    def show(self, said: Fact) -> None:
+    @handles(SessionOpened, TranscriptInterim, TranscriptFinal, SentenceReady, TurnEnded)
+    def show(self, said: Event) -> None:
         """Words and what the agent is about, for callers who see them."""
         self._line.tell(said)
 
@@ -151,8 +152,8 @@ class Playback:
         for action in actions:
             if isinstance(action, Piece):
                 self._line.play(action.pcm, action.turn, action.segment, action.flags)
-            elif isinstance(action, Fact):
-                self._line.tell(self._call.say(action))
+            elif isinstance(action, Event):
+                self._line.tell(self._call.publish(action))
             else:
                 self._line.clear()
 
@@ -167,7 +168,7 @@ async def open_worker(providers: Providers) -> AsyncIterator[Ticker]:
 
 
 @asynccontextmanager
-async def open_session(call: Session, ticker: Ticker) -> AsyncIterator[Playback]:
+async def open_session(call: StageContext, ticker: Ticker) -> AsyncIterator[Playback]:
     """The playback of one call; says what was heard when it closes."""
     async with speaking(call.transport, call) as line:
         playback = Playback(call, line, ticker)

@@ -1,6 +1,6 @@
 """One session, from the first packet to `session_closed`.
 
-Claims a worker for each stage, keeps the caller's audio in the ring from the first frame, folds every fact into the
+Claims a worker for each stage, keeps the caller's audio in the ring from the first frame, folds every event into the
 snapshot that a new owner would start from, and closes in order. `Line` for the transport, stage `ingress` for the bus.
 """
 
@@ -13,17 +13,17 @@ import structlog
 from schemas import events, subjects
 from schemas.agent import AgentDocument
 from schemas.audio import CALLER_HZ, SAMPLE_BYTES
-from schemas.control import Door
-from schemas.events import Fact
+from schemas.control import RoomAccess
+from schemas.events import FAILED, LOST, CloseReason, Event
 from schemas.media import MAX_CHUNK_MS, Flag, Frame
-from session.replay_buffer import Ring
-from session.state import CallState, fold
+from session.replay_buffer import ReplayBuffer
+from session.state import SessionState, fold
 from stages.ingress.job import Arrival
 from stages.ingress.owners import CannotClaim, Owners
-from stages.ingress.rate_limit import Allowance
-from stages.runtime.context import Session, hears
+from stages.ingress.rate_limit import RateLimiter
+from stages.runtime.context import StageContext, handles
 from stages.runtime.worker import Worker
-from transports.transport import Sink
+from transports.transport import CallerConnection
 
 ORDERLY = ("hangup", "shutdown", "room_closed")  # no reason to tell the caller about
 BEFORE_WORDS = CALLER_HZ  # samples kept before those that became words: a recogniser wants some audio before speech
@@ -41,7 +41,7 @@ log = structlog.get_logger("ingress")
 class Coordinator:
     """A session of this ingress."""
 
-    says = (
+    publishes = (
         events.SessionOpened,
         events.MetadataRefused,
         events.OwnerChanged,
@@ -53,10 +53,10 @@ class Coordinator:
     def __init__(
         self,
         worker: Worker,
-        call: Session,
+        call: StageContext,
         document: AgentDocument,
         transport: str,
-        sink: Sink,
+        sink: CallerConnection,
         arrival: Arrival | None = None,
     ) -> None:
         self.session = call.id
@@ -67,16 +67,16 @@ class Coordinator:
         self._sink = sink
         self._arrival = arrival
         self._owners = Owners(worker, call, document, transport)
-        self._ring = Ring()
+        self._ring = ReplayBuffer()
         self._at = 0  # samples heard from the caller
-        self._speech = Allowance(AHEAD_S)
-        self._keys = Allowance(KEYS_AHEAD_S)
+        self._speech = RateLimiter(AHEAD_S)
+        self._keys = RateLimiter(KEYS_AHEAD_S)
         self._texts = 0
-        self._early: list[Fact] | None = []  # what was typed before the session opened
+        self._early: list[Event] | None = []  # what was typed before the session opened
         self._started = time.time_ns() // 1_000
-        self._state = CallState()
+        self._state = SessionState()
         self._ended = asyncio.Event()
-        self._reason = ""
+        self._reason: CloseReason | None = None
         self._detail = ""
 
     # --- the line: what the transport calls ---------------------------------------------------------------------------
@@ -116,7 +116,7 @@ class Coordinator:
         elif self._key():
             self._say_when_open(events.DtmfReceived(digit=digit))
 
-    def hang_up(self, reason: str = "hangup", detail: str = "") -> None:
+    def hang_up(self, reason: CloseReason = "hangup", detail: str = "") -> None:
         """End the session; the first reason counts."""
         if not self._reason:
             self._reason, self._detail = reason, detail
@@ -130,7 +130,7 @@ class Coordinator:
         if frame.pcm:
             self._sink.play(frame.pcm)
 
-    def said_before(self, epoch: int, pcm: bytes) -> None:
+    def pre_connect_audio(self, epoch: int, pcm: bytes) -> None:
         """What the egress of this call was sent."""
         owner = self._owners.of(subjects.EGRESS)
         if owner is None or owner.epoch != epoch:
@@ -138,16 +138,16 @@ class Coordinator:
         if not pcm or len(pcm) % SAMPLE_BYTES:
             self._call.count("bad_recording")
             pcm = b""  # nobody needs to wait for it any more
-        self._sink.said_before(pcm)
+        self._sink.pre_connect_audio(pcm)
 
     # --- the life -----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Open, live until somebody ends it, close. `session_closed` is the last fact."""
+        """Open, live until somebody ends it, close. `session_closed` is the last event."""
         try:
             await self._open()
             if not self._reason:
-                await self._call.live(self)
+                await self._call.run(self)
         except* CannotClaim as failures:
             failure = next(_leaves(failures))
             self.hang_up(failure.reason, str(failure))
@@ -160,14 +160,14 @@ class Coordinator:
                 claims.create_task(self._claim(stage))
         async with asyncio.TaskGroup() as starts:
             for stage in subjects.CLAIMED:
-                starts.create_task(self._owners.start(stage, self._state, self._door(stage)))
+                starts.create_task(self._owners.start(stage, self._state, self._room(stage)))
         await self._until_ready()
         self._say(
             events.SessionOpened(
                 owners=self._owners.all(),
                 coordinator=self._worker.id,
                 transport=self._transport,
-                started=self._started,
+                started_us=self._started,
                 config=self._document.model_dump(mode="json"),
                 origin=self._arrival.origin if self._arrival else None,
             )
@@ -176,8 +176,8 @@ class Coordinator:
             self._say(refused)
 
         early, self._early = self._early or [], None
-        for fact in early:
-            self._say(fact)
+        for event in early:
+            self._say(event)
 
     async def _until_ready(self) -> None:
         """The caller can hear the greeting, or the call is over before that."""
@@ -192,9 +192,9 @@ class Coordinator:
             for at, pcm in self._ring.since(0):  # what was said before anybody listened, and nothing comes in between
                 self._call.send(owner.worker, pcm, CALLER_HZ, at=at)
 
-    def _door(self, stage: str) -> Door | None:
+    def _room(self, stage: str) -> RoomAccess | None:
         """The way into the room, for who speaks there."""
-        return self._arrival.door() if self._arrival and stage == subjects.EGRESS else None
+        return self._arrival.access() if self._arrival and stage == subjects.EGRESS else None
 
     async def _close(self) -> None:
         reason = self._reason or "failed"
@@ -205,15 +205,15 @@ class Coordinator:
 
     # --- what the stages say ------------------------------------------------------------------------------------------
 
-    @hears(Fact)
-    def _fold(self, fact: Fact) -> None:
-        self._state = fold(self._state, fact)
-        if isinstance(fact, events.TranscriptFinal):
-            self._ring.forget(fact.until - BEFORE_WORDS)
-        elif isinstance(fact, events.Broken):
-            stage = events.stage(fact)
-            reason = fact.reason if fact.reason == "overloaded" else f"{stage}_failed"
-            self.hang_up(reason, fact.detail)
+    @handles(Event)
+    def _fold(self, event: Event) -> None:
+        self._state = fold(self._state, event)
+        if isinstance(event, events.TranscriptFinal):
+            self._ring.forget(event.until_sample - BEFORE_WORDS)
+        elif isinstance(event, events.StageFailed):
+            stage = events.stage(event)
+            reason: CloseReason = "overloaded" if event.reason == "overloaded" else FAILED[stage]
+            self.hang_up(reason, event.detail)
 
     def _key(self) -> bool:
         """Whether the caller may press one more key now: a flood of them would drown the stages that listen."""
@@ -224,14 +224,14 @@ class Coordinator:
         self._call.count("keys_too_fast")
         return False
 
-    def _say_when_open(self, fact: Fact) -> None:
+    def _say_when_open(self, event: Event) -> None:
         if self._early is None:
-            self._say(fact)
+            self._say(event)
         else:
-            self._early.append(fact)
+            self._early.append(event)
 
-    def _say(self, fact: Fact) -> None:
-        self._state = fold(self._state, self._call.say(fact))
+    def _say(self, event: Event) -> None:
+        self._state = fold(self._state, self._call.publish(event))
 
     # --- liveness -----------------------------------------------------------------------------------------------------
 
@@ -242,7 +242,7 @@ class Coordinator:
     def check(self) -> None:
         """Close when an owner has fallen silent: no call hangs on a dead worker."""
         if stage := self._owners.lost():
-            self.hang_up(f"{stage}_lost", f'the worker of stage "{stage}" fell silent')
+            self.hang_up(LOST[stage], f'the worker of stage "{stage}" fell silent')
 
     def owners(self) -> dict[str, str]:
         return {stage: owner.worker for stage, owner in self._owners.all().items()}

@@ -14,7 +14,8 @@ import aiohttp
 import structlog
 
 from config_service.client import BUILT_IN
-from schemas.control import Door
+from schemas.control import RoomAccess
+from schemas.events import CloseReason
 from stages.ingress import job as said
 from stages.ingress.forgotten import Forgotten
 from stages.ingress.hold import hold
@@ -48,7 +49,7 @@ class Lines(Protocol):
     def free(self, session: str) -> None:
         """The slot is not needed any more."""
 
-    def hang_up(self, session: str, reason: str) -> bool:
+    def hang_up(self, session: str, reason: CloseReason) -> bool:
         """End a session; False if it has not begun."""
 
     def busy(self) -> int:
@@ -183,10 +184,10 @@ class Dispatch:
         agent = told.agent or self._rooms.default_agent
         job = Job(wanted.id, room, session, agent, url, assignment.token, told.fields)
 
-        def door() -> Door:
-            return Door(url, self._keys.egress_token(room, session))
+        def access() -> RoomAccess:
+            return RoomAccess(url, self._keys.egress_token(room, session))
 
-        self._lines.expect(session, agent, Arrival(told.origin(room), told.refused, door))
+        self._lines.expect(session, agent, Arrival(told.origin(room), told.refused, access))
         life = self._worker.contain(session, self._serve(job, wanted), lambda _error: None)
         task = self._worker.tasks.create_task(life)
         self._serving[job.id] = session, task

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from schemas.control import Door
-from schemas.events import MetadataRefused, Origin
+from schemas.control import RoomAccess
+from schemas.events import MetadataProblem, MetadataRefused, Origin
 from schemas.subjects import BadId, check_id
 
 MAX_METADATA = 64 * 1024  # bytes; far more than four fields need
@@ -144,11 +144,11 @@ class Metadata(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Arrival:
-    """How a call came to us out of a room. door: makes the way for egress into it, anew each time it is asked."""
+    """How a call came to us out of a room. access: makes a new token for egress each time."""
 
     origin: Origin
     refused: tuple[MetadataRefused, ...]
-    door: Callable[[], Door]
+    access: Callable[[], RoomAccess]
 
 
 def metadata(of_job: str, of_room: str) -> Metadata:
@@ -181,7 +181,7 @@ def metadata(of_job: str, of_room: str) -> Metadata:
     return Metadata(agent, {name: value for name, value in fields.items() if name not in bad}, tuple(refused))
 
 
-def _nothing(reason: str) -> Metadata:
+def _nothing(reason: MetadataProblem) -> Metadata:
     return Metadata("", {}, (MetadataRefused(reason=reason),))
 
 

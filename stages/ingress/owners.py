@@ -8,10 +8,10 @@ import msgspec
 from bus.errors import BusError, NoResponders
 from schemas import control, subjects
 from schemas.agent import AgentDocument
-from schemas.control import Door
-from schemas.events import Owner
-from session.state import CallState
-from stages.runtime.context import Session
+from schemas.control import RoomAccess
+from schemas.events import FAILED, CloseReason, Owner
+from session.state import SessionState
+from stages.runtime.context import StageContext
 from stages.runtime.worker import Worker
 
 CLAIM_WITHIN_S = 0.15  # a worker answers a claim before it connects anywhere
@@ -25,7 +25,7 @@ LOST_AFTER_S = 3.0  # no beat with this session in it
 class CannotClaim(Exception):
     """No worker of a stage took the session; reason and message are for the caller."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: CloseReason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 
@@ -33,7 +33,7 @@ class CannotClaim(Exception):
 class Owners:
     """Of the session `call`, which runs on `document`."""
 
-    def __init__(self, worker: Worker, call: Session, document: AgentDocument, transport: str) -> None:
+    def __init__(self, worker: Worker, call: StageContext, document: AgentDocument, transport: str) -> None:
         self.epoch = call.epoch
         self._worker = worker
         self._call = call
@@ -56,7 +56,7 @@ class Owners:
             self.epoch += 1  # every attempt: a late winner then holds a dead epoch
             epoch = self.epoch
             request = control.ClaimStage(
-                self._call.id, epoch, self._document.id, self._worker.id, self._transport, self._provider(stage)
+                self._call.id, epoch, self._document.id, self._worker.id, self._transport, self._providers(stage)
             )
             try:
                 data = msgspec.msgpack.encode(request)
@@ -77,11 +77,11 @@ class Owners:
 
     def _own(self, stage: str, owner: Owner) -> Owner:
         self._owners[stage] = owner
-        self._call.gate.raise_floor(stage, owner.epoch)
+        self._call.gate.raise_minimum(stage, owner.epoch)
         self._seen[stage] = time.monotonic()
         return owner
 
-    async def start(self, stage: str, state: CallState, door: Door | None) -> None:
+    async def start(self, stage: str, state: SessionState, room: RoomAccess | None) -> None:
         """The owner of `stage` opens its provider, and has begun. Raises CannotClaim."""
         start = control.Start(
             session=self._call.id,
@@ -89,19 +89,19 @@ class Owners:
             config=self._document.model_dump(mode="json"),
             snapshot=msgspec.msgpack.encode(state),
             after=dict(state.after),
-            door=door,
+            room=room,
         )
         try:
             answer = await self._worker.bus.request(
                 subjects.control(self._call.id, stage, "start"), msgspec.msgpack.encode(start), START_WITHIN_S
             )
         except BusError as error:
-            raise CannotClaim(f"{stage}_failed", f'stage "{stage}" did not start: {error}') from None
+            raise CannotClaim(FAILED[stage], f'stage "{stage}" did not start: {error}') from None
         started = msgspec.msgpack.decode(answer, type=control.Started)
         if started.failed:
-            raise CannotClaim(f"{stage}_failed", f'stage "{stage}" cannot take the call: {started.failed}')
+            raise CannotClaim(FAILED[stage], f'stage "{stage}" cannot take the call: {started.failed}')
 
-    async def close(self, reason: str) -> None:
+    async def close(self, reason: CloseReason) -> None:
         """All of them flush and let go of the session, as far as they answer."""
         close = msgspec.msgpack.encode(control.Close(self._call.id, reason))
         await asyncio.gather(*(self._close(stage, close) for stage in self._owners))
@@ -122,6 +122,6 @@ class Owners:
         now = time.monotonic()
         return next((stage for stage, seen in self._seen.items() if now - seen > LOST_AFTER_S), "")
 
-    def _provider(self, stage: str) -> str:
+    def _providers(self, stage: str) -> tuple[str, ...]:
         choice = getattr(self._document, stage, None)
-        return choice.provider if choice else ""
+        return (choice.provider,) if choice else ()

@@ -1,7 +1,7 @@
 """How far a caller may run ahead of real time: pure."""
 
 
-class Allowance:
+class RateLimiter:
     """For what takes its time: `ahead_s` of it may come at once, and then no more than real time lets through."""
 
     def __init__(self, ahead_s: float) -> None:

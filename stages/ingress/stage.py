@@ -13,16 +13,16 @@ from bus.beats import EVERY_S
 from config_service.client import BUILT_IN, ConfigClient, Runtime, UnknownAgent
 from schemas import control, subjects
 from schemas.control import WorkerSession
-from schemas.events import MetadataRefused
+from schemas.events import CloseReason, MetadataRefused
 from schemas.subjects import BadId, check_id
 from stages.ingress.coordinator import Coordinator
 from stages.ingress.dispatch import Dispatch, Rooms
 from stages.ingress.job import Arrival
 from stages.ingress.webhook import Webhooks
-from stages.runtime.context import Session
+from stages.runtime.context import StageContext
 from stages.runtime.worker import Worker
 from transports import null
-from transports.transport import Refused, Sink
+from transports.transport import CallerConnection, Refused
 from transports.websocket import call_url
 
 RESERVED_S = 10.0  # a claimed line that nobody calls is given up
@@ -57,35 +57,41 @@ class Ingress:
     # --- lines ------------------------------------------------------------------------------------------------------
 
     async def claimed(self, data: bytes) -> bytes:
-        asked = msgspec.msgpack.decode(data, type=control.ClaimLine)
+        asked = msgspec.msgpack.decode(data, type=control.ClaimSession)
         return msgspec.msgpack.encode(await self._line(asked))
 
-    async def _line(self, asked: control.ClaimLine) -> control.Line:
+    async def _line(self, asked: control.ClaimSession) -> control.SessionOffer:
         if asked.version != control.VERSION:
-            return control.Line(refused="version", detail=f"this ingress speaks version {control.VERSION}")
+            return control.SessionOffer(refused="version", detail=f"this ingress speaks version {control.VERSION}")
         if self._worker.draining or self._full:
-            return control.Line(refused="full", detail="this ingress has no line free")
+            return control.SessionOffer(refused="full", detail="this ingress has no line free")
         try:
             await self._config.get(check_id(asked.agent, "agent id"))
         except (UnknownAgent, BadId) as unknown:
-            return control.Line(refused="unknown_agent", detail=str(unknown))
+            return control.SessionOffer(refused="unknown_agent", detail=str(unknown))
+        try:
+            pattern = msgspec.convert(asked.options, null.CallerPattern)
+        except msgspec.ValidationError as error:
+            return control.SessionOffer(refused="failed", detail=f"cannot simulate this caller: {error}")
         session = subjects.new_id()
         if asked.room:
             return self._room(asked.agent, f"call-{session}")
         self._reserved[session] = Reserved(time.monotonic() + RESERVED_S, asked.agent)
         if asked.transport == "null":
-            self._worker.tasks.create_task(null.call(self.answer, asked.agent, session, asked.pattern))
-        return control.Line(session, call_url(self._worker.url, asked.agent, session))
+            self._worker.tasks.create_task(null.call(self.answer, asked.agent, session, pattern))
+        return control.SessionOffer(session, call_url(self._worker.url, asked.agent, session))
 
-    def _room(self, agent: str, room: str) -> control.Line:
+    def _room(self, agent: str, room: str) -> control.SessionOffer:
         """A room nobody is in yet: the server tells an ingress once somebody is."""
         if self._rooms is None:
-            return control.Line(refused="failed", detail="this ingress takes no rooms: start it with --livekit-url")
+            return control.SessionOffer(
+                refused="failed", detail="this ingress takes no rooms: start it with --livekit-url"
+            )
         metadata = msgspec.json.encode({"agent_id": agent}).decode()
         token = self._rooms.keys.caller_token(room, self._rooms.agent_name, metadata)
-        return control.Line(url=self._rooms.keys.url, room=room, token=token)
+        return control.SessionOffer(url=self._rooms.keys.url, room=room, token=token)
 
-    async def answer(self, agent: str, session: str | None, transport: str, sink: Sink) -> Coordinator:
+    async def answer(self, agent: str, session: str | None, transport: str, sink: CallerConnection) -> Coordinator:
         """A caller is there: open a session for it. Raises Refused."""
         arrival: Arrival | None = None
         try:
@@ -101,7 +107,9 @@ class Ingress:
             runtime, arrival = await self._runtime(agent, arrival)
         except (UnknownAgent, BadId) as unknown:
             raise Refused(str(unknown)) from None
-        call = Session(subjects.INGRESS, session or subjects.new_id(), runtime.document.id, FIRST_EPOCH, self._worker)
+        call = StageContext(
+            subjects.INGRESS, session or subjects.new_id(), runtime.document.id, FIRST_EPOCH, self._worker
+        )
         call.agent = runtime.document
         coordinator = Coordinator(self._worker, call, runtime.document, transport, sink, arrival)
         self._calls[call.id] = coordinator
@@ -125,7 +133,7 @@ class Ingress:
             log.warning("the default agent is unknown, the built-in one answers", agent=self._rooms.default_agent)
             return await self._config.get(BUILT_IN), arrival
 
-    async def _serve(self, call: Session, coordinator: Coordinator) -> None:
+    async def _serve(self, call: StageContext, coordinator: Coordinator) -> None:
         subscriptions = await self._worker.listen(call, subjects.CLAIMED)
         await self._worker.bus.flush(media=False)
         try:
@@ -164,7 +172,7 @@ class Ingress:
     def free(self, session: str) -> None:
         self._reserved.pop(session, None)
 
-    def hang_up(self, session: str, reason: str) -> bool:
+    def hang_up(self, session: str, reason: CloseReason) -> bool:
         if session in self._reserved:
             return False
         if session in self._calls:  # else it is over, and whoever serves it is about to leave
@@ -181,10 +189,10 @@ class Ingress:
                 tasks.create_task(Dispatch(self._worker, self, self._rooms).run())
 
     async def _watch(self) -> None:
-        await self._worker.bus.subscribe(subjects.beats_to(self._worker.id), self._on_beat)
+        await self._worker.bus.subscribe(subjects.heartbeats_to(self._worker.id), self._on_beat)
         await self._worker.bus.subscribe(subjects.unknowns(), self._on_unknown)
         await self._worker.bus.subscribe(subjects.hang_ups(), self._on_hang_up)
-        await self._worker.bus.subscribe(subjects.said_before(), self._on_said_before)
+        await self._worker.bus.subscribe(subjects.pre_connect_audio(), self._on_said_before)
         while True:
             await asyncio.sleep(EVERY_S)
             now = time.monotonic()
@@ -195,7 +203,7 @@ class Ingress:
                     del self._reserved[session]
 
     def _on_beat(self, _subject: str, data: bytes, _reply: str) -> None:
-        beat = self._read(data, control.Beat, "bad_beat")
+        beat = self._read(data, control.Heartbeat, "bad_heartbeat")
         if beat:
             for session in self._calls.keys() & set(beat.sessions):
                 self._calls[session].seen(beat.stage, beat.worker)
@@ -211,9 +219,9 @@ class Ingress:
             self._worker.bus.publish(reply, msgspec.msgpack.encode(control.Closed(self._worker.id)))
 
     def _on_said_before(self, _subject: str, data: bytes, _reply: str) -> None:
-        said = self._read(data, control.SaidBefore, "bad_control")
+        said = self._read(data, control.PreConnectAudio, "bad_control")
         if said and said.session in self._calls:
-            self._calls[said.session].said_before(said.epoch, said.pcm)
+            self._calls[said.session].pre_connect_audio(said.epoch, said.pcm)
 
     def _read(self, data: bytes, kind: type[T], counted: str) -> T | None:
         """None for what is no such message."""
@@ -223,7 +231,7 @@ class Ingress:
             self._worker.counters[counted] += 1
             return None
 
-    def describe(self, session: Session) -> WorkerSession:
+    def describe(self, session: StageContext) -> WorkerSession:
         age_s = round(time.monotonic() - session.opened_at, 1)
         call = self._calls[session.id]
         return WorkerSession(session.id, session.agent_id, call.epoch, age_s, call.owners())

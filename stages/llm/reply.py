@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import NamedTuple, cast
 
 from stages.llm.sentences import Segmenter, plain
-from stages.runtime.item_timeout import patiently
+from stages.runtime.item_timeout import with_item_timeout
 from stages.runtime.providers import ProviderError
 
 MAX_REPLY = 4_000  # characters, about 1,000 tokens: four minutes of speech that nobody waits out
@@ -38,7 +38,7 @@ async def segments(stream: AsyncIterator[str]) -> AsyncGenerator[Piece, None]:
     failure = None
     left = MAX_REPLY
     try:
-        async with aclosing(patiently(cast(AsyncGenerator[str, None], stream), SILENT_S)) as tokens:
+        async with aclosing(with_item_timeout(cast(AsyncGenerator[str, None], stream), SILENT_S)) as tokens:
             async for token in tokens:
                 if first_token_s is None:
                     first_token_s = asyncio.get_running_loop().time()

@@ -7,7 +7,7 @@ from contextlib import aclosing, asynccontextmanager
 from schemas import events
 from schemas.events import (
     Cause,
-    Fact,
+    Event,
     LlmProviderFailed,
     Paused,
     PlaybackEnded,
@@ -33,7 +33,7 @@ from stages.llm.fact_retrieval import choose
 from stages.llm.prompt import conversation
 from stages.llm.reply import Piece, recite, segments
 from stages.llm.utterances import Heard
-from stages.runtime.context import Session, hears
+from stages.runtime.context import StageContext, handles
 from stages.runtime.providers import LanguageModel, LanguageModelProvider, ProviderError, Providers, ReplyRequest
 
 MOST_DRAFTS = 3  # a turn: a caller who pauses again and again is not worth a model's work each time
@@ -42,9 +42,9 @@ MOST_DRAFTS = 3  # a turn: a caller who pauses again and again is not worth a mo
 class Conversation:
     """Decides whose turn it is and what the agent says in it; knows what the caller has heard."""
 
-    says = (TurnStarted, SentenceReady, ReplyResumed, TurnCancelled, TurnEnded, LlmProviderFailed)
+    publishes = (TurnStarted, SentenceReady, ReplyResumed, TurnCancelled, TurnEnded, LlmProviderFailed)
 
-    def __init__(self, call: Session, model: LanguageModel) -> None:
+    def __init__(self, call: StageContext, model: LanguageModel) -> None:
         self._call = call
         self._model = model
         self._history = History()
@@ -56,30 +56,30 @@ class Conversation:
 
     # --- what it hears ------------------------------------------------------------------------------------------
 
-    @hears(SessionOpened, SpeechStarted, SpeechEnded, TranscriptInterim, TranscriptFinal, TextReceived)
-    def follow(self, fact: SessionOpened | Heard | TextReceived) -> None:
+    @handles(SessionOpened, SpeechStarted, SpeechEnded, TranscriptInterim, TranscriptFinal, TextReceived)
+    def follow(self, event: SessionOpened | Heard | TextReceived) -> None:
         """The caller."""
-        self._step(fact, _cause(fact))
+        self._step(event, _cause(event))
 
-    @hears(PlaybackStarted, Resumed)
-    def play(self, fact: PlaybackStarted | Resumed) -> None:
+    @handles(PlaybackStarted, Resumed)
+    def play(self, event: PlaybackStarted | Resumed) -> None:
         """The agent is being heard, unless the hold that was lifted had come before its first sound."""
-        if isinstance(fact, PlaybackStarted) or fact.heard_ms > 0:
-            self._history.play(fact.turn, self._call.now_ms())
-        self._step(fact, _cause(fact))
+        if isinstance(event, PlaybackStarted) or event.heard_ms > 0:
+            self._history.play(event.turn, self._call.now_ms())
+        self._step(event, _cause(event))
 
-    @hears(Paused)
+    @handles(Paused)
     def pause(self, paused: Paused) -> None:
         """The agent fell silent; what the caller's sound means, the machine learns from stt."""
         self._history.stop(paused.turn, paused.heard_ms)
 
-    @hears(PlaybackEnded)
+    @handles(PlaybackEnded)
     def end(self, ended: PlaybackEnded) -> None:
         """The agent has been heard."""
         self._history.stop(ended.turn, ended.heard_ms)
         self._step(ended, _cause(ended))
 
-    @hears(SegmentSynthesized)
+    @handles(SegmentSynthesized)
     def measure(self, spoken: SegmentSynthesized) -> None:
         """How long a segment sounds: what a position in the turn means."""
         self._history.measure(spoken.turn, spoken.segment, spoken.duration_ms, spoken.words)
@@ -92,7 +92,7 @@ class Conversation:
 
     # --- what it decides ----------------------------------------------------------------------------------------
 
-    def _step(self, event: states.Event, cause: Cause | None) -> None:
+    def _step(self, event: states.TurnInput, cause: Cause | None) -> None:
         now_ms = self._call.now_ms()
         self._state, actions = turns.step(self._state, event, now_ms)
         for action in actions:
@@ -114,9 +114,9 @@ class Conversation:
             case states.Cancel(turn, carried):
                 self._unended[turn].cancel()
                 self._history.interrupt(turn, carried=carried)
-                self._call.say(TurnCancelled(turn=turn, cause=cause, now_ms=now_ms))
+                self._call.publish(TurnCancelled(turn=turn, cause=cause, now_ms=now_ms))
             case states.Resume(utterance):
-                self._call.say(ReplyResumed(utterance=utterance, cause=cause, now_ms=now_ms))
+                self._call.publish(ReplyResumed(utterance=utterance, cause=cause, now_ms=now_ms))
             case states.EndTurn(turn, _, interrupted):
                 self._end(turn, cause, now_ms, interrupted=interrupted)
 
@@ -128,7 +128,7 @@ class Conversation:
         started = TurnStarted(
             turn=turn, answers=start.answers, text=text, typed=start.typed, cause=cause, now_ms=now_ms
         )
-        self._call.say(started)
+        self._call.publish(started)
         self._unended[turn] = speaking = self._call.spawn(self._speak(turn, pieces, cause))
         if draft:
             speaking.add_done_callback(lambda _speaking: draft.drop())
@@ -138,7 +138,7 @@ class Conversation:
             self._history.interrupt(turn)
         self._unended.pop(turn).cancel()
         heard = self._history.heard(turn, now_ms)
-        self._call.say(TurnEnded(turn=turn, heard=heard, interrupted=interrupted, cause=cause, now_ms=now_ms))
+        self._call.publish(TurnEnded(turn=turn, heard=heard, interrupted=interrupted, cause=cause, now_ms=now_ms))
 
     # --- what it says -------------------------------------------------------------------------------------------
 
@@ -185,7 +185,7 @@ class Conversation:
                     continue
                 token_ms = _first_token_ms(piece, began_s) if segment == 0 and turn != states.GREETING else None
                 self._history.say(turn, segment, piece.text)
-                self._call.say(
+                self._call.publish(
                     SentenceReady(
                         turn=turn,
                         segment=segment,
@@ -199,7 +199,7 @@ class Conversation:
                 segment += 1
 
     def _fail(self, turn: int, error: ProviderError) -> None:
-        self._call.say(
+        self._call.publish(
             LlmProviderFailed(
                 turn=turn,
                 provider=self._call.agent.llm.provider,
@@ -220,7 +220,7 @@ async def open_worker(providers: Providers) -> AsyncIterator[Providers]:
 
 
 @asynccontextmanager
-async def open_session(call: Session, providers: Providers) -> AsyncIterator[Conversation]:
+async def open_session(call: StageContext, providers: Providers) -> AsyncIterator[Conversation]:
     """The conversation of `call`. Raises ProviderMissing or ProviderError if its model cannot be had."""
     provider: LanguageModelProvider = await providers.get(call.agent.llm.provider)
     async with provider.open(call.agent.llm.options) as model:
@@ -231,8 +231,8 @@ async def open_session(call: Session, providers: Providers) -> AsyncIterator[Con
             conversation.finish()
 
 
-def _cause(fact: Fact) -> Cause:
-    return Cause(events.stage(fact), fact.epoch, fact.seq)
+def _cause(event: Event) -> Cause:
+    return Cause(events.stage(event), event.epoch, event.seq)
 
 
 def _first_token_ms(piece: Piece, began_s: float) -> int | None:

@@ -37,8 +37,8 @@ class Deadline:
     """The state's `deadline_ms` has come."""
 
 
-Event = SessionOpened | Heard | TextReceived | PlaybackStarted | PlaybackEnded | Resumed | Deadline
-EVENTS: tuple[type[Event], ...] = (
+TurnInput = SessionOpened | Heard | TextReceived | PlaybackStarted | PlaybackEnded | Resumed | Deadline
+TURN_INPUTS: tuple[type[TurnInput], ...] = (
     SessionOpened,
     SpeechStarted,
     SpeechEnded,

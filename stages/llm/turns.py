@@ -33,7 +33,6 @@ from stages.llm.states import (
     Cancel,
     Deadline,
     EndTurn,
-    Event,
     Floor,
     Hearing,
     Held,
@@ -47,6 +46,7 @@ from stages.llm.states import (
     State,
     Thinking,
     Turn,
+    TurnInput,
 )
 from stages.llm.utterances import Heard, Said, Utterance, close, finalize, follow, merge, text_of, type_in
 
@@ -58,7 +58,7 @@ def opening(rules: Turns, *, greeting: bool) -> Opening:
     return Opening(Memory(rules), greeting)
 
 
-def step(state: State, event: Event, now_ms: int) -> Step:
+def step(state: State, event: TurnInput, now_ms: int) -> Step:
     """The state after `event`, and what is to be done. A pair that is not in the table changes nothing."""
     row = TRANSITIONS.get((type(state), type(event)))
     return row.do(state, event, now_ms) if row else (state, ())
@@ -210,7 +210,7 @@ class Row(NamedTuple):
     to: tuple[type[State], ...]
 
 
-TRANSITIONS: dict[tuple[type[State], type[Event]], Row] = {
+TRANSITIONS: dict[tuple[type[State], type[TurnInput]], Row] = {
     (Opening, SessionOpened): Row(open_floor, (Listening, Hearing, Pausing, Thinking, Held)),
     (Opening, SpeechStarted): Row(collect, ()),
     (Opening, SpeechEnded): Row(collect, ()),
@@ -260,7 +260,7 @@ TRANSITIONS: dict[tuple[type[State], type[Event]], Row] = {
     (Held, PlaybackEnded): Row(end_held_turn, (Listening, Hearing, Pausing, Thinking)),
 }
 
-IGNORED: frozenset[tuple[type[State], type[Event]]] = frozenset(
+IGNORED: frozenset[tuple[type[State], type[TurnInput]]] = frozenset(
     {
         # A call opens once.
         *((state, SessionOpened) for state in STATES if state is not Opening),

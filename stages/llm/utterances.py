@@ -61,7 +61,7 @@ def follow(said: Said, heard: Heard, now_ms: int, settled: int) -> Said:
     newest = max(settled, said[-1].number if said else settled)
     match heard:
         case SpeechStarted() if number > newest:
-            return (*close(said, now_ms), Utterance(number, now_ms, heard.at))
+            return (*close(said, now_ms), Utterance(number, now_ms, heard.start_sample))
         case SpeechEnded() if known and (known.final or not known.end):  # a final may come before the silence is told
             return merge(said, (replace(known, end=_end(known, heard, now_ms)),))
         case TranscriptInterim() if known and not known.final:
@@ -69,7 +69,7 @@ def follow(said: Said, heard: Heard, now_ms: int, settled: int) -> Said:
         case TranscriptFinal() if known and not known.final:
             return merge(said, (finalize(known, heard, now_ms),))
         case TranscriptFinal() if not known and number > newest:  # its beginning was never heard of
-            return (*close(said, now_ms), finalize(Utterance(number, now_ms, heard.start), heard, now_ms))
+            return (*close(said, now_ms), finalize(Utterance(number, now_ms, heard.start_sample), heard, now_ms))
     return said
 
 
@@ -83,7 +83,7 @@ def type_in(said: Said, typed: TextReceived, now_ms: int, settled: int) -> Said:
 def finalize(utterance: Utterance, heard: TranscriptFinal, now_ms: int) -> Utterance:
     """The utterance with the words that stay."""
     end = utterance.end or End(now_ms, now_ms)
-    return replace(utterance, text=heard.text, end=end, final=True, ends_turn=heard.ends_turn)
+    return replace(utterance, text=heard.text, end=end, final=True, ends_turn=heard.end_of_turn)
 
 
 def merge(older: Said, newer: Said) -> Said:
@@ -103,5 +103,5 @@ def text_of(said: Said) -> str:
 
 
 def _end(utterance: Utterance, ended: SpeechEnded, now_ms: int) -> End:
-    lasted_ms = samples_to_ms(max(0, ended.at - utterance.start), CALLER_HZ)
+    lasted_ms = samples_to_ms(max(0, ended.until_sample - utterance.start), CALLER_HZ)
     return End(now_ms, now_ms - max(0, ended.silence_ms), lasted_ms, max(0, ended.final_within_ms))

@@ -1,8 +1,8 @@
-"""One call as one stage sees it: what it hears, what it says, and the tasks that live as long as the call does here.
+"""One session as one stage sees it: its events, its audio, and the tasks that live as long as the session.
 
-A stage is a class with `says`, one `@hears` handler a fact and perhaps `on_audio`; `open_session` in its `stage.py` is
-an async context manager that yields it. Plain handlers run at once, in the order facts arrive; `async` handlers run one
-after another in a task of their own, so that a `hush` is never behind a sentence that is still being spoken.
+A stage is a class with `publishes`, one `@handles` handler for each event and perhaps `on_audio`; `open_session` in its
+`stage.py` is an async context manager that yields it. Plain handlers run at once, in the order events arrive. `async`
+handlers run one after another in one task, so that a cancel never waits behind a sentence that is still spoken.
 """
 
 import asyncio
@@ -17,52 +17,52 @@ import msgspec
 
 from schemas import events, media, subjects
 from schemas.agent import AgentDocument
-from schemas.control import Door, SaidBefore
-from schemas.events import Fact
+from schemas.control import PreConnectAudio, RoomAccess
+from schemas.events import Event
 from schemas.media import Frame
 from session.gate import Gate
 
-MAX_FACTS = 1_000  # waiting facts of one session; a conversation says about ten a second
+MAX_EVENTS = 1_000  # waiting call_events of one session; a conversation says about ten a second
 MAX_TIMERS = 64  # kept before those that were cancelled meanwhile are swept out
 MAX_EARLY_FRAMES = 1_500  # 30 s of 20 ms frames that came before the provider was ready
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
-def hears(*facts: type[Fact]) -> Callable[[Handler], Handler]:
-    """Marks the method that handles these facts (or their subclasses)."""
+def handles(*call_events: type[Event]) -> Callable[[Handler], Handler]:
+    """Marks the method that handles these events (or their subclasses)."""
 
     def mark(handler: Handler) -> Handler:
-        handler.__dict__["hears"] = facts
+        handler.__dict__["handles"] = call_events
         return handler
 
     return mark
 
 
-def handlers(stage: type) -> dict[type[Fact], str]:
-    """Fact -> name of the method of `stage` that handles it; facts of every subclass included."""
-    found: dict[type[Fact], str] = {}
+def handlers(stage: type) -> dict[type[Event], str]:
+    """Event -> name of the method of `stage` that handles it; events of every subclass included."""
+    found: dict[type[Event], str] = {}
     for name, method in inspect.getmembers(stage, inspect.isfunction):
-        for heard in getattr(method, "hears", ()):
-            found.update({fact: name for fact in events.FACTS if issubclass(fact, heard)})
+        for heard in getattr(method, "handles", ()):
+            found.update({event: name for event in events.EVENTS if issubclass(event, heard)})
     return found
 
 
 class Overloaded(Exception):
-    """More facts wait than a session may keep: it is ended rather than silently losing one."""
+    """More events wait than a session may keep: it is ended rather than silently losing one."""
 
 
 class Outlet(Protocol):
     """Where a session's words go: the bus, in a worker."""
 
-    def publish_fact(self, subject: str, data: bytes, message_id: str) -> None: ...
+    def publish_event(self, subject: str, data: bytes, message_id: str) -> None: ...
 
-    def publish_live(self, subject: str, data: bytes) -> None: ...
+    def publish_ephemeral(self, subject: str, data: bytes) -> None: ...
 
     def publish_media(self, subject: str, data: bytes) -> None: ...
 
 
-class Session:
+class StageContext:
     """One call in one stage. A stage uses `say`, `send`, `spawn`, `later`, `now_ms`, `agent` and `owners`."""
 
     def __init__(self, stage: str, session: str, agent: str, epoch: int, outlet: Outlet) -> None:
@@ -74,20 +74,20 @@ class Session:
         self.owners: dict[str, events.Owner] = {}
         self.coordinator = ""
         self.transport = ""  # how the caller is reached, from the claim
-        self.door: Door | None = None  # egress in a room: where, and with what token
-        self.snapshot = b""  # msgpack of session.state.CallState at the time of the claim
+        self.room: RoomAccess | None = None  # egress in a room: where, and with what token
+        self.snapshot = b""  # msgpack of session.state.SessionState at the time of the claim
         self.gate = Gate()
         self.counters: dict[str, int] = {}
         self.opened_at = time.monotonic()
         self._outlet = outlet
         self._media_to: dict[str, str] = {}  # worker -> subject
-        self._subjects: dict[type[Fact], str] = {}  # where each is said in this session
-        self._seq = {"fact": 0, "live": 0, "media": 0}
-        self._early_facts: list[Fact] = []
+        self._subjects: dict[type[Event], str] = {}  # where each is said in this session
+        self._seq = {"event": 0, "ephemeral": 0, "media": 0}
+        self._early_events: list[Event] = []
         self._early_frames: deque[Frame] = deque(maxlen=MAX_EARLY_FRAMES)
-        self._work: asyncio.Queue[tuple[Callable[[Any], Any], Fact]] = asyncio.Queue(MAX_FACTS)
+        self._work: asyncio.Queue[tuple[Callable[[Any], Any], Event]] = asyncio.Queue(MAX_EVENTS)
         self._stage: Any = None
-        self._handlers: dict[type[Fact], Callable[[Any], Any]] = {}
+        self._handlers: dict[type[Event], Callable[[Any], Any]] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._spawned: set[asyncio.Task[Any]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
@@ -100,19 +100,19 @@ class Session:
         """A monotonic clock in milliseconds, the only one a stage decides with."""
         return time.monotonic_ns() // 1_000_000
 
-    def say(self, fact: Fact) -> Fact:
-        """Publish a fact of this stage; returns it stamped with session, agent, epoch, seq and time."""
-        plane = "live" if isinstance(fact, events.LIVE) else "fact"
+    def publish(self, event: Event) -> Event:
+        """Publish an event of this stage; returns it stamped with session, agent, epoch, seq and time."""
+        plane = "ephemeral" if isinstance(event, events.EPHEMERAL) else "event"
         seq = self._seq[plane]
         self._seq[plane] = seq + 1
         stamped = msgspec.structs.replace(
-            fact, session=self.id, agent=self.agent_id, epoch=self.epoch, seq=seq, time=time.time_ns() // 1_000
+            event, session=self.id, agent=self.agent_id, epoch=self.epoch, seq=seq, time=time.time_ns() // 1_000
         )
-        if plane == "live":
-            self._outlet.publish_live(self._subject(type(fact)), events.encode(stamped))
+        if plane == "ephemeral":
+            self._outlet.publish_ephemeral(self._subject(type(event)), events.encode(stamped))
         else:
             message_id = f"{self.id}-{self.stage}-{self.epoch}-{seq}"
-            self._outlet.publish_fact(self._subject(type(fact)), events.encode(stamped), message_id)
+            self._outlet.publish_event(self._subject(type(event)), events.encode(stamped), message_id)
         return stamped
 
     def send(
@@ -127,10 +127,10 @@ class Session:
             subject = self._media_to[worker] = subjects.media(worker, self.id)
         self._outlet.publish_media(subject, media.encode(frame))
 
-    def hand_back(self, pcm: bytes) -> None:
+    def send_pre_connect_audio(self, pcm: bytes) -> None:
         """Give ingress what the caller said before the call and sent to egress (PCM16 mono at 16 kHz)."""
-        said = msgspec.msgpack.encode(SaidBefore(self.id, self.epoch, pcm))
-        self._outlet.publish_live(subjects.control(self.id, subjects.INGRESS, "said_before"), said)
+        said = msgspec.msgpack.encode(PreConnectAudio(self.id, self.epoch, pcm))
+        self._outlet.publish_ephemeral(subjects.control(self.id, subjects.INGRESS, "pre_connect_audio"), said)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """A task that lives no longer than the session; what it raises ends the session."""
@@ -168,27 +168,27 @@ class Session:
         if self._over.is_set():
             return
         try:
-            fact = events.decode(data)
-        except events.BadFact:
-            self.count("bad_fact")
+            event = events.decode(data)
+        except events.BadEvent:
+            self.count("bad_event")
             return
-        if fact.session != self.id or subject != self._subject(type(fact)):
-            self.count("bad_fact")
+        if event.session != self.id or subject != self._subject(type(event)):
+            self.count("bad_event")
             return
-        refused = self.gate.fact(fact)
+        refused = self.gate.event(event)
         if refused:
             self.count(refused)
             return
-        if isinstance(fact, events.SessionOpened):
-            self.owners = dict(fact.owners)
-        elif isinstance(fact, events.OwnerChanged):
-            self.owners[fact.stage] = events.Owner(fact.worker, fact.owner_epoch)
+        if isinstance(event, events.SessionOpened):
+            self.owners = dict(event.owners)
+        elif isinstance(event, events.OwnerChanged):
+            self.owners[event.stage] = events.Owner(event.worker, event.owner_epoch)
         if self._stage is not None:
-            self.guard(self._handle, fact)
-        elif len(self._early_facts) < MAX_FACTS:
-            self._early_facts.append(fact)
+            self.guard(self._handle, event)
+        elif len(self._early_events) < MAX_EVENTS:
+            self._early_events.append(event)
         else:
-            self.fail(Overloaded(f"{MAX_FACTS} facts came before the provider was ready"))
+            self.fail(Overloaded(f"{MAX_EVENTS} call_events came before the provider was ready"))
 
     def on_audio(self, data: bytes, speaker: str) -> None:
         """A media message, straight from the bus; `speaker` is the stage it must come from."""
@@ -209,8 +209,8 @@ class Session:
         else:
             self._stage.on_audio(frame)
 
-    async def live(self, stage: Any) -> None:
-        """Hand facts to `stage` until `close` or `fail`. The caller holds the stage open around this."""
+    async def run(self, stage: Any) -> None:
+        """Hand events to `stage` until `close` or `fail`. The caller holds the stage open around this."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             try:
@@ -246,40 +246,40 @@ class Session:
             task.cancel()
 
     def _attach(self, stage: Any) -> None:
-        self._handlers = {fact: getattr(stage, name) for fact, name in handlers(type(stage)).items()}
-        slow = {fact: handler for fact, handler in self._handlers.items() if inspect.iscoroutinefunction(handler)}
+        self._handlers = {event: getattr(stage, name) for event, name in handlers(type(stage)).items()}
+        slow = {event: handler for event, handler in self._handlers.items() if inspect.iscoroutinefunction(handler)}
         if slow:
-            self._handlers |= {fact: partial(self._queue, handler) for fact, handler in slow.items()}
+            self._handlers |= {event: partial(self._queue, handler) for event, handler in slow.items()}
             self.spawn(self._labour())
         self._stage = stage
-        for fact in self._early_facts:
-            if not self.gate.stale(fact):  # it may have been cancelled while it waited
-                self._handle(fact)
+        for event in self._early_events:
+            if not self.gate.stale(event):  # it may have been cancelled while it waited
+                self._handle(event)
         for frame in self._early_frames:
             stage.on_audio(frame)
-        self._early_facts.clear()
+        self._early_events.clear()
         self._early_frames.clear()
 
-    def _handle(self, fact: Fact) -> None:
-        handler = self._handlers.get(type(fact))
+    def _handle(self, event: Event) -> None:
+        handler = self._handlers.get(type(event))
         if handler is not None:
-            handler(fact)
+            handler(event)
 
-    def _queue(self, handler: Callable[[Any], Coroutine[Any, Any, None]], fact: Fact) -> None:
+    def _queue(self, handler: Callable[[Any], Coroutine[Any, Any, None]], event: Event) -> None:
         if self._work.full():
-            raise Overloaded(f"{MAX_FACTS} facts wait for a slow handler")
-        self._work.put_nowait((handler, fact))
+            raise Overloaded(f"{MAX_EVENTS} call_events wait for a slow handler")
+        self._work.put_nowait((handler, event))
 
-    def _subject(self, fact: type[Fact]) -> str:
-        """Where it is said; spelling it anew, with every id checked, is dearer than all else that is done to a fact."""
-        subject = self._subjects.get(fact)
+    def _subject(self, event: type[Event]) -> str:
+        """Return the subject of an event, from a cache: to spell and check it costs more than the rest of publishing."""
+        subject = self._subjects.get(event)
         if subject is None:
-            plane = subjects.live if issubclass(fact, events.LIVE) else subjects.event
-            subject = self._subjects[fact] = plane(self.agent_id, self.id, events.tag(fact))
+            plane = subjects.ephemeral if issubclass(event, events.EPHEMERAL) else subjects.event
+            subject = self._subjects[event] = plane(self.agent_id, self.id, events.tag(event))
         return subject
 
     async def _labour(self) -> None:
         while True:
-            handler, fact = await self._work.get()
-            if not self.gate.stale(fact):  # it may have been cancelled while it waited
-                await handler(fact)
+            handler, event = await self._work.get()
+            if not self.gate.stale(event):  # it may have been cancelled while it waited
+                await handler(event)

@@ -8,7 +8,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def patiently(stream: AsyncGenerator[T, None], patience_s: float) -> AsyncGenerator[T, None]:
+async def with_item_timeout(stream: AsyncGenerator[T, None], patience_s: float) -> AsyncGenerator[T, None]:
     """What `stream` yields; raises TimeoutError where a piece takes longer than `patience_s`.
 
     Closing this closes the stream. To set a timer for each piece and cancel it again, as asyncio.timeout does, would

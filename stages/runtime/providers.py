@@ -21,7 +21,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from schemas.agent import AgentFact
-from schemas.events import Fact
+from schemas.events import Event
 
 Options = TypeVar("Options", bound=BaseModel)
 Kind = Literal["auth", "quota", "timeout", "connection", "bad_request", "server", "options"]
@@ -72,7 +72,7 @@ class Recognizer(Protocol):
         """The caller is gone: say what is still open, within 1 s."""
 
 
-Hear = Callable[[Fact], None]
+Hear = Callable[[Event], None]
 
 
 class RecognizerProvider(Protocol):

@@ -9,16 +9,16 @@ import asyncio
 import time
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import structlog
 
-from bus.beats import EVERY_S, Beats
+from bus.beats import EVERY_S, Heartbeats
 from bus.connect import Subscription
 from schemas import control, events, subjects
 from schemas.agent import AgentDocument
-from stages.runtime.context import Overloaded, Session, handlers
+from stages.runtime.context import Overloaded, StageContext, handlers
 from stages.runtime.providers import ProviderError, ProviderMissing, Providers
 from stages.runtime.worker import Worker
 from transports.transport import Refused
@@ -27,29 +27,29 @@ START_WITHIN_S = 5.0  # a claim that no start follows was given to another: forg
 FLUSH_WITHIN_S = 2.0
 ORPHANED_AFTER_S = 5.0
 
-BROKEN: dict[str, type[events.Broken]] = {
-    subjects.STT: events.SttBroken,
-    subjects.LLM: events.LlmBroken,
-    subjects.TTS: events.TtsBroken,
-    subjects.EGRESS: events.EgressBroken,
+STAGE_FAILED: dict[str, type[events.StageFailed]] = {
+    subjects.STT: events.SttStageFailed,
+    subjects.LLM: events.LlmStageFailed,
+    subjects.TTS: events.TtsStageFailed,
+    subjects.EGRESS: events.EgressStageFailed,
 }
 
 log = structlog.get_logger("stage")
 
 
-class Holding:
+class HostedSession:
     """A claimed session with what belongs to it in this worker."""
 
-    def __init__(self, session: Session, claim: control.ClaimStage) -> None:
+    def __init__(self, session: StageContext, claim: control.ClaimStage) -> None:
         self.session = session
-        self.provider = claim.provider
+        self.providers = claim.providers
         self.subscriptions: list[Subscription] = []
         self.stage: Any = None
         self.life: asyncio.Task[None] | None = None
         self.claimed_at = time.monotonic()
 
 
-class ClaimedStage:
+class StageHost:
     """One claimed stage of a process; `module` is its `stage.py`."""
 
     def __init__(self, worker: Worker, module: ModuleType, providers: Providers, shared: Any) -> None:
@@ -57,12 +57,14 @@ class ClaimedStage:
         self._module = module
         self._providers = providers
         self._shared = shared
-        self._holdings: dict[str, Holding] = {}
-        self._beats = Beats(worker.bus, worker.id)
-        self._plays = hasattr(module.STAGE, "heard_ms")
+        self._holdings: dict[str, HostedSession] = {}
+        self._beats = Heartbeats(worker.bus, worker.id)
+        self._plays = hasattr(module.STAGE, "playhead")
         heard = set(handlers(module.STAGE))
-        self._hears = sorted({events.stage(fact) for fact in heard if fact not in events.LIVE} | {subjects.INGRESS})
-        self._lives = sorted({events.stage(fact) for fact in heard if fact in events.LIVE})
+        self._hears = sorted(
+            {events.stage(event) for event in heard if event not in events.EPHEMERAL} | {subjects.INGRESS}
+        )
+        self._lives = sorted({events.stage(event) for event in heard if event in events.EPHEMERAL})
 
     # --- claim ------------------------------------------------------------------------------------------------------
 
@@ -81,25 +83,26 @@ class ClaimedStage:
             return "draining", ""
         if worker.full:
             return "full", f"{worker.capacity} sessions"
-        if not claim.provider:
+        if not claim.providers:
             return None, ""
+        first = claim.providers[0]
         try:
-            self._providers.check(claim.provider)
+            self._providers.check(first)
         except ProviderMissing as missing:
             return "provider_missing", str(missing)
-        provider = self._providers.opened(claim.provider)
+        provider = self._providers.opened(first)
         limit = getattr(provider, "capacity", None)
-        if limit is not None and sum(held.provider == claim.provider for held in self._holdings.values()) >= limit:
-            return "full", f"{claim.provider} carries {limit} sessions"
+        if limit is not None and sum(held.providers[:1] == (first,) for held in self._holdings.values()) >= limit:
+            return "full", f"{first} carries {limit} sessions"
         return None, ""
 
     async def _make_room(self, claim: control.ClaimStage) -> None:
         worker = self._worker
         await self._close(self._holdings.get(claim.session))  # asked again: an earlier answer came too late
-        session = Session(worker.stage, claim.session, claim.agent, claim.epoch, worker)
+        session = StageContext(worker.stage, claim.session, claim.agent, claim.epoch, worker)
         session.coordinator = claim.coordinator
         session.transport = claim.transport
-        holding = self._holdings[session.id] = Holding(session, claim)
+        holding = self._holdings[session.id] = HostedSession(session, claim)
         worker.admit(session)
         holding.subscriptions = await worker.listen(session, self._hears, self._lives)
         holding.subscriptions.append(
@@ -127,7 +130,7 @@ class ClaimedStage:
             elif start.epoch == holding.session.epoch and holding.life is None:
                 holding.life = self._worker.tasks.create_task(self._live(holding, start, reply))
 
-    async def _live(self, holding: Holding, start: control.Start, reply: str) -> None:
+    async def _live(self, holding: HostedSession, start: control.Start, reply: str) -> None:
         session = holding.session
         answered = False
 
@@ -140,25 +143,25 @@ class ClaimedStage:
         def gave_up(error: BaseException) -> None:
             reason, detail = _told(error)
             answer(detail or reason)
-            session.say(BROKEN[session.stage](reason=reason, detail=detail))
+            session.publish(STAGE_FAILED[session.stage](reason=reason, detail=detail))
 
         async def life() -> None:
             session.agent = AgentDocument.model_validate(start.config)
             session.gate.start_after(start.after)
             session.snapshot = start.snapshot
-            session.door = start.door
+            session.room = start.room
             async with AsyncExitStack() as stack:
                 opening: AbstractAsyncContextManager[Any] = self._module.open_session(session, self._shared)
                 holding.stage = await stack.enter_async_context(opening)
                 answer()
-                await session.live(holding.stage)
+                await session.run(holding.stage)
 
         try:
             await self._worker.contain(session.id, life(), gave_up)
         finally:
             await self._forget(holding)
 
-    async def _close(self, holding: Holding | None, reply: str = "") -> None:
+    async def _close(self, holding: HostedSession | None, reply: str = "") -> None:
         """Flush and forget; what is forgotten already is closed."""
         if holding is not None:
             holding.session.close()
@@ -179,7 +182,7 @@ class ClaimedStage:
         if session in self._holdings:
             await self._close(self._holdings[session])
 
-    async def _forget(self, holding: Holding) -> None:
+    async def _forget(self, holding: HostedSession) -> None:
         if self._holdings.get(holding.session.id) is not holding:
             return
         del self._holdings[holding.session.id]
@@ -197,7 +200,7 @@ class ClaimedStage:
             await asyncio.sleep(due - time.monotonic())
 
     def _beat(self) -> None:
-        served: dict[str, list[Holding]] = {}
+        served: dict[str, list[HostedSession]] = {}
         now = time.monotonic()
         for holding in self._holdings.values():
             served.setdefault(holding.session.coordinator, []).append(holding)
@@ -205,13 +208,13 @@ class ClaimedStage:
                 self._worker.tasks.create_task(self._close(holding))
         for coordinator, holdings in served.items():
             playing = [held for held in holdings if self._plays and held.stage]
-            positions = {held.session.id: held.stage.heard_ms for held in playing}
-            beat = control.Beat(
+            playheads = {held.session.id: held.stage.playhead for held in playing}
+            beat = control.Heartbeat(
                 self._worker.id,
                 self._worker.stage,
                 [held.session.id for held in holdings],
-                self._worker.draining,
-                positions,
+                playheads,
+                time.time_ns() // 1_000,
             )
             self._beats.send(coordinator, msgspec.msgpack.encode(beat))
             if self._beats.unheard_s(coordinator) > ORPHANED_AFTER_S:
@@ -221,17 +224,17 @@ class ClaimedStage:
                 for holding in holdings:
                     self._worker.tasks.create_task(self._close(holding))
 
-    def describe(self, session: Session) -> control.WorkerSession:
+    def describe(self, session: StageContext) -> control.WorkerSession:
         age_s = round(time.monotonic() - session.opened_at, 1)
         return control.WorkerSession(session.id, session.agent_id, session.epoch, age_s)
 
 
-async def _unsubscribe(holding: Holding) -> None:
+async def _unsubscribe(holding: HostedSession) -> None:
     for subscription in holding.subscriptions:
         await subscription.unsubscribe()
 
 
-def _told(error: BaseException) -> tuple[str, str]:
+def _told(error: BaseException) -> tuple[Literal["overloaded", "failed"], str]:
     """reason and detail for others: only what is known to hold no secret and no speech."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

@@ -22,7 +22,7 @@ from bus.connect import Bus, Subscription
 from bus.journal import Journal
 from schemas import control, subjects
 from schemas.control import WorkerSession, WorkerStatus
-from stages.runtime.context import Session
+from stages.runtime.context import StageContext
 from telemetry.logs import places
 
 CAPACITY = 100
@@ -48,7 +48,7 @@ class Work(Protocol):
     async def end(self, session: str) -> None:
         """End one session now, in an orderly way and within 3 s."""
 
-    def describe(self, session: Session) -> WorkerSession:
+    def describe(self, session: StageContext) -> WorkerSession:
         """What `antiphon ps` shows of a session."""
 
 
@@ -61,7 +61,7 @@ class Worker:
         self.capacity = capacity
         self.drain_s = drain_s
         self.id = subjects.new_id()
-        self.sessions: dict[str, Session] = {}
+        self.sessions: dict[str, StageContext] = {}
         self.counters: Counter[str] = Counter()
         self.draining = False
         self.url = ""  # ingress: where callers connect
@@ -108,13 +108,13 @@ class Worker:
     def full(self) -> bool:
         return len(self.sessions) >= self.capacity
 
-    def admit(self, session: Session) -> None:
+    def admit(self, session: StageContext) -> None:
         """Hold a session; a full worker leaves the queue group."""
         self.sessions[session.id] = session
         if self.full and not self.draining:
             self.tasks.create_task(self._group.leave())
 
-    def release(self, session: Session) -> None:
+    def release(self, session: StageContext) -> None:
         """Forget a session; a worker with room again joins the group again."""
         was_full = self.full
         if self.sessions.get(session.id) is session:
@@ -129,10 +129,12 @@ class Worker:
         if not self.sessions:
             gc.collect()
 
-    async def listen(self, session: Session, stages: Iterable[str], lives: Iterable[str] = ()) -> list[Subscription]:
+    async def listen(
+        self, session: StageContext, stages: Iterable[str], lives: Iterable[str] = ()
+    ) -> list[Subscription]:
         """One subscription for each stage the session hears: the order of each speaker is kept."""
         filters = [subjects.events(session.agent_id, session.id, stage) for stage in stages]
-        filters += [subjects.lives(session.agent_id, session.id, stage) for stage in lives]
+        filters += [subjects.ephemerals(session.agent_id, session.id, stage) for stage in lives]
         return [
             await self.bus.subscribe(subject, lambda heard, data, _reply: session.hear(heard, data))
             for subject in filters
@@ -146,12 +148,12 @@ class Worker:
             log.error("session failed", session=session, stage=self.stage, places=places(error))
             gave_up(error)
 
-    # --- what sessions say: the Outlet of a Session -----------------------------------------------------------------
+    # --- what sessions say: the Outlet of a StageContext --------------------------------------------------------------
 
-    def publish_fact(self, subject: str, data: bytes, message_id: str) -> None:
+    def publish_event(self, subject: str, data: bytes, message_id: str) -> None:
         self._journal.publish(subject, data, message_id)
 
-    def publish_live(self, subject: str, data: bytes) -> None:
+    def publish_ephemeral(self, subject: str, data: bytes) -> None:
         self.bus.publish(subject, data)
 
     def publish_media(self, subject: str, data: bytes) -> None:

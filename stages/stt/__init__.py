@@ -1,1 +1,1 @@
-"""Caller audio -> speech and transcript facts."""
+"""Caller audio -> speech and transcript events."""

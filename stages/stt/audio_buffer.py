@@ -9,7 +9,7 @@ LONGEST_GAP = 10 * CALLER_HZ  # of the line; after more of it what was before is
 LULL = CALLER_HZ * 96 // 1000  # the gap between two words
 
 
-class Tape:
+class AudioBuffer:
     """PCM16 from sample `start` to sample `end` without a hole: what is missing on the line is silence here."""
 
     def __init__(self) -> None:

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from schemas.audio import CALLER_HZ, samples_to_ms
 from schemas.events import SpeechEnded, SpeechStarted, TranscriptFinal, TranscriptInterim
 from stages.runtime.providers import Hear, ProviderError
-from stages.stt.audio_buffer import LONGEST_GAP, Tape, quietest
+from stages.stt.audio_buffer import LONGEST_GAP, AudioBuffer, quietest
 from stages.stt.postprocess import spoken
 from stages.stt.silero import WINDOW_BYTES, Detector, Memory
-from stages.stt.transcription_scheduler import Desk, Job
+from stages.stt.transcription_scheduler import Job, TranscriptionScheduler
 from stages.stt.utterance import INTERIM_EVERY, Said, Utterance
 from stages.stt.voice_activity import WINDOW, Offset, Onset, VoiceActivity
 
@@ -35,14 +35,19 @@ MOST_BEHIND = 20 * CALLER_HZ  # of a detector that will never catch up; a gap of
 Report = Callable[[float], None]
 
 
-class Ear:
+class SegmentingRecognizer:
     """The Recognizer of one caller.
 
     final_within_ms: asked at each end of speech. report: told of each final by how many seconds it came after that.
     """
 
     def __init__(
-        self, hear: Hear, detector: Detector, desk: Desk, final_within_ms: Callable[[], int], report: Report
+        self,
+        hear: Hear,
+        detector: Detector,
+        desk: TranscriptionScheduler,
+        final_within_ms: Callable[[], int],
+        report: Report,
     ) -> None:
         self.memory = Memory()
         self._hear = hear
@@ -51,7 +56,7 @@ class Ear:
         self._final_within_ms = final_within_ms
         self._report = report
         self._loop = asyncio.get_running_loop()
-        self._tape = Tape()
+        self._tape = AudioBuffer()
         self._activity = VoiceActivity()
         self._read: int | None = None  # the sample that the next window begins with
         self._number = 0
@@ -142,7 +147,7 @@ class Ear:
         begin = max(onset.at - PREFIX, self._spent)
         self._open = Utterance(self._number, onset.at, begin)
         self._number += 1
-        self._hear(SpeechStarted(utterance=self._open.number, at=onset.at))
+        self._hear(SpeechStarted(utterance=self._open.number, start_sample=onset.at))
 
     def _follow(self, utterance: Utterance, now: int) -> None:
         silence = self._activity.silence
@@ -190,7 +195,7 @@ class Ear:
         self._hear(
             SpeechEnded(
                 utterance=utterance.number,
-                at=offset.at,
+                until_sample=offset.at,
                 silence_ms=samples_to_ms(offset.silence_until(self._tape.end), CALLER_HZ),
                 final_within_ms=self._final_within_ms(),
             )
@@ -236,7 +241,11 @@ class Ear:
         text = spoken(utterance.text("" if job in utterance.settled else job.text or ""), self._activity.voiced)
         if text and text != utterance.said:
             utterance.said = text
-            self._hear(TranscriptInterim(utterance=utterance.number, text=text, start=utterance.onset, until=job.until))
+            self._hear(
+                TranscriptInterim(
+                    utterance=utterance.number, text=text, start_sample=utterance.onset, until_sample=job.until
+                )
+            )
 
     def _say_finals(self) -> None:
         while self._ended and self._ended[0].ready:
@@ -252,7 +261,7 @@ class Ear:
             TranscriptFinal(
                 utterance=utterance.number,
                 text=text,
-                start=utterance.onset,
-                until=utterance.until,
+                start_sample=utterance.onset,
+                until_sample=utterance.until,
             )
         )

@@ -10,7 +10,7 @@ import msgspec
 from schemas.audio import CALLER_HZ
 from schemas.events import (
     MOST_UNFINISHED,
-    Fact,
+    Event,
     SpeechEnded,
     SpeechStarted,
     SttProviderFailed,
@@ -18,8 +18,8 @@ from schemas.events import (
     TranscriptInterim,
 )
 from schemas.media import Frame
-from session.state import CallState
-from stages.runtime.context import Session
+from session.state import SessionState
+from stages.runtime.context import StageContext
 from stages.runtime.providers import ProviderError, Providers, Recognizer
 
 FINISH_WITHIN_S = 1.0  # half of what a stage has to flush in
@@ -28,9 +28,9 @@ FINISH_WITHIN_S = 1.0  # half of what a stage has to flush in
 class Hearing:
     """Hears one caller. first_utterance: where numbering goes on after a takeover."""
 
-    says = (SpeechStarted, SpeechEnded, TranscriptFinal, TranscriptInterim, SttProviderFailed)
+    publishes = (SpeechStarted, SpeechEnded, TranscriptFinal, TranscriptInterim, SttProviderFailed)
 
-    def __init__(self, call: Session, first_utterance: int = 0) -> None:
+    def __init__(self, call: StageContext, first_utterance: int = 0) -> None:
         self._call = call
         self._first = first_utterance
         self._unfinished: set[int] = set()  # utterances without their final
@@ -45,24 +45,26 @@ class Hearing:
             except ProviderError as error:
                 self._fail(error)
 
-    def hear(self, fact: Fact) -> None:
+    def hear(self, event: Event) -> None:
         """What the recogniser heard, said with the number that it has in the call."""
-        assert isinstance(fact, SpeechStarted | SpeechEnded | TranscriptFinal | TranscriptInterim)
-        self._call.say(msgspec.structs.replace(fact, utterance=fact.utterance + self._first))
-        match fact:
+        assert isinstance(event, SpeechStarted | SpeechEnded | TranscriptFinal | TranscriptInterim)
+        self._call.publish(msgspec.structs.replace(event, utterance=event.utterance + self._first))
+        match event:
             case SpeechStarted():
-                self._unfinished.add(fact.utterance)
+                self._unfinished.add(event.utterance)
                 if len(self._unfinished) > MOST_UNFINISHED:
                     self._fail(ProviderError("server", "the recogniser cannot keep up: too many calls", retryable=True))
             case TranscriptFinal():
-                self._unfinished.discard(fact.utterance)
+                self._unfinished.discard(event.utterance)
 
     def _fail(self, error: ProviderError) -> None:
         if self.recognizer is None:
             return
         self.recognizer = None
         name = self._call.agent.stt.provider
-        self._call.say(SttProviderFailed(provider=name, kind=error.kind, message=str(error), retryable=error.retryable))
+        self._call.publish(
+            SttProviderFailed(provider=name, kind=error.kind, message=str(error), retryable=error.retryable)
+        )
         self._call.fail(error)
 
 
@@ -75,7 +77,7 @@ async def open_worker(providers: Providers) -> AsyncIterator[Providers]:
 
 
 @asynccontextmanager
-async def open_session(call: Session, shared: Providers) -> AsyncIterator[Hearing]:
+async def open_session(call: StageContext, shared: Providers) -> AsyncIterator[Hearing]:
     """Raises ProviderMissing or ProviderError if the recogniser does not open, ProviderError if it fails later."""
     provider: Any = await shared.get(call.agent.stt.provider)
     hearing = Hearing(call, _utterances_before(call.snapshot))
@@ -89,4 +91,4 @@ async def open_session(call: Session, shared: Providers) -> AsyncIterator[Hearin
 def _utterances_before(snapshot: bytes) -> int:
     if not snapshot:
         return 0
-    return max(msgspec.msgpack.decode(snapshot, type=CallState).utterances, default=-1) + 1
+    return max(msgspec.msgpack.decode(snapshot, type=SessionState).utterances, default=-1) + 1

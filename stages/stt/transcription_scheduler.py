@@ -78,7 +78,7 @@ class Queue:
         self._guesses.pop(owner, None)
 
 
-class Desk:
+class TranscriptionScheduler:
     """Runs `transcribe` in `thread`, one job at a time."""
 
     def __init__(self, transcribe: Callable[[bytes], str], thread: Executor) -> None:

@@ -20,8 +20,8 @@ from schemas.events import (
 )
 from schemas.media import MAX_CHUNK_MS, Flag
 from schemas.subjects import EGRESS
-from stages.runtime.context import Session, hears
-from stages.runtime.item_timeout import patiently
+from stages.runtime.context import StageContext, handles
+from stages.runtime.item_timeout import with_item_timeout
 from stages.runtime.providers import ProviderError, Providers, Synthesizer
 from stages.tts.credit import Credit
 
@@ -39,9 +39,9 @@ class Voice:
     A segment ends with an empty chunk that carries its flags: so the first audio need not wait to know what follows.
     """
 
-    says = (SegmentSynthesized, TtsProviderFailed)
+    publishes = (SegmentSynthesized, TtsProviderFailed)
 
-    def __init__(self, call: Session, provider: str, synthesizer: Synthesizer) -> None:
+    def __init__(self, call: StageContext, provider: str, synthesizer: Synthesizer) -> None:
         self._call = call
         self._provider = provider
         self._synthesizer = synthesizer
@@ -53,7 +53,7 @@ class Voice:
         self._moved = asyncio.Event()  # egress or ingress said something that a wait depends on
         self._at = 0  # samples sent in all
 
-    @hears(SentenceReady)
+    @handles(SentenceReady)
     async def speak(self, sentence: SentenceReady) -> None:
         """Speak it to its end, or until hushed."""
         if sentence.turn == self._failed_turn:
@@ -72,17 +72,17 @@ class Voice:
                 task.uncancel()  # it goes on with what comes after
             self._speaking, self._hushed = None, False
 
-    @hears(TurnStarted)
+    @handles(TurnStarted)
     def hush_before(self, turn: TurnStarted) -> None:
         """Everything below the turn is cancelled."""
         self._hush_below(turn.turn)
 
-    @hears(TurnCancelled)
+    @handles(TurnCancelled)
     def hush(self, turn: TurnCancelled) -> None:
         """No more of this turn; its sentences that still wait are dropped by the session's gate."""
         self._hush_below(turn.turn + 1)
 
-    @hears(PlaybackStarted, Paused, Resumed)
+    @handles(PlaybackStarted, Paused, Resumed)
     def reckon(self, played: PlaybackStarted | Paused | Resumed) -> None:
         """The caller's ear moves, or stands still."""
         if played.turn != self._turn:
@@ -95,7 +95,7 @@ class Voice:
             self._credit.started(self._call.now_ms())
         self._moved.set()
 
-    @hears(SessionOpened, OwnerChanged)
+    @handles(SessionOpened, OwnerChanged)
     def meet(self, owned: SessionOpened | OwnerChanged) -> None:
         """Where egress is may have changed; the session has noted it."""
         self._moved.set()
@@ -124,7 +124,7 @@ class Voice:
         self._send_chunk(sentence, b"", _END_OF_TURN if sentence.last else _END_OF_SEGMENT)
         if sentence.text:
             duration_ms = samples_to_ms(samples, AGENT_HZ)
-            self._call.say(
+            self._call.publish(
                 SegmentSynthesized(
                     turn=sentence.turn,
                     segment=sentence.segment,
@@ -140,7 +140,7 @@ class Voice:
         # every synthesizer is an async generator: the Protocol asks only for what is said of it
         stream = cast(AsyncGenerator[bytes, None], self._synthesizer.synthesize(text))
         try:
-            async with aclosing(patiently(stream, PIECE_WITHIN_S)) as pieces:
+            async with aclosing(with_item_timeout(stream, PIECE_WITHIN_S)) as pieces:
                 async for piece in pieces:
                     if piece:
                         yield piece
@@ -184,7 +184,7 @@ class Voice:
         """The turn ends here, with what was said of it: egress must not wait for the rest."""
         self._failed_turn = sentence.turn
         self._send_chunk(sentence, b"", _END_OF_TURN)
-        self._call.say(
+        self._call.publish(
             TtsProviderFailed(
                 turn=sentence.turn,
                 provider=self._provider,
@@ -205,7 +205,7 @@ async def open_worker(providers: Providers) -> AsyncIterator[Providers]:
 
 
 @asynccontextmanager
-async def open_session(call: Session, providers: Providers) -> AsyncIterator[Voice]:
+async def open_session(call: StageContext, providers: Providers) -> AsyncIterator[Voice]:
     """The voice of one call. Raises ProviderMissing or ProviderError."""
     choice = call.agent.tts
     provider = await providers.get(choice.provider)

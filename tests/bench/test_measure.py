@@ -1,4 +1,4 @@
-"""What the figures are made of: times of facts, counters, the kernel's account."""
+"""What the figures are made of: times of events, counters, the kernel's account."""
 
 import os
 import subprocess
@@ -13,18 +13,18 @@ from bench.load import CAPACITY, LATENCY, STARTS_A_SECOND, Load, starts
 from bench.measure import Turns, cpu_s, failed, lost, others_s, percentiles, pss_mb
 from schemas import events
 
-MS = 1_000  # facts tell time in microseconds
+MS = 1_000  # call_events tell time in microseconds
 
 
-def turn(session: str, number: int, began: int, took_ms: int) -> list[events.Fact]:
-    """The facts of one answered question whose first audio came `took_ms` after its final transcript."""
+def turn(session: str, number: int, began: int, took_ms: int) -> list[events.Event]:
+    """The events of one answered question whose first audio came `took_ms` after its final transcript."""
     decided = events.TurnStarted(turn=number, answers=number, now_ms=0, time=began + 2 * MS)
     first = events.SentenceReady(turn=number, segment=0, text="Right.", last=False, now_ms=0, time=began + 53 * MS)
     second = events.SentenceReady(turn=number, segment=1, text="And so on.", last=True, now_ms=0, time=began + 99 * MS)
     return [
-        msgspec.structs.replace(fact, session=session)
-        for fact in (
-            events.TranscriptFinal(utterance=number, text="?", start=0, until=1, time=began),
+        msgspec.structs.replace(event, session=session)
+        for event in (
+            events.TranscriptFinal(utterance=number, text="?", start_sample=0, until_sample=1, time=began),
             decided,
             first,
             second,
@@ -34,8 +34,8 @@ def turn(session: str, number: int, began: int, took_ms: int) -> list[events.Fac
 
 
 def test_overhead_is_what_the_providers_do_not_take() -> None:
-    facts = turn("a", 2, 1_000_000, 104) + turn("b", 2, 1_500_000, 109)
-    assert Turns(facts).overheads_ms() == [4.0, 9.0]
+    call_events = turn("a", 2, 1_000_000, 104) + turn("b", 2, 1_500_000, 109)
+    assert Turns(call_events).overheads_ms() == [4.0, 9.0]
 
 
 def test_the_steps_of_a_turn_add_up_to_its_overhead() -> None:
@@ -44,25 +44,28 @@ def test_the_steps_of_a_turn_add_up_to_its_overhead() -> None:
 
 
 def test_facts_in_any_order_make_the_same_turns() -> None:
-    facts = turn("a", 2, 1_000_000, 104) + turn("a", 3, 2_000_000, 105)
-    assert sorted(Turns(facts[::-1]).overheads_ms()) == [4.0, 5.0]
+    call_events = turn("a", 2, 1_000_000, 104) + turn("a", 3, 2_000_000, 105)
+    assert sorted(Turns(call_events[::-1]).overheads_ms()) == [4.0, 5.0]
 
 
 def test_a_question_that_nobody_answered_is_not_forgotten() -> None:
-    facts = turn("a", 2, 1_000_000, 104) + turn("a", 3, 2_000_000, 105)[:1]
-    turns = Turns(facts)
+    call_events = turn("a", 2, 1_000_000, 104) + turn("a", 3, 2_000_000, 105)[:1]
+    turns = Turns(call_events)
     assert (turns.asked, len(turns.overheads_ms())) == (2, 1)
 
 
 def test_only_turns_of_the_stretch_that_was_watched_count() -> None:
-    facts = turn("a", 2, 1_000_000, 104) + turn("a", 3, 2_000_000, 105) + turn("a", 4, 3_000_000, 106)
-    turns = Turns(facts, since=1_500_000, until=2_500_000)
+    call_events = turn("a", 2, 1_000_000, 104) + turn("a", 3, 2_000_000, 105) + turn("a", 4, 3_000_000, 106)
+    turns = Turns(call_events, since=1_500_000, until=2_500_000)
     assert (turns.asked, turns.overheads_ms()) == (1, [5.0])
 
 
 def test_hearing_is_as_late_as_speech_is_told_after_it_was_spoken() -> None:
     ends = [(16_000, 1_200), (32_000, 2_203), (48_000, 3_201)]  # sample, and ms at which its end was told
-    told = [events.SpeechEnded(utterance=0, at=at, silence_ms=20, time=when * MS, session="a") for at, when in ends]
+    told = [
+        events.SpeechEnded(utterance=0, until_sample=at, silence_ms=20, time=when * MS, session="a")
+        for at, when in ends
+    ]
     assert Turns(told).hearing_ms() == [0.0, 3.0, 1.0]
 
 
@@ -85,7 +88,7 @@ def test_what_was_stale_is_not_lost() -> None:
 
 
 def test_calls_that_hung_up_have_not_failed() -> None:
-    reasons = ["hangup", "no_worker", "hangup", "no_worker"]
+    reasons: list[events.CloseReason] = ["hangup", "no_worker", "hangup", "no_worker"]
     assert failed(events.SessionClosed(reason=reason) for reason in reasons) == {"no_worker": 2}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bus.beats import Beats
+from bus.beats import Heartbeats
 from bus.claims import QueueGroup
 from bus.connect import Bus, connect
 from bus.errors import NoResponders
@@ -69,10 +69,10 @@ async def test_a_group_that_everybody_left_is_known_to_be_empty(bus: Bus) -> Non
 
 
 async def test_a_worker_learns_that_its_coordinator_is_gone_and_that_it_is_back(bus: Bus) -> None:
-    beats = Beats(bus, "w1")
+    beats = Heartbeats(bus, "w1")
     await beats.open()
     heard: list[bytes] = []
-    listening = await bus.subscribe(subjects.beats_to("i1"), lambda _subject, data, _reply: heard.append(data))
+    listening = await bus.subscribe(subjects.heartbeats_to("i1"), lambda _subject, data, _reply: heard.append(data))
     beats.send("i1", b"beat")
     await until(lambda: heard == [b"beat"])
     assert beats.unheard_s("i1") == 0.0
@@ -86,7 +86,7 @@ async def test_a_worker_learns_that_its_coordinator_is_gone_and_that_it_is_back(
     await until(nobody)
     assert beats.unheard_s("i2") == 0.0  # another coordinator is another matter
 
-    await bus.subscribe(subjects.beats_to("i1"), lambda *_: None)
+    await bus.subscribe(subjects.heartbeats_to("i1"), lambda *_: None)
 
     def somebody() -> bool:
         beats.send("i1", b"beat")
@@ -96,9 +96,9 @@ async def test_a_worker_learns_that_its_coordinator_is_gone_and_that_it_is_back(
 
 
 async def test_a_worker_that_is_cut_off_from_the_bus_is_heard_by_nobody(bus: Bus, tmp_path: Path) -> None:
-    beats = Beats(bus, "w1")
+    beats = Heartbeats(bus, "w1")
     await beats.open()
-    await bus.subscribe(subjects.beats_to("i1"), lambda *_: None)
+    await bus.subscribe(subjects.heartbeats_to("i1"), lambda *_: None)
 
     def unheard() -> bool:
         beats.send("i1", b"beat")

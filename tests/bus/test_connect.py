@@ -122,14 +122,14 @@ async def test_a_server_that_is_not_there_is_named_with_the_reason() -> None:
 
 async def test_facts_said_during_an_outage_arrive_and_frames_do_not(tmp_path: Path) -> None:
     port = free_port()
-    facts, frames = Ear(), Ear()
+    events, frames = Ear(), Ear()
     async with AsyncExitStack() as servers, AsyncExitStack() as ours:
         url = await servers.enter_async_context(server.serve(tmp_path, port))
         bus = await ours.enter_async_context(connect(BusSettings(url=url)))
-        await bus.subscribe("fact", facts)
+        await bus.subscribe("fact", events)
         await bus.subscribe_media("frame", frames)
         bus.publish("fact", b"before")
-        await facts.hears(b"before")
+        await events.hears(b"before")
         await servers.aclose()
         await until(lambda: not bus.connected)
         bus.publish("fact", b"meanwhile")
@@ -137,9 +137,9 @@ async def test_facts_said_during_an_outage_arrive_and_frames_do_not(tmp_path: Pa
             bus.publish_media("frame", b"stale")
         await until(lambda: bus.undelivered == 100)
         await servers.enter_async_context(server.serve(tmp_path, port))
-        await facts.hears(b"meanwhile")
+        await events.hears(b"meanwhile")
         bus.publish("fact", b"after")
-        assert await facts.hears(b"after") == [b"before", b"meanwhile", b"after"]
+        assert await events.hears(b"after") == [b"before", b"meanwhile", b"after"]
         assert b"stale" not in await heard_again(bus, frames)
         assert bus.reconnects == 1
 

@@ -1,4 +1,4 @@
-"""The journal keeps every fact once and reads them back in order."""
+"""The journal keeps every event once and reads them back in order."""
 
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -22,22 +22,22 @@ async def test_a_fact_said_twice_is_kept_once(bus: Bus) -> None:
     writer = Journal(bus)
     await writer.open()
     for number in (0, 1, 1, 2, 0):
-        writer.publish(SUBJECT, b"fact %d" % number, f"s1-llm-1-{number}")
+        writer.publish(SUBJECT, b"event %d" % number, f"s1-llm-1-{number}")
     await until(lambda: writer.kept == 5)  # a repeat is acknowledged too
     assert writer.said == 5
-    assert await journal.read(bus, "s1") == [b"fact 0", b"fact 1", b"fact 2"]
+    assert await journal.read(bus, "s1") == [b"event 0", b"event 1", b"event 2"]
 
 
 async def test_more_facts_than_one_fetch_come_back_whole_in_order_and_of_one_session_only(bus: Bus) -> None:
     await journal.ensure(bus)
     writer = Journal(bus)
     await writer.open()
-    facts = [b"%d" % number for number in range(1_200)]
-    for number, fact in enumerate(facts):
-        writer.publish(SUBJECT, fact, f"s1-llm-1-{number}")
+    events = [b"%d" % number for number in range(1_200)]
+    for number, event in enumerate(events):
+        writer.publish(SUBJECT, event, f"s1-llm-1-{number}")
         writer.publish(subjects.event("desk", "s2", "llm.turn_ended"), b"another's", f"s2-llm-1-{number}")
     await until(lambda: writer.kept == 2_400)
-    assert await journal.read(bus, "s1") == facts
+    assert await journal.read(bus, "s1") == events
     assert await journal.read(bus, "s3") == []
 
 
@@ -73,7 +73,7 @@ async def test_without_a_stream_reading_says_so(bus: Bus) -> None:
 
 
 async def said(bus: Bus, number: int, session: str = "s1") -> None:
-    """So many facts of a session, kept."""
+    """So many events of a session, kept."""
     writer = Journal(bus)
     await writer.open()
     for count in range(number):

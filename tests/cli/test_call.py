@@ -18,7 +18,7 @@ from cli.call import QUIET_S, call, claim
 from cli.errors import Failed, WrongUse
 from schemas import control, events, subjects
 from schemas.audio import AGENT_FRAME_BYTES, AGENT_HZ, CALLER_FRAME_BYTES, CALLER_HZ
-from schemas.events import Fact
+from schemas.events import Event
 
 SESSION = "s1"
 TONE = b"\x00\x10" * (AGENT_FRAME_BYTES // 2)
@@ -27,7 +27,7 @@ QUESTION = b"\x00\x10" * (CALLER_FRAME_BYTES // 2) * 15  # 0.3 s
 
 
 class Ingress:
-    """One line: hears the question, answers with a tone, says the facts of all stages itself."""
+    """One line: hears the question, answers with a tone, says the events of all stages itself."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -35,17 +35,17 @@ class Ingress:
         self.url = ""
 
     def answer(self, _subject: str, data: bytes, reply: str) -> None:
-        agent = msgspec.msgpack.decode(data, type=control.ClaimLine).agent
-        line = control.Line(SESSION, self.url)
+        agent = msgspec.msgpack.decode(data, type=control.ClaimSession).agent
+        line = control.SessionOffer(SESSION, self.url)
         if agent != "desk":
-            line = control.Line(refused="unknown_agent", detail=f"no agent {agent!r}")
+            line = control.SessionOffer(refused="unknown_agent", detail=f"no agent {agent!r}")
         self._bus.publish(reply, msgspec.msgpack.encode(line))
 
     async def accept(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         await socket.send_json({"type": "session", "session": SESSION, "input_hz": CALLER_HZ, "output_hz": AGENT_HZ})
-        self._say(events.SessionOpened(owners={}, coordinator="c", transport="websocket", started=1, config={}))
+        self._say(events.SessionOpened(owners={}, coordinator="c", transport="websocket", started_us=1, config={}))
         frames = 0
         async for message in socket:
             if message.type is WSMsgType.TEXT:
@@ -57,19 +57,21 @@ class Ingress:
         return socket
 
     async def _speak(self, socket: web.WebSocketResponse) -> None:
-        self._say(events.SpeechStarted(utterance=0, at=0), events.SpeechEnded(utterance=0, at=4_800))
-        self._say(events.TranscriptFinal(utterance=0, text="when", start=0, until=4_800))
+        self._say(
+            events.SpeechStarted(utterance=0, start_sample=0), events.SpeechEnded(utterance=0, until_sample=4_800)
+        )
+        self._say(events.TranscriptFinal(utterance=0, text="when", start_sample=0, until_sample=4_800))
         self._say(events.TurnStarted(turn=2, answers=0, text="when", time=2))
         for _ in range(ANSWER_FRAMES):
             await socket.send_bytes(TONE)
         self._say(events.PlaybackEnded(turn=2, heard_ms=1_200), events.TurnEnded(turn=2, heard="At nine."))
 
-    def _say(self, *facts: Fact) -> None:
-        for fact in facts:
-            seq = self._seq.get(events.stage(fact), 0)
-            self._seq[events.stage(fact)] = seq + 1
-            said = msgspec.structs.replace(fact, session=SESSION, agent="desk", seq=seq)
-            self._bus.publish(subjects.event("desk", SESSION, events.tag(fact)), events.encode(said))
+    def _say(self, *call_events: Event) -> None:
+        for event in call_events:
+            seq = self._seq.get(events.stage(event), 0)
+            self._seq[events.stage(event)] = seq + 1
+            said = msgspec.structs.replace(event, session=SESSION, agent="desk", seq=seq)
+            self._bus.publish(subjects.event("desk", SESSION, events.tag(event)), events.encode(said))
 
 
 @asynccontextmanager
@@ -103,8 +105,8 @@ async def test_a_call_prints_its_facts_and_keeps_what_was_heard(
         await asyncio.to_thread(
             call, question(tmp_path), agent="desk", out=out, record=record, picture=picture, json=True, nats=nats
         )
-    facts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [fact["event"] for fact in facts] == [
+    call_events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [event["event"] for event in call_events] == [
         "ingress.session_opened",
         "stt.speech_started",
         "stt.speech_ended",
@@ -114,8 +116,8 @@ async def test_a_call_prints_its_facts_and_keeps_what_was_heard(
         "llm.turn_ended",
         "ingress.session_closed",
     ]
-    assert facts[3]["text"] == "when"
-    assert {fact["session"] for fact in facts} == {SESSION}
+    assert call_events[3]["text"] == "when"
+    assert {event["session"] for event in call_events} == {SESSION}
     heard, hz = soundfile.read(out, dtype="int16")
     assert hz == AGENT_HZ
     sounding = heard.nonzero()[0]

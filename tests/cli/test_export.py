@@ -1,4 +1,4 @@
-"""What the journal remembers as a table: every fact and turn once, whatever happens between two runs."""
+"""What the journal remembers as a table: every event and turn once, whatever happens between two runs."""
 
 import asyncio
 import json
@@ -22,19 +22,19 @@ from cli import export as command
 from cli import parquet as files
 from cli.errors import Failed, WrongUse
 from cli.export import What, since_when
-from cli.rows import FACTS, TURNS, Row
+from cli.rows import EVENTS, TURNS, Row
 from schemas import events, subjects
-from schemas.events import Fact
+from schemas.events import Event
 from tests.kit.bus import server_pid, until
 from tests.kit.command import antiphon
-from tests.kit.platform import house, scripted
+from tests.kit.platform import open_platform, scripted
 from tests.kit.processes import running
 
 MANY = 25_000  # two row groups and a half
 
 
-class Desk:
-    """Says facts of calls that are written down here, as the stages would."""
+class TranscriptionScheduler:
+    """Says events of calls that are written down here, as the stages would."""
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
@@ -45,14 +45,14 @@ class Desk:
         await journal.ensure(self.bus)
         await self._journal.open()
 
-    async def say(self, session: str, *facts: Fact) -> None:
+    async def say(self, session: str, *call_events: Event) -> None:
         """Facts of a session, kept when this returns."""
-        for fact in facts:
-            stage = events.stage(fact)
+        for event in call_events:
+            stage = events.stage(event)
             seq = self._numbers[session, stage] = self._numbers.get((session, stage), -1) + 1
             named = {"session": session, "agent": "desk", "seq": seq, "epoch": 1, "time": time.time_ns() // 1_000}
-            said = events.encode(type(fact)(**{**_fields(fact), **named}))
-            self.raw(session, events.tag(fact), said, f"{session}-{stage}-1-{seq}")
+            said = events.encode(type(event)(**{**_fields(event), **named}))
+            self.raw(session, events.tag(event), said, f"{session}-{stage}-1-{seq}")
         await self.kept()
 
     def raw(self, session: str, tag: str, data: bytes, message_id: str) -> None:
@@ -62,23 +62,23 @@ class Desk:
         await until(lambda: self._journal.kept == self._journal.said)
 
     async def flood(self, number: int) -> None:
-        """So many facts of one call."""
+        """So many events of one call."""
         for seq in range(number):
-            fact = events.SpeechStarted(utterance=seq, at=seq, session="long", agent="desk", seq=seq)
-            self.raw("long", "stt.speech_started", events.encode(fact), f"long-{seq}")
+            event = events.SpeechStarted(utterance=seq, start_sample=seq, session="long", agent="desk", seq=seq)
+            self.raw("long", "stt.speech_started", events.encode(event), f"long-{seq}")
             if not seq % 1_000:
                 await asyncio.sleep(0)
         await self.kept()
 
 
-def _fields(fact: Fact) -> dict[str, Any]:
-    return {name: getattr(fact, name) for name in fact.__struct_fields__}
+def _fields(event: Event) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in event.__struct_fields__}
 
 
-OPENED = events.SessionOpened(owners={}, coordinator="i", transport="null", started=1, config={})
+OPENED = events.SessionOpened(owners={}, coordinator="i", transport="null", started_us=1, config={})
 
 
-def spoken(turn: int) -> list[Fact]:
+def spoken(turn: int) -> list[Event]:
     """A turn from its start to its end."""
     return [
         events.TurnStarted(turn=turn, answers=turn, text=f"question {turn}"),
@@ -89,8 +89,8 @@ def spoken(turn: int) -> list[Fact]:
 
 
 @pytest.fixture
-async def desk(bus: Bus) -> Desk:
-    made = Desk(bus)
+async def desk(bus: Bus) -> TranscriptionScheduler:
+    made = TranscriptionScheduler(bus)
     await made.open()
     return made
 
@@ -129,17 +129,17 @@ def sequences(path: Path) -> list[int]:
 
 
 async def test_a_call_is_exported_fact_by_fact_and_turn_by_turn(tmp_path: Path) -> None:
-    facts, turns = tmp_path / "facts.parquet", tmp_path / "turns.parquet"
+    call_events, turns = tmp_path / "call_events.parquet", tmp_path / "turns.parquet"
     agent = scripted("desk", greeting="Hello.", llm={"replies": ["You said {text}."]}, stt={"texts": ["one", "two"]})
-    async with house(tmp_path, [agent]) as home:
+    async with open_platform(tmp_path, [agent]) as home:
         call = await home.null_call("desk", turns=2, every_ms=2_500, start_ms=1_500, speech_ms=300)
         await call.until(events.SessionClosed)
-        await run(home.nats, facts, what=What.FACTS, since="1h")
+        await run(home.nats, call_events, what=What.EVENTS, since="1h")
         await run(home.nats, turns, what=What.TURNS)
-        said = call.facts
-    exported = rows(facts)
+        said = call.events
+    exported = rows(call_events)
     assert sorted((row["event"], row["seq"]) for row in exported) == sorted((events.tag(f), f.seq) for f in said)
-    assert sequences(facts) == list(range(1, len(said) + 1))
+    assert sequences(call_events) == list(range(1, len(said) + 1))
     [final, _] = [row for row in exported if row["event"] == "stt.transcript_final"]
     assert json.loads(final["fields"])["text"] == "one"
     assert {row["session"] for row in exported} == {call.session}
@@ -149,7 +149,7 @@ async def test_a_call_is_exported_fact_by_fact_and_turn_by_turn(tmp_path: Path) 
         (2, "one", "You said one.", False),
         (3, "two", "You said two.", False),
     ]
-    ended = {fact.turn: fact for fact in call.all(events.PlaybackEnded)}
+    ended = {event.turn: event for event in call.all(events.PlaybackEnded)}
     for row in told:
         assert (row["session"], row["agent"]) == (call.session, "desk")
         assert row["heard_ms"] == ended[row["turn"]].heard_ms
@@ -159,7 +159,9 @@ async def test_a_call_is_exported_fact_by_fact_and_turn_by_turn(tmp_path: Path) 
     assert [row["counted_from"] for row in told] == ["turn started", "end of speech", "end of speech"]
 
 
-async def test_a_second_run_adds_what_is_new_and_nothing_twice(nats: str, desk: Desk, tmp_path: Path) -> None:
+async def test_a_second_run_adds_what_is_new_and_nothing_twice(
+    nats: str, desk: TranscriptionScheduler, tmp_path: Path
+) -> None:
     target = tmp_path / "calls.parquet"
     await desk.say("s1", OPENED, *spoken(1))
     await run(nats, target, json=True)
@@ -172,7 +174,7 @@ async def test_a_second_run_adds_what_is_new_and_nothing_twice(nats: str, desk: 
 
 
 async def test_a_turn_that_was_going_on_at_the_last_run_is_told_whole_by_the_next(
-    nats: str, desk: Desk, tmp_path: Path
+    nats: str, desk: TranscriptionScheduler, tmp_path: Path
 ) -> None:
     target = tmp_path / "turns.parquet"
     await desk.say("s1", OPENED, *spoken(1), *spoken(2)[:2])
@@ -192,19 +194,19 @@ async def test_a_turn_that_was_going_on_at_the_last_run_is_told_whole_by_the_nex
     assert told[1]["started"] < told[1]["ended"]
 
 
-async def test_an_export_may_begin_at_any_time(nats: str, desk: Desk, tmp_path: Path) -> None:
+async def test_an_export_may_begin_at_any_time(nats: str, desk: TranscriptionScheduler, tmp_path: Path) -> None:
     await desk.say("s1", OPENED, *spoken(1), *spoken(2)[:2])
     between = datetime.now(UTC).isoformat()
     await desk.say("s1", *spoken(2)[2:])
-    facts, turns = tmp_path / "facts.parquet", tmp_path / "turns.parquet"
-    await run(nats, facts, since=between)
+    call_events, turns = tmp_path / "call_events.parquet", tmp_path / "turns.parquet"
+    await run(nats, call_events, since=between)
     await run(nats, turns, since=between, what=What.TURNS)
-    assert sequences(facts) == [8, 9]
+    assert sequences(call_events) == [8, 9]
     assert [(row["turn"], row["caller"]) for row in rows(turns)] == [(2, "question 2")]
 
 
 async def test_ctrl_c_half_way_keeps_what_was_read_and_the_next_run_goes_on(
-    nats: str, desk: Desk, tmp_path: Path
+    nats: str, desk: TranscriptionScheduler, tmp_path: Path
 ) -> None:
     target = tmp_path / "calls.parquet"
     await desk.flood(MANY)
@@ -218,7 +220,9 @@ async def test_ctrl_c_half_way_keeps_what_was_read_and_the_next_run_goes_on(
     assert sequences(target) == list(range(1, MANY + 1))
 
 
-async def test_a_run_that_is_killed_leaves_the_file_as_it_was(nats: str, desk: Desk, tmp_path: Path) -> None:
+async def test_a_run_that_is_killed_leaves_the_file_as_it_was(
+    nats: str, desk: TranscriptionScheduler, tmp_path: Path
+) -> None:
     target = tmp_path / "calls.parquet"
     await desk.say("s1", OPENED)
     await run(nats, target)
@@ -234,7 +238,9 @@ async def test_a_run_that_is_killed_leaves_the_file_as_it_was(nats: str, desk: D
     assert named(tmp_path, "calls") == ["calls.parquet"]
 
 
-async def test_the_groups_of_many_small_runs_are_joined(nats: str, desk: Desk, tmp_path: Path) -> None:
+async def test_the_groups_of_many_small_runs_are_joined(
+    nats: str, desk: TranscriptionScheduler, tmp_path: Path
+) -> None:
     target = tmp_path / "calls.parquet"
     for turn in range(1, 6):
         await desk.say("s1", *spoken(turn))
@@ -244,7 +250,7 @@ async def test_the_groups_of_many_small_runs_are_joined(nats: str, desk: Desk, t
 
 
 async def test_what_is_no_fact_is_passed_over_and_a_later_version_is_not(
-    nats: str, desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    nats: str, desk: TranscriptionScheduler, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     later = b"\x85\xa5event\xabstt.laughed\xa7session\xa2s1\xa5agent\xa4desk\xa3seq\x07\xa6volume\x09"
     for number, data in enumerate((b"", b"\xc1", b"\x93\x01\x02\x03", b"\x81\xa5event\x05", b"{}", later)):
@@ -252,20 +258,20 @@ async def test_what_is_no_fact_is_passed_over_and_a_later_version_is_not(
     escaping = events.encode(events.TurnEnded(session="*.>", turn=1, heard=""))
     desk.raw("s1", "llm.turn_ended", escaping, "escaping")
     await desk.kept()
-    facts, turns = tmp_path / "facts.parquet", tmp_path / "turns.parquet"
-    await run(nats, facts, json=True)
+    call_events, turns = tmp_path / "call_events.parquet", tmp_path / "turns.parquet"
+    await run(nats, call_events, json=True)
     await run(nats, turns, what=What.TURNS, json=True)
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert told[0] == {
-        "to": str(facts), "what": "facts", "added": 2, "rows": 2, "after": 7, "strange": 5, "gone": 0,
+        "to": str(call_events), "what": "facts", "added": 2, "rows": 2, "after": 7, "strange": 5, "gone": 0,
     }  # fmt: skip
     assert (told[1]["added"], told[1]["strange"]) == (0, 7)
-    [laughed, _] = rows(facts)
+    [laughed, _] = rows(call_events)
     assert (laughed["event"], laughed["seq"], json.loads(laughed["fields"])) == ("stt.laughed", 7, {"volume": 9})
 
 
 async def test_facts_that_the_journal_dropped_meanwhile_are_counted(
-    nats: str, desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    nats: str, desk: TranscriptionScheduler, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "calls.parquet"
     await desk.say("s1", *spoken(1))
@@ -273,11 +279,13 @@ async def test_facts_that_the_journal_dropped_meanwhile_are_counted(
     await desk.say("s1", *spoken(2), *spoken(3))
     await desk.bus.client.jetstream().purge_stream(journal.STREAM, seq=7)
     await run(nats, target)
-    assert "2 facts were dropped from the journal before they were exported" in capsys.readouterr().err
+    assert "2 call_events were dropped from the journal before they were exported" in capsys.readouterr().err
     assert sequences(target) == [1, 2, 3, 4, *range(7, 13)]
 
 
-async def test_a_file_of_another_journal_is_not_continued(nats: str, desk: Desk, tmp_path: Path) -> None:
+async def test_a_file_of_another_journal_is_not_continued(
+    nats: str, desk: TranscriptionScheduler, tmp_path: Path
+) -> None:
     target = tmp_path / "calls.parquet"
     await desk.say("s1", *spoken(1))
     await run(nats, target)
@@ -287,7 +295,9 @@ async def test_a_file_of_another_journal_is_not_continued(nats: str, desk: Desk,
         await run(nats, target)
 
 
-async def test_only_its_owner_may_read_the_file_until_others_are_allowed(nats: str, desk: Desk, tmp_path: Path) -> None:
+async def test_only_its_owner_may_read_the_file_until_others_are_allowed(
+    nats: str, desk: TranscriptionScheduler, tmp_path: Path
+) -> None:
     target = tmp_path / "calls.parquet"
     for mode in (0o600, 0o640):
         await desk.say("s1", *spoken(1))
@@ -296,7 +306,7 @@ async def test_only_its_owner_may_read_the_file_until_others_are_allowed(nats: s
         target.chmod(0o640)
 
 
-async def test_a_link_stays_a_link(nats: str, desk: Desk, tmp_path: Path) -> None:
+async def test_a_link_stays_a_link(nats: str, desk: TranscriptionScheduler, tmp_path: Path) -> None:
     link, target = tmp_path / "link", tmp_path / "calls.parquet"
     link.symlink_to(target)
     for turn in (1, 2):
@@ -306,17 +316,19 @@ async def test_a_link_stays_a_link(nats: str, desk: Desk, tmp_path: Path) -> Non
     assert len(rows(target)) == 8
 
 
-async def test_nothing_to_export_is_said_and_is_no_failure(nats: str, desk: Desk, tmp_path: Path) -> None:
+async def test_nothing_to_export_is_said_and_is_no_failure(
+    nats: str, desk: TranscriptionScheduler, tmp_path: Path
+) -> None:
     target = tmp_path / "calls.parquet"
     told = await antiphon("export", "--to", target, "--since", "15m", "--nats", nats)
     assert (told.code, told.err) == (0, "")
-    assert told.out.startswith("nothing to export: the journal has no facts since ")
+    assert told.out.startswith("nothing to export: the journal has no call_events since ")
     assert named(tmp_path, "calls") == []
     await desk.say("s1", *spoken(1))
     told = await antiphon("export", "--to", target, "--nats", nats)
-    assert told.out == f"{target}: 4 facts added, 4 in all; it holds what people said\n"
+    assert told.out == f"{target}: 4 call_events added, 4 in all; it holds what people said\n"
     told = await antiphon("export", "--to", target, "--nats", nats)
-    assert told.out == f"nothing to export: {target} holds all facts that the journal has\n"
+    assert told.out == f"nothing to export: {target} holds all call_events that the journal has\n"
 
 
 async def test_what_goes_wrong_is_one_line(nats: str, tmp_path: Path) -> None:
@@ -350,24 +362,24 @@ async def test_a_target_that_cannot_be_is_refused_before_anything_is_asked(tmp_p
     assert named(tmp_path) == ["notes.txt", "other.parquet"]
 
 
-async def test_a_file_of_facts_takes_no_turns(nats: str, desk: Desk, tmp_path: Path) -> None:
+async def test_a_file_of_facts_takes_no_turns(nats: str, desk: TranscriptionScheduler, tmp_path: Path) -> None:
     target = tmp_path / "calls.parquet"
     await desk.say("s1", *spoken(1))
     await run(nats, target)
-    with pytest.raises(WrongUse, match="holds facts: name another file, or say --what facts"):
+    with pytest.raises(WrongUse, match="holds call_events: name another file, or say --what call_events"):
         await run(nats, target, what=What.TURNS)
 
 
 def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     target = tmp_path / "calls.parquet"
     row = {"stream_seq": 1, "kept": 0, "event": "e", "fields": "{}"}
-    with files.growing(target, "facts", FACTS) as file:
+    with files.growing(target, "facts", EVENTS) as file:
         file.continues("j")
         file.add([row], 1)
     before = target.read_bytes()
 
     def overfill() -> None:
-        with files.growing(target, "facts", FACTS) as file:
+        with files.growing(target, "facts", EVENTS) as file:
             file.continues("j")
             (tmp_path / ".calls.parquet.part").unlink()
             (tmp_path / ".calls.parquet.part").symlink_to("/dev/full")
@@ -391,7 +403,7 @@ def test_rows_that_were_half_added_are_not_kept(tmp_path: Path) -> None:
     row = {"stream_seq": 1, "kept": 0, "event": "e", "fields": "{}"}
 
     def interrupted() -> None:
-        with files.growing(target, "facts", FACTS) as file:
+        with files.growing(target, "facts", EVENTS) as file:
             file.continues("j")
             file.add([row], 1)
             file.add(HalfWay([row, row]), 3)

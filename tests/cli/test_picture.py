@@ -11,7 +11,7 @@ from cli import picture
 from cli.recording import Recording
 from schemas import events
 from schemas.audio import AGENT_HZ, CALLER_HZ
-from schemas.events import Fact
+from schemas.events import Event
 
 STARTED = 1_700_000_000_000_000
 
@@ -20,21 +20,23 @@ def at(seconds: float) -> int:
     return STARTED + int(seconds * 1_000_000)
 
 
-def numbered(*facts: Fact) -> list[Fact]:
+def numbered(*call_events: Event) -> list[Event]:
     seen: dict[str, int] = {}
     said = []
-    for fact in facts:
-        seq = seen.get(events.stage(fact), 0)
-        seen[events.stage(fact)] = seq + 1
-        said.append(msgspec.structs.replace(fact, session="s1", agent="desk", seq=seq))
+    for event in call_events:
+        seq = seen.get(events.stage(event), 0)
+        seen[events.stage(event)] = seq + 1
+        said.append(msgspec.structs.replace(event, session="s1", agent="desk", seq=seq))
     return said
 
 
 CALL = numbered(
-    events.SessionOpened(owners={}, coordinator="c", transport="websocket", started=STARTED, config={}),
-    events.SpeechStarted(utterance=0, at=CALLER_HZ),
-    events.SpeechEnded(utterance=0, at=2 * CALLER_HZ),
-    events.TranscriptFinal(utterance=0, text="it costs $5 or $6 \u2014 _no_?", start=0, until=1, time=at(2.3)),
+    events.SessionOpened(owners={}, coordinator="c", transport="websocket", started_us=STARTED, config={}),
+    events.SpeechStarted(utterance=0, start_sample=CALLER_HZ),
+    events.SpeechEnded(utterance=0, until_sample=2 * CALLER_HZ),
+    events.TranscriptFinal(
+        utterance=0, text="it costs $5 or $6 \u2014 _no_?", start_sample=0, until_sample=1, time=at(2.3)
+    ),
     events.TurnStarted(turn=2, answers=0, time=at(2.35)),
     events.SentenceReady(turn=2, segment=0, text="Five dollars, and", last=True, first_token_ms=100, time=at(2.5)),
     events.SegmentSynthesized(turn=2, segment=0, duration_ms=3_000, first_audio_ms=100),
@@ -65,13 +67,13 @@ def test_the_scene_of_a_call() -> None:
 
 
 def test_a_hold_before_the_answer_is_heard_is_not_drawn() -> None:
-    facts = numbered(
+    call_events = numbered(
         CALL[0],
         events.TurnStarted(turn=2, answers=0, time=at(1)),
         events.Paused(turn=2, segment=0, heard_ms=0, utterance=1, time=at(1.1)),
         events.Resumed(turn=2, heard_ms=0, utterance=1, time=at(1.5)),
     )
-    assert picture.stage(facts).holds == []
+    assert picture.stage(call_events).holds == []
 
 
 @pytest.mark.parametrize(("seconds", "rows"), [(1, 1), (30, 1), (70, 3), (1_200, picture.MAX_ROWS)])
@@ -88,10 +90,10 @@ def test_a_picture_of_any_length_is_as_wide_and_never_endless(tmp_path: Path, se
 
 def test_words_that_begin_at_the_end_of_a_row_are_written_in_the_next(tmp_path: Path) -> None:
     seconds = int(2 * picture.ROW_S)
-    late = events.SpeechStarted(utterance=0, at=int((seconds / 2 - 0.5) * CALLER_HZ))
-    ended = events.SpeechEnded(utterance=0, at=int((seconds / 2 + 1.5) * CALLER_HZ))
+    late = events.SpeechStarted(utterance=0, start_sample=int((seconds / 2 - 0.5) * CALLER_HZ))
+    ended = events.SpeechEnded(utterance=0, until_sample=int((seconds / 2 + 1.5) * CALLER_HZ))
     final = events.TranscriptFinal(
-        utterance=0, text="are you open on Saturdays", start=0, until=1, time=at(seconds / 2)
+        utterance=0, text="are you open on Saturdays", start_sample=0, until_sample=1, time=at(seconds / 2)
     )
     with recorded(seconds, loud=False) as recording:
         picture.draw(tmp_path / "call.png", recording, numbered(CALL[0], late, ended, final))

@@ -8,7 +8,7 @@ from rich.console import Console
 from cli.render import CallView
 from schemas import events
 from schemas.audio import CALLER_HZ
-from schemas.events import Fact
+from schemas.events import Event
 
 STARTED = 1_700_000_000_000_000
 
@@ -25,9 +25,9 @@ class Terminal:
         self.view = CallView(self.console)
         self._seq = 0
 
-    def show(self, *facts: Fact) -> None:
-        for fact in facts:
-            self.view.show(msgspec.structs.replace(fact, session="s1", agent="desk", seq=self._seq))
+    def show(self, *call_events: Event) -> None:
+        for event in call_events:
+            self.view.show(msgspec.structs.replace(event, session="s1", agent="desk", seq=self._seq))
             self._seq += 1
 
     @property
@@ -35,11 +35,11 @@ class Terminal:
         return self.console.export_text(clear=False)
 
 
-OPENED = events.SessionOpened(owners={}, coordinator="c", transport="websocket", started=STARTED, config={})
+OPENED = events.SessionOpened(owners={}, coordinator="c", transport="websocket", started_us=STARTED, config={})
 ASKED = (
-    events.SpeechStarted(utterance=0, at=0),
-    events.SpeechEnded(utterance=0, at=CALLER_HZ),
-    events.TranscriptFinal(utterance=0, text="when do you open", start=0, until=1, time=at(1_300)),
+    events.SpeechStarted(utterance=0, start_sample=0),
+    events.SpeechEnded(utterance=0, until_sample=CALLER_HZ),
+    events.TranscriptFinal(utterance=0, text="when do you open", start_sample=0, until_sample=1, time=at(1_300)),
 )
 ANSWERED = (
     events.TurnStarted(turn=2, answers=0, time=at(1_350)),
@@ -51,8 +51,8 @@ ANSWERED = (
 
 def test_interim_words_turn_final() -> None:
     terminal = Terminal()
-    terminal.show(OPENED, events.SpeechStarted(utterance=0, at=0))
-    terminal.show(events.TranscriptInterim(utterance=0, text="when do", start=0, until=1))
+    terminal.show(OPENED, events.SpeechStarted(utterance=0, start_sample=0))
+    terminal.show(events.TranscriptInterim(utterance=0, text="when do", start_sample=0, until_sample=1))
     assert "when do" in terminal.view.status().plain
     assert "when do" not in terminal.printed
     terminal.show(*ASKED[1:])
@@ -85,7 +85,9 @@ def test_an_answer_is_told_as_heard_with_where_its_time_went() -> None:
 def test_what_went_wrong_is_told() -> None:
     terminal = Terminal()
     terminal.show(events.LlmProviderFailed(provider="openai", kind="auth", message="the key is refused"))
-    terminal.show(events.SttBroken(reason="overloaded", detail="too slow"), events.SessionClosed(reason="stt_lost"))
+    terminal.show(
+        events.SttStageFailed(reason="overloaded", detail="too slow"), events.SessionClosed(reason="stt_lost")
+    )
     assert "llm provider openai failed (auth): the key is refused" in terminal.printed
     assert "stt gave up (overloaded): too slow" in terminal.printed
     assert "closed: stt_lost" in terminal.printed

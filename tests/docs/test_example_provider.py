@@ -68,14 +68,14 @@ async def voice(url: str, key: str) -> AsyncIterator[Call]:
 
 async def test_it_speaks_every_sample_that_the_vendor_made(url: str) -> None:
     async with voice(url, KEY) as call:
-        spoken = await call.says(SegmentSynthesized)
+        spoken = await call.publishes(SegmentSynthesized)
         assert call.audio(turn=2) == SOUND
         assert spoken.duration_ms == 208
 
 
 async def test_a_wrong_key_ends_the_turn_and_says_why(url: str) -> None:
     async with voice(url, "wrong") as call:
-        failed = await call.says(TtsProviderFailed)
+        failed = await call.publishes(TtsProviderFailed)
         assert (failed.provider, failed.kind, failed.retryable) == ("acme", "auth", False)
         assert "ACME_API_KEY" in failed.message
         await call.sends(Flag.LAST_OF_TURN)  # so that egress does not wait for more

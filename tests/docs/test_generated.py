@@ -45,7 +45,11 @@ def test_the_table_has_every_way_from_state_to_state() -> None:
 
 def test_the_picture_of_the_states_shows_only_ways_that_there_are() -> None:
     ways = {
-        (state.__name__, target.__name__, events.tag(event).partition(".")[2] if issubclass(event, events.Fact) else "")
+        (
+            state.__name__,
+            target.__name__,
+            events.tag(event).partition(".")[2] if issubclass(event, events.Event) else "",
+        )
         for (state, event), row in TRANSITIONS.items()
         for target in row.to
     }
@@ -65,14 +69,14 @@ def test_a_picture_is_drawn_within_its_frame_and_loads_nothing(name: str) -> Non
     assert "@import" not in pictures.PICTURES[name]()
 
 
-@pytest.mark.parametrize("fact", events.FACTS, ids=events.tag)
-def test_a_fact_is_told_with_its_speaker_its_fields_and_an_example(fact: type[events.Fact]) -> None:
+@pytest.mark.parametrize("event", events.EVENTS, ids=events.tag)
+def test_a_fact_is_told_with_its_speaker_its_fields_and_an_example(event: type[events.Event]) -> None:
     page = (generate.FOLDER / "events.md").read_text(encoding="utf-8")
-    [section] = re.findall(rf"^### {re.escape(events.tag(fact))}\n(.*?)(?=^##|\Z)", page, re.MULTILINE | re.DOTALL)
-    assert f"\nSaid by {events.stage(fact)}" in section
-    shared = {*events.Fact.__struct_fields__, *events.Decision.__struct_fields__}
-    assert [name for name in fact.__struct_fields__ if name not in shared and f"\n| `{name}` | `" not in section] == []
+    [section] = re.findall(rf"^### {re.escape(events.tag(event))}\n(.*?)(?=^##|\Z)", page, re.MULTILINE | re.DOTALL)
+    assert f"\nSaid by {events.stage(event)}" in section
+    shared = {*events.Event.__struct_fields__, *events.Decision.__struct_fields__}
+    assert [name for name in event.__struct_fields__ if name not in shared and f"\n| `{name}` | `" not in section] == []
     [example] = re.findall(r"```json\n(.*?)```", section, re.DOTALL)
     said = json.loads(example)
-    assert type(events.decode(msgspec.msgpack.encode(said))) is fact
-    assert [name for name in fact.__struct_fields__ if name not in said] == []
+    assert type(events.decode(msgspec.msgpack.encode(said))) is event
+    assert [name for name in event.__struct_fields__ if name not in said] == []

@@ -78,11 +78,11 @@ async def test_a_file_that_is_no_sound_is_not_called_with(
 ) -> None:  # fmt: skip
     wav = make(tmp_path)
     before = files(tmp_path)
-    opened = home.facts.sessions
+    opened = home.events.sessions
     options = ("--out", tmp_path / "o.wav", "--record", tmp_path / "r.wav", "--picture", tmp_path / "p.png")
     refused(await home.antiphon("call", wav, "--agent", "echo", *options), str(wav))
     assert files(tmp_path) == before
-    assert home.facts.sessions == opened  # nobody was called
+    assert home.events.sessions == opened  # nobody was called
 
 
 @pytest.mark.parametrize(
@@ -111,11 +111,11 @@ async def test_an_agent_that_cannot_be_called_is_told_and_leaves_no_files(
 
 async def test_files_that_cannot_be_written_are_told_before_the_call(home: Platform, tmp_path: Path) -> None:
     wav = question(tmp_path / "q.wav")
-    opened = home.facts.sessions
+    opened = home.events.sessions
     for path in (tmp_path / "nowhere" / "o.wav", tmp_path):
         for option in ("--out", "--record", "--picture"):
             refused(await home.antiphon("call", wav, "--agent", "echo", option, path), str(tmp_path))
-    assert home.facts.sessions == opened
+    assert home.events.sessions == opened
 
 
 async def test_no_nats_is_one_line_everywhere(tmp_path: Path) -> None:
@@ -167,14 +167,14 @@ async def said_to(home: Platform, **query: str) -> list[tuple[WSMsgType, str]]:
 
 
 async def test_a_websocket_for_nobody_is_told_why_and_closed(home: Platform) -> None:
-    opened = home.facts.sessions
+    opened = home.events.sessions
     queries = [{"agent": bad} for bad in [*BAD_IDS, "nobody"]]
     queries += [{"agent": "echo", "session": bad} for bad in [*BAD_IDS, "never-claimed"]]
     for query in [{}, *queries]:
         [(kind, message)] = await said_to(home, **query)
         assert kind is WSMsgType.TEXT
         assert '"type":"error"' in message, query
-    assert home.facts.sessions == opened
+    assert home.events.sessions == opened
 
 
 async def test_a_websocket_to_an_agent_without_its_key_is_told_the_variable(home: Platform) -> None:

@@ -54,24 +54,24 @@ async def test_a_room_gets_its_agent_again_when_a_process_of_its_call_has_died(
     """As when the SDK panics, which takes its process with it."""
     room = "-".join(who)
     keys, url = RoomServer.keys(home.data), home.up.told()[0]["livekit"]
-    known = len(home.facts.sessions)
+    known = len(home.events.sessions)
     async with visit(url, token(room, key=keys["key"], secret=keys["secret"])) as visitor:
-        await until(lambda: len(home.facts.sessions) > known, WITHIN_S)
-        first = home.facts.sessions[known]
-        await home.facts.until(first, events.PlaybackStarted)
+        await until(lambda: len(home.events.sessions) > known, WITHIN_S)
+        first = home.events.sessions[known]
+        await home.events.until(first, events.PlaybackStarted)
 
         for stage in who:
             [worker] = await home.workers(stage)
             os.kill(worker.pid, signal.SIGABRT)
 
-        await until(lambda: len(home.facts.sessions) > known + 1, WITHIN_S)
-        second = home.facts.sessions[known + 1]
-        opened = await home.facts.until(second, events.SessionOpened)
+        await until(lambda: len(home.events.sessions) > known + 1, WITHIN_S)
+        second = home.events.sessions[known + 1]
+        opened = await home.events.until(second, events.SessionOpened)
         assert opened.origin.room == room
         await visitor.until(lambda: "Hello there." in visitor.final(f"agent-{second}"))
 
         if subjects.INGRESS not in who:  # it would say so
-            assert (await home.facts.until(first, events.SessionClosed)).reason == "egress_lost"
+            assert (await home.events.until(first, events.SessionClosed)).reason == "egress_lost"
         async with asyncio.timeout(WITHIN_S):
             while await held(home) != {second}:
                 await asyncio.sleep(LOOK_EVERY_S)

@@ -9,6 +9,7 @@ from schemas import control, events, subjects
 from stages.runtime.worker import COLLECT_AFTER_S
 from tests.kit.platform import scripted
 from tests.kit.processes import Platform, alive, descendants, memory_kb, open_files, platform
+from transports.null import CallerPattern
 
 AT_ONCE = 20
 PORTION = 20  # calls between two rests: a worker collects cycles at rest, so what it needs at most is of so many
@@ -19,20 +20,20 @@ GROWTH_KB = 2 * 1024  # calls 101 to 200, all processes together, nats-server's 
 BLOCK = [b" " * 100_000] * 90
 COLLECTING = {"GOGC": "10"}
 SHORT = scripted("short", stt={"final_ms": 20}, llm={"replies": ["Yes."], "first_ms": 5}, tts={"first_ms": 5})
-PATTERN = control.Pattern(speech_ms=100, every_ms=200, turns=1, start_ms=40, linger_ms=800)
+PATTERN = CallerPattern(speech_ms=100, every_ms=200, turns=1, start_ms=40, linger_ms=800)
 
 
 async def calls(home: Platform, number: int) -> dict[int, int]:
     """That many calls, AT_ONCE at a time, each answered and over; a rest after each portion. Returns the last rest."""
 
     async def one() -> None:
-        asked = msgspec.msgpack.encode(control.ClaimLine("short", "null", PATTERN))
+        asked = msgspec.msgpack.encode(control.ClaimSession("short", "null", msgspec.structs.asdict(PATTERN)))
         answer = await home.bus.request(subjects.claim(subjects.INGRESS), asked, 5)
-        line = msgspec.msgpack.decode(answer, type=control.Line)
+        line = msgspec.msgpack.decode(answer, type=control.SessionOffer)
         assert not line.refused, line
-        closed = await home.facts.until(line.session, events.SessionClosed)
+        closed = await home.events.until(line.session, events.SessionClosed)
         assert closed.reason == "hangup", closed
-        assert [turn.heard for turn in home.facts.of(line.session, events.TurnEnded)] == ["Yes."]
+        assert [turn.heard for turn in home.events.of(line.session, events.TurnEnded)] == ["Yes."]
 
     for done in range(AT_ONCE, number + 1, AT_ONCE):
         await asyncio.gather(*(one() for _ in range(AT_ONCE)))

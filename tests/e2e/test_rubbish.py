@@ -12,7 +12,7 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 from schemas import events, subjects
 from schemas.audio import CALLER_FRAME_BYTES, CALLER_HZ, FRAME_MS, SAMPLE_BYTES
 from stages.tts import token_codec
-from tests.kit.platform import house, scripted
+from tests.kit.platform import open_platform, scripted
 from tests.kit.processes import LOUD, Platform, descendants, memory_kb
 from transports import websocket
 
@@ -50,7 +50,7 @@ async def opened(home: Platform, http: ClientSession, agent: str = "plain") -> B
     await home.set(scripted("plain", llm={"replies": ["I am {session}."]}))
     socket = await http.ws_connect(home.websocket, params={"agent": agent}, heartbeat=10)
     session = (await socket.receive_json(timeout=20))["session"]
-    await home.facts.until(session, events.SessionOpened)
+    await home.events.until(session, events.SessionOpened)
     return Bare(socket, session)
 
 
@@ -67,7 +67,7 @@ async def test_frames_that_are_none_are_refused_and_counted(home: Platform) -> N
             await caller.socket.send_bytes(frame)
         assert await caller.ask() == f"I am {caller.session}."
         await caller.socket.send_json({"type": "hangup"})
-        closed = await home.facts.until(caller.session, events.SessionClosed)
+        closed = await home.events.until(caller.session, events.SessionClosed)
         await caller.socket.close()
     assert closed.reason == "hangup"
     assert await counted(home, subjects.INGRESS, "bad_caller_frame") - before == len(rubbish)
@@ -97,15 +97,15 @@ async def test_what_a_caller_may_not_type_is_refused_and_counted(home: Platform)
             await caller.socket.send_json({"type": "dtmf", "digit": digit})
         await caller.socket.send_json({"type": "dtmf", "digit": "#"})
         await caller.socket.send_json({"type": "text", "text": " Who\nare you? "})
-        started = await home.facts.until(caller.session, events.TurnStarted)
+        started = await home.events.until(caller.session, events.TurnStarted)
         for _ in range(1_000):
             await caller.socket.send_json({"type": "dtmf", "digit": "0"})
         await caller.socket.send_json({"type": "hangup"})
-        await home.facts.until(caller.session, events.SessionClosed)
+        await home.events.until(caller.session, events.SessionClosed)
         await caller.socket.close()
     assert started.text == "Who are you?"
-    assert [fact.text for fact in home.facts.of(caller.session, events.TextReceived)] == ["Who are you?"]
-    pressed = [fact.digit for fact in home.facts.of(caller.session, events.DtmfReceived)]
+    assert [event.text for event in home.events.of(caller.session, events.TextReceived)] == ["Who are you?"]
+    pressed = [event.digit for event in home.events.of(caller.session, events.DtmfReceived)]
     assert pressed[:2] == ["#", "0"]
     assert len(pressed) < 100
     assert await counted(home, subjects.INGRESS, "bad_text") == 4, "the others are no messages of this kind"
@@ -117,7 +117,7 @@ async def test_text_that_is_not_utf8_ends_that_call_alone(home: Platform) -> Non
     async with ClientSession() as http:
         caller, other = await opened(home, http), await opened(home, http)
         await caller.socket._writer.send_frame(b"\xff\xfe", WSMsgType.TEXT)
-        await home.facts.until(caller.session, events.SessionClosed)
+        await home.events.until(caller.session, events.SessionClosed)
         await caller.socket.close()
         assert await other.ask() == f"I am {other.session}."
         await other.socket.close()
@@ -139,14 +139,14 @@ async def test_a_flood_is_survived_in_bounded_memory(home: Platform) -> None:
         assert await counted(home, subjects.INGRESS, "caller_too_fast") > 0
         await other.socket.close()
         await flooding.socket.close()
-        assert (await home.facts.until(flooding.session, events.SessionClosed)).reason == "hangup"
+        assert (await home.events.until(flooding.session, events.SessionClosed)).reason == "hangup"
 
 
 async def test_a_socket_that_is_cut_ends_its_call(home: Platform) -> None:
     async with ClientSession() as http:
         caller = await opened(home, http)
         caller.socket._writer.transport.abort()
-        closed = await home.facts.until(caller.session, events.SessionClosed)
+        closed = await home.events.until(caller.session, events.SessionClosed)
         await caller.socket.close()
         assert closed.reason == "caller_lost"
         assert not any(worker.sessions for worker in await home.workers())
@@ -155,7 +155,7 @@ async def test_a_socket_that_is_cut_ends_its_call(home: Platform) -> None:
 async def test_a_caller_who_never_reads_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(websocket, "HEARTBEAT_S", 1.0)  # which is why the house is one of this process
     endless = scripted("endless", greeting="Hello.", tts={"duration_ms": 60_000})
-    async with house(tmp_path, [endless]) as home:
+    async with open_platform(tmp_path, [endless]) as home:
         address = urlsplit(home.ingress.url)
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
         key = base64.b64encode(bytes(16)).decode()

@@ -13,7 +13,7 @@ from cli.caller import dial
 from schemas import events, subjects
 from tests.kit.command import antiphon
 from tests.kit.network import BUS, FAR, elsewhere, needs_network
-from tests.kit.platform import house, scripted
+from tests.kit.platform import open_platform, scripted
 from tests.kit.processes import LOUD, Platform, Running, alive, running, until
 
 LONG = scripted("long", llm={"replies": ["You said {text}"]}, stt={"texts": ["one", "two", "three"]})
@@ -33,20 +33,20 @@ async def test_a_signal_lets_it_finish_its_own_and_a_second_ends_it(home: Platfo
         async with asyncio.timeout(30):
             while True:  # claims are spread over the workers of a stage: one of the first few calls comes here
                 async with dial(home.websocket, "long") as caller:
-                    opened = await home.facts.until(caller.session, events.SessionOpened)
+                    opened = await home.events.until(caller.session, events.SessionOpened)
                     if opened.owners[subjects.STT].worker != identity:
                         continue
                     worker.send(signal.SIGTERM)
                     await _draining(home, identity)
                     async with dial(home.websocket, "long") as other:
-                        elsewhere = await home.facts.until(other.session, events.SessionOpened)
+                        elsewhere = await home.events.until(other.session, events.SessionOpened)
                         assert elsewhere.owners[subjects.STT].worker != identity
                     await home.converse(caller, 2)  # it goes on hearing its own
                     assert alive(worker.pid)
                     session = caller.session
                 break
-        assert (await home.facts.until(session, events.SessionClosed)).reason == "hangup"
-        assert [ended.heard for ended in home.facts.of(session, events.TurnEnded)] == ["You said one", "You said two"]
+        assert (await home.events.until(session, events.SessionClosed)).reason == "hangup"
+        assert [ended.heard for ended in home.events.of(session, events.TurnEnded)] == ["You said one", "You said two"]
         assert await worker.ended() == 0
 
 
@@ -58,7 +58,7 @@ async def test_it_waits_for_its_own_no_longer_than_it_was_told(home: Platform, t
         async with asyncio.timeout(30):
             while True:
                 async with dial(home.websocket, "long") as caller:
-                    opened = await home.facts.until(caller.session, events.SessionOpened)
+                    opened = await home.events.until(caller.session, events.SessionOpened)
                     if opened.owners[subjects.STT].worker != identity:
                         continue
                     began = time.monotonic()
@@ -76,7 +76,7 @@ async def test_a_second_signal_ends_it_at_once(home: Platform, tmp_path: Path) -
         async with asyncio.timeout(30):
             while True:
                 async with dial(home.websocket, "long") as caller:
-                    opened = await home.facts.until(caller.session, events.SessionOpened)
+                    opened = await home.events.until(caller.session, events.SessionOpened)
                     if opened.owners[subjects.STT].worker != identity:
                         continue
                     worker.send(signal.SIGTERM)
@@ -117,7 +117,7 @@ async def test_an_ingress_tells_where_callers_reach_it(
 @needs_network
 async def test_an_ingress_on_another_machine_is_called_where_it_is(tmp_path: Path) -> None:
     with elsewhere() as far:
-        async with house(tmp_path, [LONG], host=BUS) as home:
+        async with open_platform(tmp_path, [LONG], host=BUS) as home:
             await home.stop(home.ingress)
             options = ("--json", "--nats", home.nats, "--host", "0.0.0.0")
             with running(tmp_path, "run", "ingress", *options, inside=far.name) as worker:

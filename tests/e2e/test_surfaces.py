@@ -55,13 +55,15 @@ async def test_a_call_prints_its_facts_and_leaves_its_files(home: Platform, tmp_
         "call", wav, "--agent", "echo", "--out", out, "--record", record, "--picture", picture, "--json"
     )
     assert (told.code, told.err) == (0, "")
-    facts = [json.loads(line) for line in told.out.splitlines()]
-    for fact in facts:
-        assert {"event", "session", "agent", "epoch", "seq", "time"} <= set(fact)
-        assert isinstance(fact["time"], int)
-    told_after_opening = [fact["event"] for fact in facts if not fact["event"].startswith("stt.")]  # it listens before
-    assert (told_after_opening[0], facts[-1]["event"]) == ("ingress.session_opened", "ingress.session_closed")
-    [final] = [fact for fact in facts if "final" in fact["event"]]
+    events = [json.loads(line) for line in told.out.splitlines()]
+    for event in events:
+        assert {"event", "session", "agent", "epoch", "seq", "time"} <= set(event)
+        assert isinstance(event["time"], int)
+    told_after_opening = [
+        event["event"] for event in events if not event["event"].startswith("stt.")
+    ]  # it listens before
+    assert (told_after_opening[0], events[-1]["event"]) == ("ingress.session_opened", "ingress.session_closed")
+    [final] = [event for event in events if "final" in event["event"]]
     assert final["text"] == "one"
     heard, both = soundfile.info(out), soundfile.info(record)
     assert (heard.samplerate, heard.channels, heard.subtype) == (AGENT_HZ, 1, "PCM_16")
@@ -117,11 +119,11 @@ async def test_tail_follows_calls_as_they_happen(home: Platform, tmp_path: Path)
             while not heard_it_all():
                 await both_calls()
         said = all_.told()
-        assert {fact["agent"] for fact in said} >= {"echo", "other"}
-        assert {fact["agent"] for fact in other.told()} == {"other"}
+        assert {event["agent"] for event in said} >= {"echo", "other"}
+        assert {event["agent"] for event in other.told()} == {"other"}
         assert "\x1b" not in text.out
         session = other.told()[0]["session"]
-        assert {fact["event"] for fact in other.told() if fact["session"] == session} >= {"ingress.session_closed"}
+        assert {event["event"] for event in other.told() if event["session"] == session} >= {"ingress.session_closed"}
         for tail in (all_, other, text):
             await tail.end(signal.SIGINT)
             assert tail.err == ""
@@ -135,7 +137,7 @@ async def test_tail_follows_one_session(home: Platform, tmp_path: Path) -> None:
                 while not tail.out:
                     turn += 1
                     await asyncio.gather(home.ask(caller, turn), home.talk("echo"))
-            assert {fact["session"] for fact in tail.told()} == {caller.session}
+            assert {event["session"] for event in tail.told()} == {caller.session}
 
 
 async def test_agents_are_set_listed_and_shown(home: Platform, tmp_path: Path) -> None:

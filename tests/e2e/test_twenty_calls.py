@@ -20,7 +20,7 @@ async def all_open(home: Platform, calls: list[asyncio.Task[Heard]], known: set[
     """The sessions that opened beside `known`, once there are `number` of them."""
 
     def opened() -> list[str]:
-        return [s for s in home.facts.sessions if s not in known and home.facts.of(s, events.SessionOpened)]
+        return [s for s in home.events.sessions if s not in known and home.events.of(s, events.SessionOpened)]
 
     await until(lambda: len(opened()) == number or any(call.done() for call in calls), 30)
     return opened()
@@ -62,7 +62,7 @@ async def test_twenty_calls_on_two_workers_a_stage_do_not_cross(tmp_path: Path) 
             assert {stage: workers[owner] for stage, owner in session["owners"].items()} == {
                 stage: stage for stage in subjects.STAGES
             }
-            opened = home.facts.of(session["session"], events.SessionOpened)[0]
+            opened = home.events.of(session["session"], events.SessionOpened)[0]
             assert {stage: owner.worker for stage, owner in opened.owners.items()}.items() <= session["owners"].items()
         for worker in await home.workers():
             assert worker.sessions == []
@@ -83,13 +83,13 @@ async def test_twenty_calls_on_two_workers_a_stage_do_not_cross(tmp_path: Path) 
             answered = await asyncio.gather(*calls, *late)
             assert [call for call in answered if call.problem or not heard_itself_alone(call, second + later)] == []
             for session in owned:
-                assert (await home.facts.until(session, events.SessionClosed)).reason == "hangup"
+                assert (await home.events.until(session, events.SessionClosed)).reason == "hangup"
             assert await third.ended() == 0
             assert not alive(third.pid)
 
 
 def stt_of(home: Platform, session: str) -> str:
-    opened: events.SessionOpened = home.facts.of(session, events.SessionOpened)[0]
+    opened: events.SessionOpened = home.events.of(session, events.SessionOpened)[0]
     return opened.owners[subjects.STT].worker
 
 

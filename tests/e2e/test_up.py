@@ -77,7 +77,7 @@ async def test_a_signal_ends_the_calls_in_order_and_leaves_nothing(tmp_path: Pat
             home.up.send(number)
             await asyncio.wait_for(caller.over.wait(), CALLS_END_WITHIN_S)
             assert caller.problem == ""  # a hangup, and no lost line
-            closed = await home.facts.until(caller.session, events.SessionClosed)
+            closed = await home.events.until(caller.session, events.SessionClosed)
             assert time.monotonic() - began < CALLS_END_WITHIN_S
             assert closed.reason == "shutdown"
         assert await home.up.ended() == 0

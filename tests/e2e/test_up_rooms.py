@@ -60,19 +60,19 @@ async def test_a_room_is_answered_beside_the_calls_and_the_server_is_started_aga
         assert json.loads(sent.out)["room"] == "lobby"
         keys = RoomKeys(ready["livekit"], secrets["key"], secrets["secret"])
         async with visit(ready["livekit"], keys.caller_token("lobby", "", "{}")):
-            await until(lambda: bool(home.facts.sessions), WITHIN_S)
-            [session] = home.facts.sessions
-            opened = await home.facts.until(session, events.SessionOpened)
+            await until(lambda: bool(home.events.sessions), WITHIN_S)
+            [session] = home.events.sessions
+            opened = await home.events.until(session, events.SessionOpened)
             assert (opened.transport, opened.origin.room, opened.origin.campaign_id) == ("livekit", "lobby", "spring")
 
             [server] = named(home.up.pid, "livekit-server")
             os.kill(server, signal.SIGKILL)
             await until(lambda: named(home.up.pid, "livekit-server") not in ([], [server]), WITHIN_S)
-        await home.facts.until(session, events.SessionClosed, within_s=WITHIN_S)
+        await home.events.until(session, events.SessionClosed, within_s=WITHIN_S)
         metadata = json.dumps({"agent_id": "echo"})
         async with visit(ready["livekit"], keys.caller_token("again", "", metadata)):  # it waits for ingress to be back
-            await until(lambda: len(home.facts.sessions) == 2, WITHIN_S)
-            await home.facts.until(home.facts.sessions[1], events.SessionOpened)
+            await until(lambda: len(home.events.sessions) == 2, WITHIN_S)
+            await home.events.until(home.events.sessions[1], events.SessionOpened)
 
         children = descendants(home.up.pid)
         assert await home.up.end() == 0

@@ -8,14 +8,14 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from schemas.audio import AGENT_HZ, FRAME_MS, SAMPLE_BYTES
-from schemas.events import Fact
+from schemas.events import Event
 from schemas.media import Flag
 from stages.egress.pacing import Action, Pacing
 from stages.egress.reply import Piece
 
 TRANSIT_MS = 3.0
 
-F = TypeVar("F", bound=Fact)
+F = TypeVar("F", bound=Event)
 
 
 class Heard(NamedTuple):
@@ -33,7 +33,7 @@ class Room:
     def __init__(self, jitter: Callable[[], float] = lambda: 0.0) -> None:
         self.pacing = Pacing()
         self.now = 0
-        self.facts: list[Fact] = []
+        self.events: list[Event] = []
         self.sent: dict[int, bytes] = {}  # turn -> what tts sent of it
         self._jitter = jitter
         self._arrivals: list[tuple[float, Piece | None]] = []
@@ -96,8 +96,8 @@ class Room:
             if self.now == due:
                 self.advance()
 
-    def said(self, what: type[F]) -> list[F]:
-        return [fact for fact in self.facts if isinstance(fact, what)]
+    def published(self, what: type[F]) -> list[F]:
+        return [event for event in self.events if isinstance(event, what)]
 
     def heard(self) -> list[Heard]:
         """All that the caller has heard and will hear of what was sent."""
@@ -122,8 +122,8 @@ class Room:
 
     def _do(self, actions: list[Action]) -> None:
         for action in actions:
-            if isinstance(action, Fact):
-                self.facts.append(action)
+            if isinstance(action, Event):
+                self.events.append(action)
                 continue
             at = self.now + TRANSIT_MS + self._jitter()
             if self._arrivals:

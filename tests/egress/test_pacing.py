@@ -23,10 +23,10 @@ def test_an_answer_is_heard_whole_and_ends_when_its_last_frame_has_sounded() -> 
     room = Room()
     room.answer(1_000)
     room.run(999)
-    assert not room.said(PlaybackEnded)
+    assert not room.published(PlaybackEnded)
     room.run(30)
     assert room.words() == room.sent[2]
-    assert room.said(PlaybackEnded) == [PlaybackEnded(turn=2, heard_ms=1_000)]
+    assert room.published(PlaybackEnded) == [PlaybackEnded(turn=2, heard_ms=1_000)]
     assert not room.pacing.playing
 
 
@@ -36,7 +36,7 @@ def test_the_first_audio_goes_out_at_once() -> None:
     room.start(2, 0)
     room.audio(20)
     assert room.heard()[0].arrived == 7 + TRANSIT_MS
-    assert room.said(PlaybackStarted) == [PlaybackStarted(turn=2)]
+    assert room.published(PlaybackStarted) == [PlaybackStarted(turn=2)]
 
 
 def test_the_caller_speaks_and_hears_at_most_one_more_frame_and_a_half() -> None:
@@ -48,7 +48,7 @@ def test_the_caller_speaks_and_hears_at_most_one_more_frame_and_a_half() -> None
         room.run(500)
         last = room.heard()[-1]
         assert last.began + 20 - after - TRANSIT_MS <= 30
-        assert room.said(Paused) == [Paused(turn=2, segment=0, heard_ms=ms_of(room.words()), utterance=1)]
+        assert room.published(Paused) == [Paused(turn=2, segment=0, heard_ms=ms_of(room.words()), utterance=1)]
 
 
 def test_a_cough_does_not_cost_a_sample() -> None:
@@ -61,8 +61,8 @@ def test_a_cough_does_not_cost_a_sample() -> None:
     room.resume(1)
     room.run(1_000)
     assert room.words() == room.sent[2]
-    assert room.said(Resumed) == [Resumed(turn=2, heard_ms=held, utterance=1, reason="decided")]
-    assert room.said(PlaybackEnded) == [PlaybackEnded(turn=2, heard_ms=1_000)]
+    assert room.published(Resumed) == [Resumed(turn=2, heard_ms=held, utterance=1, reason="decided")]
+    assert room.published(PlaybackEnded) == [PlaybackEnded(turn=2, heard_ms=1_000)]
 
 
 def test_a_decision_within_the_same_frame_still_says_both() -> None:
@@ -72,7 +72,7 @@ def test_a_decision_within_the_same_frame_still_says_both() -> None:
     room.hold(1)
     room.resume(1)
     room.run(1_200)
-    assert [type(fact) for fact in room.facts] == [PlaybackStarted, Paused, Resumed, PlaybackEnded]
+    assert [type(event) for event in room.events] == [PlaybackStarted, Paused, Resumed, PlaybackEnded]
     assert room.words() == room.sent[2]
 
 
@@ -104,7 +104,7 @@ def test_a_hold_that_comes_after_its_decision_does_not_mute() -> None:
 def test_a_hold_is_kept_when_nothing_plays() -> None:
     room = Room()
     room.hold(0)
-    assert room.said(Paused) == [Paused(turn=0, segment=0, heard_ms=0, utterance=0)]
+    assert room.published(Paused) == [Paused(turn=0, segment=0, heard_ms=0, utterance=0)]
     room.answer(200, turn=1, answers=-1)
     room.run(500)
     assert not room.heard()
@@ -118,7 +118,7 @@ def test_the_answer_to_the_utterance_that_held_lifts_the_hold() -> None:
     room.hold(0)
     room.answer(200, turn=2, answers=0)
     assert room.heard()
-    assert not room.said(Resumed)
+    assert not room.published(Resumed)
 
 
 def test_without_a_decision_the_answer_goes_on_by_itself() -> None:
@@ -127,12 +127,12 @@ def test_without_a_decision_the_answer_goes_on_by_itself() -> None:
     room.run(200)
     room.hold(1)
     room.run(10_000)
-    assert not room.said(Resumed)
+    assert not room.published(Resumed)
     room.fell_silent(1)
     room.run(DECIDE_WITHIN_MS - 1)
-    assert not room.said(Resumed)
+    assert not room.published(Resumed)
     room.run(1)
-    assert room.said(Resumed)[0].reason == "timeout"
+    assert room.published(Resumed)[0].reason == "timeout"
     room.run(1_000)
     assert room.words() == room.sent[2]
 
@@ -145,7 +145,7 @@ def test_a_caller_who_speaks_again_is_given_the_time_again() -> None:
     room.run(2_500)
     room.hold(2)
     room.run(2_500)
-    assert not room.said(Resumed)
+    assert not room.published(Resumed)
 
 
 def test_a_cancelled_turn_ends_with_what_was_heard_of_it() -> None:
@@ -155,7 +155,7 @@ def test_a_cancelled_turn_ends_with_what_was_heard_of_it() -> None:
     room.cancel(2)
     room.cancel(2)
     room.run(500)
-    assert room.said(PlaybackEnded) == [PlaybackEnded(turn=2, heard_ms=ms_of(room.words()), interrupted=True)]
+    assert room.published(PlaybackEnded) == [PlaybackEnded(turn=2, heard_ms=ms_of(room.words()), interrupted=True)]
     assert room.words() == room.sent[2][: len(room.words())]
 
 
@@ -165,8 +165,8 @@ def test_a_new_turn_cancels_the_one_before_and_waits_for_its_last_frame() -> Non
     room.run(333)
     room.answer(300, turn=3, answers=1)
     room.run(1_000)
-    assert [(end.turn, end.interrupted) for end in room.said(PlaybackEnded)] == [(2, True), (3, False)]
-    assert ms_of(room.words(2)) == room.said(PlaybackEnded)[0].heard_ms
+    assert [(end.turn, end.interrupted) for end in room.published(PlaybackEnded)] == [(2, True), (3, False)]
+    assert ms_of(room.words(2)) == room.published(PlaybackEnded)[0].heard_ms
     assert room.words(3) == room.sent[3]
 
 
@@ -175,7 +175,7 @@ def test_a_turn_heard_to_its_end_was_not_interrupted_by_the_next() -> None:
     room.answer(95)
     room.now += 110  # a busy event loop: nothing ticked meanwhile
     room.start(3, 1)
-    assert room.said(PlaybackEnded) == [PlaybackEnded(turn=2, heard_ms=95)]
+    assert room.published(PlaybackEnded) == [PlaybackEnded(turn=2, heard_ms=95)]
 
 
 def test_audio_that_overtakes_its_turn_waits_for_it() -> None:
@@ -200,7 +200,7 @@ def test_a_turn_that_never_sounded_ends_too() -> None:
     room.start(2, 0)
     room.start(3, 1)
     room.audio(0, turn=3, flags=Flag.LAST_OF_SEGMENT | Flag.LAST_OF_TURN)
-    assert room.facts == [PlaybackEnded(turn=2, heard_ms=0, interrupted=True), PlaybackEnded(turn=3, heard_ms=0)]
+    assert room.events == [PlaybackEnded(turn=2, heard_ms=0, interrupted=True), PlaybackEnded(turn=3, heard_ms=0)]
 
 
 def test_a_segment_that_is_no_whole_frame_is_padded_and_the_padding_is_not_counted() -> None:
@@ -212,7 +212,7 @@ def test_a_segment_that_is_no_whole_frame_is_padded_and_the_padding_is_not_count
     assert [heard.piece.segment for heard in room.heard()] == [0, 0, 0, 1, 1]
     assert {len(heard.piece.pcm) for heard in room.heard()} == {960}
     assert room.words() == room.sent[2]
-    assert room.said(PlaybackEnded)[0].heard_ms == 80
+    assert room.published(PlaybackEnded)[0].heard_ms == 80
 
 
 def test_a_voice_that_is_too_slow_leaves_a_hole_and_the_clock_starts_anew() -> None:
@@ -225,7 +225,7 @@ def test_a_voice_that_is_too_slow_leaves_a_hole_and_the_clock_starts_anew() -> N
     assert room.pacing.underruns == 1
     assert room.words() == room.sent[2]
     assert room.heard()[5].began == 500 + TRANSIT_MS
-    assert room.said(PlaybackEnded)[0].heard_ms == 200
+    assert room.published(PlaybackEnded)[0].heard_ms == 200
 
 
 def test_a_call_that_closes_ends_every_turn() -> None:
@@ -234,7 +234,7 @@ def test_a_call_that_closes_ends_every_turn() -> None:
     room.audio(100, turn=3)
     room.run(333)
     room.close()
-    assert room.said(PlaybackEnded) == [
+    assert room.published(PlaybackEnded) == [
         PlaybackEnded(turn=2, heard_ms=340, interrupted=True),
         PlaybackEnded(turn=3, heard_ms=0, interrupted=True),
     ]
@@ -296,11 +296,11 @@ def test_nothing_is_repeated_skipped_or_reordered_whatever_happens(
     assert not room.pacing.playing
 
     assert all(heard.began - heard.arrived <= 100 for heard in room.heard())  # never more than that ahead
-    ends = {end.turn: end for end in room.said(PlaybackEnded)}
-    assert len(ends) == len(room.said(PlaybackEnded))
+    ends = {end.turn: end for end in room.published(PlaybackEnded)}
+    assert len(ends) == len(room.published(PlaybackEnded))
     assert set(ends) == set(range(2, last + 1)) | set(room.sent)
     for turn, end in ends.items():
-        told = [fact.heard_ms for fact in room.facts if fact.turn == turn and isinstance(fact, Paused | Resumed)]
+        told = [event.heard_ms for event in room.events if event.turn == turn and isinstance(event, Paused | Resumed)]
         assert [*told, end.heard_ms] == sorted([*told, end.heard_ms])
         words, sent = room.words(turn), room.sent.get(turn, b"")
         assert sent.startswith(words)
@@ -320,4 +320,4 @@ def test_a_timer_that_fires_late_waits_for_the_next_frame_rather_than_guess(late
     room.now = round(wake) + late_ms
     room.advance()
     room.run(100)
-    assert room.said(Paused)[0].heard_ms == ms_of(room.words())
+    assert room.published(Paused)[0].heard_ms == ms_of(room.words())

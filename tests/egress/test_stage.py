@@ -56,8 +56,8 @@ async def test_an_answer_goes_to_the_coordinator_in_frames_of_20_ms() -> None:
     async with call(stages.egress.stage) as egress:
         egress.hear(TurnStarted(turn=2, answers=0))
         speak(egress)
-        await egress.says(PlaybackStarted, turn=2)
-        await egress.says(PlaybackEnded, turn=2, heard_ms=SPOKEN_MS, interrupted=False)
+        await egress.publishes(PlaybackStarted, turn=2)
+        await egress.publishes(PlaybackEnded, turn=2, heard_ms=SPOKEN_MS, interrupted=False)
     assert {(sent.worker, len(sent.frame.pcm)) for sent in egress.sent} == {("ingress-1", AGENT_FRAME_BYTES)}
     assert token_codec.decode(egress.audio()) == WORDS
     assert egress.sent[0].now_ms == 0
@@ -69,7 +69,7 @@ async def test_the_greeting_plays_although_the_caller_never_speaks() -> None:
     async with call(stages.egress.stage) as egress:
         egress.hear(TurnStarted(turn=1, answers=-1))
         speak(egress, turn=1)
-        await egress.says(PlaybackEnded, turn=1, interrupted=False)
+        await egress.publishes(PlaybackEnded, turn=1, interrupted=False)
 
 
 @in_virtual_time
@@ -78,13 +78,13 @@ async def test_a_cough_costs_a_hole_and_then_the_answer_goes_on() -> None:
         egress.hear(TurnStarted(turn=2, answers=0))
         speak(egress)
         await egress.wait_ms(413)
-        egress.hear(SpeechStarted(utterance=1, at=0))
-        paused = await egress.says(Paused, turn=2, utterance=1)
-        egress.hear(SpeechEnded(utterance=1, at=0))
+        egress.hear(SpeechStarted(utterance=1, start_sample=0))
+        paused = await egress.publishes(Paused, turn=2, utterance=1)
+        egress.hear(SpeechEnded(utterance=1, until_sample=0))
         await egress.wait_ms(700)
         egress.hear(ReplyResumed(utterance=1))
-        await egress.says(Resumed, turn=2, heard_ms=paused.heard_ms, reason="decided")
-        ended = await egress.says(PlaybackEnded, turn=2)
+        await egress.publishes(Resumed, turn=2, heard_ms=paused.heard_ms, reason="decided")
+        ended = await egress.publishes(PlaybackEnded, turn=2)
     assert 400 <= paused.heard_ms <= 440
     assert (ended.heard_ms, ended.interrupted) == (SPOKEN_MS, False)
     assert heard(egress.sent) == WORDS
@@ -97,10 +97,10 @@ async def test_a_lost_decision_does_not_mute_the_agent_for_ever() -> None:
         egress.hear(TurnStarted(turn=2, answers=0))
         speak(egress)
         await egress.wait_ms(413)
-        egress.hear(SpeechStarted(utterance=1, at=0))
-        egress.hear(SpeechEnded(utterance=1, at=0))
-        await egress.says(Resumed, reason="timeout")
-        await egress.says(PlaybackEnded, turn=2, interrupted=False)
+        egress.hear(SpeechStarted(utterance=1, start_sample=0))
+        egress.hear(SpeechEnded(utterance=1, until_sample=0))
+        await egress.publishes(Resumed, reason="timeout")
+        await egress.publishes(PlaybackEnded, turn=2, interrupted=False)
     assert heard(egress.sent) == WORDS
 
 
@@ -110,14 +110,14 @@ async def test_an_interruption_is_cleared_and_the_next_answer_is_heard() -> None
         egress.hear(TurnStarted(turn=2, answers=0))
         speak(egress)
         await egress.wait_ms(413)
-        egress.hear(SpeechStarted(utterance=1, at=0))
-        await egress.says(Paused, turn=2, utterance=1)
+        egress.hear(SpeechStarted(utterance=1, start_sample=0))
+        await egress.publishes(Paused, turn=2, utterance=1)
         egress.hear(TurnCancelled(turn=2))
-        ended = await egress.says(PlaybackEnded, turn=2, interrupted=True)
-        assert ended.heard_ms == egress.said(Paused)[0].heard_ms
+        ended = await egress.publishes(PlaybackEnded, turn=2, interrupted=True)
+        assert ended.heard_ms == egress.published(Paused)[0].heard_ms
         egress.hear(TurnStarted(turn=3, answers=1))
         speak(egress, "Sorry?", turn=3)
-        await egress.says(PlaybackEnded, turn=3, interrupted=False)
+        await egress.publishes(PlaybackEnded, turn=3, interrupted=False)
     assert token_codec.decode(egress.audio(turn=3)) == "Sorry?"
     assert sum(bool(sent.frame.flags & Flag.DISCONTINUITY) for sent in egress.sent) == 1
 
@@ -128,8 +128,8 @@ async def test_a_hangup_in_the_middle_ends_the_turn_where_it_was() -> None:
         egress.hear(TurnStarted(turn=2, answers=0))
         speak(egress)
         await egress.wait_ms(405)
-    assert egress.said(PlaybackEnded)[0].heard_ms == 420
-    assert egress.said(PlaybackEnded)[0].interrupted
+    assert egress.published(PlaybackEnded)[0].heard_ms == 420
+    assert egress.published(PlaybackEnded)[0].interrupted
 
 
 @in_virtual_time
@@ -142,14 +142,14 @@ async def test_the_voice_and_the_ear_together_never_run_dry_or_over() -> None:
         egress.hear(turn)
         tts.hear(turn)
         tts.hear(SentenceReady(turn=2, segment=0, text=text, last=True))
-        frames = facts = 0
-        while not egress.said(PlaybackEnded):
+        frames = events = 0
+        while not egress.published(PlaybackEnded):
             await egress.wait_ms(5)
             for sent in tts.sent[frames:]:
                 egress.hear_audio(sent.frame.pcm, turn=2, flags=sent.frame.flags)
-            for fact in egress.facts[facts:]:
-                tts.hear(fact)
-            frames, facts = len(tts.sent), len(egress.facts)
+            for event in egress.events[events:]:
+                tts.hear(event)
+            frames, events = len(tts.sent), len(egress.events)
     assert heard(egress.sent) == text
     assert egress.session.counters == {}
     assert tts.session.counters == {}
@@ -167,8 +167,8 @@ async def test_calls_share_one_ticker_that_stops_with_the_last_sound() -> None:
             speak(egress, text)
         await one.settle()
         assert not running.shared.idle
-        await one.says(PlaybackEnded)
-        await other.says(PlaybackEnded)
+        await one.publishes(PlaybackEnded)
+        await other.publishes(PlaybackEnded)
         await one.wait_ms(20)
         assert running.shared.idle
     assert (token_codec.decode(one.audio()), token_codec.decode(other.audio())) == ("I am one.", "I am the other.")
@@ -179,10 +179,10 @@ async def test_in_real_time_too_a_cough_costs_no_word() -> None:
         egress.hear(TurnStarted(turn=2, answers=0))
         speak(egress, "Yes, until six.")
         await egress.wait_ms(200)
-        egress.hear(SpeechStarted(utterance=1, at=0))
-        await egress.says(Paused, turn=2)
+        egress.hear(SpeechStarted(utterance=1, start_sample=0))
+        await egress.publishes(Paused, turn=2)
         egress.hear(ReplyResumed(utterance=1))
-        await egress.says(PlaybackEnded, turn=2, interrupted=False)
+        await egress.publishes(PlaybackEnded, turn=2, interrupted=False)
     assert heard(egress.sent) == "Yes, until six."
 
 
@@ -190,5 +190,5 @@ async def test_a_call_without_a_door_is_played_to_nobody_at_the_same_pace() -> N
     async with call(stages.egress.stage, transport="null") as egress:
         egress.hear(TurnStarted(turn=2, answers=0))
         speak(egress, "Hm.")
-        await egress.says(PlaybackEnded, turn=2, heard_ms=140)
+        await egress.publishes(PlaybackEnded, turn=2, heard_ms=140)
     assert not egress.sent

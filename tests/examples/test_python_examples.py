@@ -20,17 +20,17 @@ from bus import journal
 from bus.connect import Bus, connect
 from bus.errors import NoAnswer, NoResponders
 from schemas import events, subjects
-from schemas.events import Fact
+from schemas.events import Event
 from schemas.settings import BusSettings
 from tests.bus.test_security import guarded
-from tests.kit.platform import house, scripted
+from tests.kit.platform import open_platform, scripted
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 WITHIN_S = 30.0
 UNHEARD_WITHIN_S = 0.5  # that nobody listens is told in a millisecond, by a busy machine later
 
 OPENED = events.SessionOpened(
-    session="s", agent="desk", owners={}, coordinator="i", transport="null", started=1_000_000, config={}
+    session="s", agent="desk", owners={}, coordinator="i", transport="null", started_us=1_000_000, config={}
 )
 
 
@@ -63,13 +63,13 @@ async def ended(process: asyncio.subprocess.Process) -> str:
     return out.decode()
 
 
-async def heard_by_somebody(bus: Bus, fact: Fact) -> None:
-    """Say a fact until an example hears it: asked for an answer, the server tells when nobody listens yet."""
+async def heard_by_somebody(bus: Bus, event: Event) -> None:
+    """Say an event until an example hears it: asked for an answer, the server tells when nobody listens yet."""
     async with asyncio.timeout(WITHIN_S):
         while True:
-            subject = subjects.event(fact.agent, fact.session, events.tag(fact))
+            subject = subjects.event(event.agent, event.session, events.tag(event))
             try:
-                await bus.request(subject, events.encode(fact), UNHEARD_WITHIN_S)
+                await bus.request(subject, events.encode(event), UNHEARD_WITHIN_S)
             except NoResponders:
                 await asyncio.sleep(0.05)
             except NoAnswer:
@@ -77,15 +77,19 @@ async def heard_by_somebody(bus: Bus, fact: Fact) -> None:
 
 
 async def test_transcripts_prints_what_callers_of_every_agent_say(nats: str, bus: Bus) -> None:
-    knock = events.TranscriptFinal(session="knock", agent="door", utterance=0, text="knock", start=0, until=1)
+    knock = events.TranscriptFinal(
+        session="knock", agent="door", utterance=0, text="knock", start_sample=0, until_sample=1
+    )
     async with example("transcripts.py", nats) as process:
         await heard_by_somebody(bus, knock)
         assert await next_line(process) == "door knock 0 knock\n"
         words = ["Good morning.", "", "Straße, naïve, 東京"]
         for number, text in enumerate(words):
-            fact = events.TranscriptFinal(session="s1", agent="desk", utterance=number, text=text, start=0, until=1)
-            bus.publish(subjects.event("desk", "s1", events.tag(fact)), events.encode(fact))
-        other = events.SpeechStarted(session="s1", agent="desk", utterance=3, at=1)
+            event = events.TranscriptFinal(
+                session="s1", agent="desk", utterance=number, text=text, start_sample=0, until_sample=1
+            )
+            bus.publish(subjects.event("desk", "s1", events.tag(event)), events.encode(event))
+        other = events.SpeechStarted(session="s1", agent="desk", utterance=3, start_sample=1)
         bus.publish(subjects.event("desk", "s1", events.tag(other)), events.encode(other))
         heard = [await next_line(process) for _ in range(2)]
         assert heard == ["desk s1 0 Good morning.\n", "desk s1 2 Straße, naïve, 東京\n"]
@@ -97,7 +101,9 @@ async def test_a_user_with_the_permissions_of_the_page_may_listen_or_export_and_
     [shown] = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
     users = [*json.loads(shown)["users"], {"user": "worker", "password": "all"}]
     store = {"store_dir": str(tmp_path / "jetstream")}
-    final = events.TranscriptFinal(session="s1", agent="desk", utterance=0, text="Good morning.", start=0, until=1)
+    final = events.TranscriptFinal(
+        session="s1", agent="desk", utterance=0, text="Good morning.", start_sample=0, until_sample=1
+    )
     async with guarded(tmp_path, authorization={"users": users}, jetstream=store) as where:
         async with (
             connect(BusSettings(url=f"nats://worker:all@{where}")) as bus,
@@ -138,16 +144,21 @@ def test_transcripts_needs_nothing_of_ours() -> None:
 
 async def test_talk_time_counts_a_call_as_it_happens(tmp_path: Path) -> None:
     agent = scripted("desk", stt={"texts": ["one", "two"]}, tts={"duration_ms": 400})
-    async with house(tmp_path, [agent]) as home, example("talk_time.py", "--nats", home.nats, "--json") as process:
+    async with (
+        open_platform(tmp_path, [agent]) as home,
+        example("talk_time.py", "--nats", home.nats, "--json") as process,
+    ):
         assert json.loads(await next_line(process)) == {"agents": {}}
         call = await home.null_call("desk", turns=2, every_ms=2_500, start_ms=500, speech_ms=300)
         await call.until(events.SessionClosed)
         told = await counted(process, turns=2)
         desk = told["desk"]
         assert (desk["calls"], desk["interruptions"]) == (1, 0)
-        spoken = sum(end.at - start.at for start, end in zip(*spans(call.facts), strict=True)) / 16_000
+        spoken = (
+            sum(end.until_sample - start.start_sample for start, end in zip(*spans(call.events), strict=True)) / 16_000
+        )
         assert desk["caller_s"] == round(spoken, 1) > 0
-        assert desk["agent_s"] == round(sum(fact.heard_ms for fact in call.all(events.PlaybackEnded)) / 1_000, 1) > 0
+        assert desk["agent_s"] == round(sum(event.heard_ms for event in call.all(events.PlaybackEnded)) / 1_000, 1) > 0
         assert 100 < desk["p50_ms"] <= desk["p95_ms"] <= desk["p99_ms"]
 
 
@@ -167,11 +178,11 @@ async def counted(process: asyncio.subprocess.Process, turns: int) -> Any:
             return told
 
 
-def spans(facts: list[Fact]) -> tuple[list[events.SpeechStarted], list[events.SpeechEnded]]:
+def spans(call_events: list[Event]) -> tuple[list[events.SpeechStarted], list[events.SpeechEnded]]:
     """Where the caller spoke."""
     return (
-        [fact for fact in facts if isinstance(fact, events.SpeechStarted)],
-        [fact for fact in facts if isinstance(fact, events.SpeechEnded)],
+        [event for event in call_events if isinstance(event, events.SpeechStarted)],
+        [event for event in call_events if isinstance(event, events.SpeechEnded)],
     )
 
 
@@ -188,13 +199,13 @@ def talk_time() -> Any:
 
 def test_talk_time_counts_a_repeated_fact_once_and_forgets_closed_calls(talk_time: Any) -> None:
     talk = talk_time.TalkTime()
-    facts = [
+    call_events = [
         OPENED,
         events.TurnStarted(session="s", agent="desk", turn=1, answers=-1),
         events.TurnEnded(session="s", agent="desk", turn=1, seq=1, heard="Good", interrupted=True),
     ]
-    for fact in [*facts, *facts]:
-        talk.hear(fact)
+    for event in [*call_events, *call_events]:
+        talk.hear(event)
     assert talk.agents["desk"].told() == {
         "calls": 1, "turns": 1, "interruptions": 1, "caller_s": 0, "agent_s": 0,
         "p50_ms": None, "p95_ms": None, "p99_ms": None,
@@ -207,7 +218,7 @@ def test_talk_time_does_not_grow_with_calls_that_never_close(talk_time: Any, mon
     monkeypatch.setattr(talk_time, "MAX_CALLS", 3)
     talk = talk_time.TalkTime()
     for number in range(5):
-        talk.hear(events.SpeechStarted(session=f"s{number}", agent="desk", utterance=0, at=1))
+        talk.hear(events.SpeechStarted(session=f"s{number}", agent="desk", utterance=0, start_sample=1))
     assert list(talk._calls) == ["s2", "s3", "s4"]
 
 

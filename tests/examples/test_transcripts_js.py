@@ -12,7 +12,7 @@ import pytest
 
 from schemas import events
 from tests.kit import npm
-from tests.kit.platform import house, scripted
+from tests.kit.platform import open_platform, scripted
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FILES = ("package.json", "package-lock.json", "transcripts.js")
@@ -56,7 +56,7 @@ async def test_javascript_prints_what_the_callers_of_all_agents_said(tmp_path: P
         scripted("desk", stt={"texts": ["Haben Sie auf – heute?"]}),
         scripted("shop", stt={"texts": ["When do you open?"]}),
     ]
-    async with house(tmp_path, agents) as home, transcripts(installed, home.nats) as subscriber:
+    async with open_platform(tmp_path, agents) as home, transcripts(installed, home.nats) as subscriber:
         for agent, said in (("desk", "Haben Sie auf – heute?"), ("shop", "When do you open?")):
             call = await home.null_call(agent, turns=1, linger_ms=500)
             final = await call.until(events.TranscriptFinal)

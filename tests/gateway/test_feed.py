@@ -10,24 +10,28 @@ import pytest
 
 from gateway.feed import MAX_KEPT, Behind, Feed
 from schemas import events
-from schemas.events import Fact, Owner
+from schemas.events import Event, Owner
 
 OPENED = events.SessionOpened(
-    owners={"stt": Owner("w", 1)}, coordinator="c", transport="websocket", started=1, config={"prompt": "secret words"}
+    owners={"stt": Owner("w", 1)},
+    coordinator="c",
+    transport="websocket",
+    started_us=1,
+    config={"prompt": "secret words"},
 )
 
 
 NUMBERS = count()
 
 
-def stamped(fact: Fact) -> bytes:
+def stamped(event: Event) -> bytes:
     """As the bus brings it, later than all before."""
-    return events.encode(msgspec.structs.replace(fact, session="s", agent="desk", epoch=1, seq=next(NUMBERS)))
+    return events.encode(msgspec.structs.replace(event, session="s", agent="desk", epoch=1, seq=next(NUMBERS)))
 
 
-def say(feed: Feed, *facts: Fact) -> None:
-    for fact in facts:
-        feed.hear("", stamped(fact))
+def say(feed: Feed, *call_events: Event) -> None:
+    for event in call_events:
+        feed.hear("", stamped(event))
 
 
 async def told(feed: Feed, after: int = 0) -> list[dict[str, Any]]:
@@ -39,7 +43,7 @@ async def test_a_page_hears_every_fact_and_what_it_adds_up_to() -> None:
     say(
         feed,
         OPENED,
-        events.TranscriptInterim(utterance=0, text="When", start=0, until=1),
+        events.TranscriptInterim(utterance=0, text="When", start_sample=0, until_sample=1),
         events.TurnStarted(turn=2, answers=-1, text="When?", time=5_000),
         events.PlaybackStarted(turn=2, time=305_000),
         events.SessionClosed(reason="hangup"),

@@ -15,17 +15,17 @@ from gateway import relay, sessions
 from gateway.serve import serve
 from schemas.events import SessionClosed, SessionOpened
 from stages.tts import token_codec
-from tests.kit.platform import House, house, scripted
+from tests.kit.platform import Platform, open_platform, scripted
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ECHO = scripted("echo", llm={"replies": ["You said {text}"]})
 WITHIN_S = 20.0
 
 
-class Desk:
+class TranscriptionScheduler:
     """A house behind a gateway, and who asks it."""
 
-    def __init__(self, home: House, url: str, http: ClientSession) -> None:
+    def __init__(self, home: Platform, url: str, http: ClientSession) -> None:
         self.home = home
         self.url = url
         self.http = http
@@ -42,13 +42,13 @@ class Desk:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
+async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TranscriptionScheduler]:
     async with (
-        house(tmp_path_factory.mktemp("house"), [ECHO]) as home,
+        open_platform(tmp_path_factory.mktemp("house"), [ECHO]) as home,
         serve(home.bus, "127.0.0.1", 0, ["talk.example"], "ws://rooms.example:7880") as url,
         ClientSession() as http,
     ):
-        yield Desk(home, url, http)
+        yield TranscriptionScheduler(home, url, http)
 
 
 async def messages(stream: ClientResponse) -> AsyncIterator[tuple[str, Any]]:
@@ -63,7 +63,7 @@ async def messages(stream: ClientResponse) -> AsyncIterator[tuple[str, Any]]:
             kind = "message"
 
 
-async def test_a_page_calls_types_hears_and_follows(desk: Desk) -> None:
+async def test_a_page_calls_types_hears_and_follows(desk: TranscriptionScheduler) -> None:
     opened = await desk.open()
     assert opened["status"] == "201"
     line, stream = await desk.call(opened), await desk.events(opened)
@@ -86,7 +86,7 @@ async def test_a_page_calls_types_hears_and_follows(desk: Desk) -> None:
     await line.close()
 
 
-async def test_a_session_ends_when_its_page_asks_for_it(desk: Desk) -> None:
+async def test_a_session_ends_when_its_page_asks_for_it(desk: TranscriptionScheduler) -> None:
     opened = await desk.open()
     heard = await desk.home.listen(opened["session"])
     line = await desk.call(opened)
@@ -99,7 +99,7 @@ async def test_a_session_ends_when_its_page_asks_for_it(desk: Desk) -> None:
     await line.close()
 
 
-async def test_who_hangs_up_before_anybody_answered_is_heard_all_the_same(desk: Desk) -> None:
+async def test_who_hangs_up_before_anybody_answered_is_heard_all_the_same(desk: TranscriptionScheduler) -> None:
     opened = await desk.open()
     heard = await desk.home.listen(opened["session"])
     asking = asyncio.create_task(desk.http.delete(f"{desk.url[:-1]}{opened['hangup']}"))
@@ -112,7 +112,7 @@ async def test_who_hangs_up_before_anybody_answered_is_heard_all_the_same(desk: 
 
 @pytest.mark.parametrize("how", ["broke off", "fell silent"])
 async def test_a_caller_who_vanishes_behind_the_gateway_has_not_hung_up(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, how: str
+    desk: TranscriptionScheduler, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     monkeypatch.setattr(relay, "HEARTBEAT_S", 0.5)
     opened = await desk.open()
@@ -133,7 +133,7 @@ HANDSHAKE = (
 )
 
 
-async def test_a_session_opens_its_door_to_nobody_else(desk: Desk) -> None:
+async def test_a_session_opens_its_door_to_nobody_else(desk: TranscriptionScheduler) -> None:
     opened = await desk.open()
     session = opened["session"]
     for token in ("", "x", opened["events"].partition("token=")[2][:-1]):
@@ -158,7 +158,9 @@ async def test_a_session_opens_its_door_to_nobody_else(desk: Desk) -> None:
         ({}, 201),
     ],
 )
-async def test_other_peoples_pages_get_nothing(desk: Desk, headers: dict[str, str], status: int) -> None:
+async def test_other_peoples_pages_get_nothing(
+    desk: TranscriptionScheduler, headers: dict[str, str], status: int
+) -> None:
     sent = {"Content-Type": "application/json", **headers}
     async with desk.http.post(f"{desk.url}v1/sessions", data=b'{"agent": "echo"}', headers=sent) as answer:
         assert answer.status == status
@@ -167,14 +169,14 @@ async def test_other_peoples_pages_get_nothing(desk: Desk, headers: dict[str, st
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-async def test_another_page_cannot_take_the_line(desk: Desk) -> None:
+async def test_another_page_cannot_take_the_line(desk: TranscriptionScheduler) -> None:
     opened = await desk.open()
     with pytest.raises(WSServerHandshakeError) as refused:
         await desk.http.ws_connect(desk.url[:-1] + opened["url"], headers={"Origin": "http://evil.example"})
     assert refused.value.status == 403
 
 
-async def test_ingress_believes_no_page_that_comes_without_a_claimed_line(desk: Desk) -> None:
+async def test_ingress_believes_no_page_that_comes_without_a_claimed_line(desk: TranscriptionScheduler) -> None:
     with pytest.raises(WSServerHandshakeError) as refused:
         await desk.http.ws_connect(f"{desk.home.ingress.url}?agent=echo", headers={"Origin": "http://evil.example"})
     assert refused.value.status == 403
@@ -185,7 +187,7 @@ async def test_ingress_believes_no_page_that_comes_without_a_claimed_line(desk: 
     [b"", b"{}", b"[]", b'{"agent": 1}', b'{"agent": "echo", "transport": "null"}', b'{"agent": "e", "x": 1}',
      b"[" * 9_999, b'{"agent": "../x"}', b'{"agent": "' + b"e" * 99 + b'"}', b"\xff"],
 )  # fmt: skip
-async def test_a_body_that_is_none_is_refused_in_words(desk: Desk, body: bytes) -> None:
+async def test_a_body_that_is_none_is_refused_in_words(desk: TranscriptionScheduler, body: bytes) -> None:
     async with desk.http.post(
         f"{desk.url}v1/sessions", data=body, headers={"Content-Type": "application/json"}
     ) as answer:
@@ -193,7 +195,7 @@ async def test_a_body_that_is_none_is_refused_in_words(desk: Desk, body: bytes) 
         assert (await answer.json())["error"]
 
 
-async def test_what_cannot_be_served_says_why(desk: Desk) -> None:
+async def test_what_cannot_be_served_says_why(desk: TranscriptionScheduler) -> None:
     unknown = await desk.open("nobody")
     assert unknown["status"] == "404"
     assert "nobody" in unknown["error"]
@@ -209,19 +211,19 @@ async def test_what_cannot_be_served_says_why(desk: Desk) -> None:
         assert answer.status == 503
 
 
-async def test_agents_are_listed(desk: Desk) -> None:
+async def test_agents_are_listed(desk: TranscriptionScheduler) -> None:
     async with desk.http.get(f"{desk.url}v1/agents") as answer:
         assert (await answer.json())["agents"] == ["default", "echo"]
 
 
-async def test_what_the_browser_has_is_not_sent_again(desk: Desk) -> None:
+async def test_what_the_browser_has_is_not_sent_again(desk: TranscriptionScheduler) -> None:
     async with desk.http.get(desk.url) as first:
         assert "<h1" in await first.text()
     async with desk.http.get(desk.url, headers={"If-None-Match": first.headers["ETag"]}) as again:
         assert again.status == 304
 
 
-async def test_a_line_nobody_called_is_forgotten(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_line_nobody_called_is_forgotten(desk: TranscriptionScheduler, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "OPENED_WITHIN_S", 0.0)
     opened = await desk.open()
     async with asyncio.timeout(WITHIN_S):
@@ -229,6 +231,8 @@ async def test_a_line_nobody_called_is_forgotten(desk: Desk, monkeypatch: pytest
             await asyncio.sleep(0.1)
 
 
-async def test_a_gateway_takes_so_many_calls_and_no_more(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_gateway_takes_so_many_calls_and_no_more(
+    desk: TranscriptionScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sessions, "MAX_CALLS", 0)
     assert (await desk.open())["status"] == "503"

@@ -22,14 +22,14 @@ from schemas import control, subjects
 from schemas.events import MetadataRefused, SessionClosed, SessionOpened
 from stages.ingress import dispatch, registration
 from stages.ingress.dispatch import Rooms
-from stages.runtime.context import Session
+from stages.runtime.context import StageContext
 from stages.runtime.worker import Worker
 from tests.kit.command import antiphon
-from tests.kit.platform import House, house, scripted
+from tests.kit.platform import Platform, open_platform, scripted
 from tests.kit.room_server import KEY, SECRET, RoomServer, room_server
 from transports.keys import RoomKeys
 from transports.rooms import Job
-from transports.transport import Answer, Line, Refused
+from transports.transport import Answer, CallerInput, Refused
 
 WITHIN_S = 20.0
 DESK, SHOP, BUILT_IN = (scripted(agent) for agent in ("desk", "shop", "default"))
@@ -62,7 +62,7 @@ class Seat:
 
     async def ready(self) -> None: ...
 
-    def said_before(self, pcm: bytes) -> None: ...
+    def pre_connect_audio(self, pcm: bytes) -> None: ...
 
     def play(self, pcm: bytes) -> None: ...
 
@@ -78,7 +78,7 @@ class Attendant:
 
     jobs: list[Job] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
-    lines: dict[str, Line] = field(default_factory=dict)
+    lines: dict[str, CallerInput] = field(default_factory=dict)
     problem: Exception | None = None
 
     async def __call__(self, answer: Answer, job: Job) -> None:
@@ -122,14 +122,14 @@ async def open_room(server: RoomServer, name: str, metadata: str = "", *agents: 
 class Office:
     """A house with an ingress that takes rooms, beside the one that every house has."""
 
-    home: House
+    home: Platform
     server: RoomServer
     rooms: Rooms
     attendant: Attendant
     ingress: Worker
 
     @property
-    def session(self) -> Session:
+    def session(self) -> StageContext:
         [session] = self.ingress.sessions.values()
         return session
 
@@ -152,12 +152,12 @@ async def taking_rooms(
     folder: Path, server: RoomServer, *, agent_name: str = "", capacity: int = 100, default: str = "desk"
 ) -> AsyncIterator[Office]:
     """It, registered."""
-    async with house(folder, [DESK, SHOP, BUILT_IN]) as home:
+    async with open_platform(folder, [DESK, SHOP, BUILT_IN]) as home:
         yield await one_more(home, server, agent_name, capacity, default)
 
 
 async def one_more(
-    home: House, server: RoomServer, agent_name: str = "", capacity: int = 100, default: str = "desk"
+    home: Platform, server: RoomServer, agent_name: str = "", capacity: int = 100, default: str = "desk"
 ) -> Office:
     attendant = Attendant()
     home.rooms = Rooms(keys(server), attendant, agent_name, default)
@@ -237,7 +237,7 @@ async def test_a_room_that_says_nothing_good_is_answered_and_the_journal_tells(
     opened = await heard.until(SessionOpened)
     assert opened.agent == agent
     await heard.until(MetadataRefused)
-    assert [(fact.reason, fact.field) for fact in heard.all(MetadataRefused)] == refused
+    assert [(event.reason, event.field) for event in heard.all(MetadataRefused)] == refused
     await office.close()
 
 
@@ -259,7 +259,7 @@ async def test_where_even_the_default_agent_is_unknown_the_built_in_one_answers(
         await open_room(server, "lost")
         opened = await heard.until(SessionOpened)
         assert opened.agent == "default"
-        assert [fact.reason for fact in heard.all(MetadataRefused)] == ["missing", "unknown_agent"]
+        assert [event.reason for event in heard.all(MetadataRefused)] == ["missing", "unknown_agent"]
         await office.close()
 
 
@@ -293,9 +293,9 @@ async def test_dispatch_makes_the_room_and_a_worker_without_a_name_takes_it_once
 
 async def test_a_claimed_line_may_be_a_room_for_one_caller(office: Office) -> None:
     while True:  # the house has an ingress without rooms, too, which says so
-        asked = msgspec.msgpack.encode(control.ClaimLine("shop", room=True))
+        asked = msgspec.msgpack.encode(control.ClaimSession("shop", room=True))
         answer = await office.home.bus.request(subjects.claim(subjects.INGRESS), asked, 5)
-        line = msgspec.msgpack.decode(answer, type=control.Line)
+        line = msgspec.msgpack.decode(answer, type=control.SessionOffer)
         if not line.refused:
             break
         assert "takes no rooms" in line.detail
@@ -423,7 +423,7 @@ async def test_a_server_that_cannot_be_used_is_told_once_and_other_callers_are_a
 ) -> None:
     monkeypatch.setattr(dispatch, "PAUSE_S", 0.05)
     monkeypatch.setattr(registration, "WITHIN_S", 1.0)
-    async with house(tmp_path, [DESK]) as home:
+    async with open_platform(tmp_path, [DESK]) as home:
         where = url.format(nats=urlsplit(home.nats).port) or server.url
         with capture_logs() as logs:
             home.rooms = rooms = Rooms(RoomKeys(where, KEY, secret), Attendant(), "", "desk")
@@ -487,6 +487,6 @@ async def test_a_webhook_that_the_room_is_finished_ends_its_session(office: Offi
 
 
 async def test_without_an_ingress_that_takes_rooms_a_webhook_is_told_so(tmp_path: Path) -> None:
-    async with house(tmp_path, [DESK]) as home:
+    async with open_platform(tmp_path, [DESK]) as home:
         with pytest.raises(NoResponders):
             await receive(home.bus, "{}", "")

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from schemas.events import MetadataRefused
+from schemas.events import MetadataProblem, MetadataRefused
 from stages.ingress import job
 
 GOOD = {"agent_id": "desk", "campaign_id": "spring", "lead_id": "lead:7", "phone_number": "+49 30 123456"}
 
 
-def refused(*pairs: tuple[str, str]) -> tuple[MetadataRefused, ...]:
+def refused(*pairs: tuple[MetadataProblem, str]) -> tuple[MetadataRefused, ...]:
     return tuple(MetadataRefused(reason=reason, field=field) for reason, field in pairs)
 
 
@@ -43,7 +43,7 @@ def test_what_the_job_says_goes_before_what_its_room_says() -> None:
         (json.dumps({**GOOD, "more": "ü" * 40_000}, ensure_ascii=False), "too_long"),
     ],
 )
-def test_bad_metadata_as_a_whole_leaves_the_default_agent(text: str, reason: str) -> None:
+def test_bad_metadata_as_a_whole_leaves_the_default_agent(text: str, reason: MetadataProblem) -> None:
     told = job.metadata(text, "")
     assert (told.agent, told.fields, told.refused) == ("", {}, refused((reason, "")))
 
@@ -61,7 +61,7 @@ def test_bad_metadata_as_a_whole_leaves_the_default_agent(text: str, reason: str
     ],
 )
 def test_a_bad_agent_leaves_the_default_one_and_the_rest_of_what_was_said(
-    changes: dict[str, object], reason: tuple[str, str]
+    changes: dict[str, object], reason: tuple[MetadataProblem, str]
 ) -> None:
     told = job.metadata(json.dumps({**GOOD, **changes}), "")
     assert (told.agent, told.refused) == ("", refused(reason))
@@ -78,7 +78,7 @@ def test_a_bad_agent_leaves_the_default_one_and_the_rest_of_what_was_said(
         ("lead_id", "x" * 129, "bad_value"),
     ],
 )
-def test_a_bad_field_is_left_out_and_the_agent_answers(field: str, value: object, reason: str) -> None:
+def test_a_bad_field_is_left_out_and_the_agent_answers(field: str, value: object, reason: MetadataProblem) -> None:
     told = job.metadata(json.dumps({**GOOD, field: value}), "")
     assert (told.agent, told.refused) == ("desk", refused((reason, field)))
     assert set(told.fields) == set(job.FIELDS) - {field}

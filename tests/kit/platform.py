@@ -1,6 +1,6 @@
 """The whole product in the loop of a test: a real nats-server, the config service, one worker (or more) of every stage.
 
-    async with house(tmp_path, agents=[scripted("echo")]) as home:
+    async with open_platform(tmp_path, agents=[scripted("echo")]) as home:
         call = await home.null_call("echo", turns=1)
 
 Processes of their own are `tests/kit/processes.py`; this is what starts in tens of milliseconds and can be looked into.
@@ -23,18 +23,19 @@ from config_service.service import open_service
 from schemas import control, events, subjects
 from schemas.agent import AgentDocument
 from schemas.config import AWAY
-from schemas.events import Fact
+from schemas.events import Event
 from schemas.settings import BusSettings
 from stages.ingress.dispatch import Rooms
 from stages.ingress.stage import Ingress
 from stages.runtime.providers import ProviderContext, Providers
-from stages.runtime.stage_host import ClaimedStage
+from stages.runtime.stage_host import StageHost
 from stages.runtime.worker import Worker
 from transports import websocket
+from transports.null import CallerPattern
 
 WITHIN_S = 20.0
 
-FactKind = TypeVar("FactKind", bound=Fact)
+EventKind = TypeVar("EventKind", bound=Event)
 
 
 def scripted(agent: str, **changes: Any) -> AgentDocument:
@@ -44,25 +45,25 @@ def scripted(agent: str, **changes: Any) -> AgentDocument:
 
 
 class Heard:
-    """The facts of one session as the bus brought them."""
+    """The events of one session as the bus brought them."""
 
     def __init__(self, session: str) -> None:
         self.session = session
-        self.facts: list[Fact] = []
+        self.events: list[Event] = []
         self.subscriptions: list[Subscription] = []
         self._came = asyncio.Event()
 
     def hear(self, _subject: str, data: bytes, _reply: str) -> None:
         try:
-            fact = events.decode(data)
-        except events.BadFact:  # a test may say rubbish
+            event = events.decode(data)
+        except events.BadEvent:  # a test may say rubbish
             return
-        if self.session in ("", fact.session):  # a null call's session is known after its first facts
-            self.facts.append(fact)
+        if self.session in ("", event.session):  # a null call's session is known after its first call_events
+            self.events.append(event)
             self._came.set()
 
-    async def until(self, kind: type[FactKind], number: int = 1, within_s: float = WITHIN_S) -> FactKind:
-        """The `number`th fact of a kind, waited for."""
+    async def until(self, kind: type[EventKind], number: int = 1, within_s: float = WITHIN_S) -> EventKind:
+        """The `number`th event of a kind, waited for."""
         async with asyncio.timeout(within_s):
             while len(found := self.all(kind)) < number:
                 self._came.clear()
@@ -72,17 +73,17 @@ class Heard:
     def only(self, session: str) -> None:
         """Of all that was heard, keep one session."""
         self.session = session
-        self.facts = [fact for fact in self.facts if fact.session == session]
+        self.events = [event for event in self.events if event.session == session]
 
-    def all(self, kind: type[FactKind]) -> list[FactKind]:
-        return [fact for fact in self.facts if isinstance(fact, kind)]
+    def all(self, kind: type[EventKind]) -> list[EventKind]:
+        return [event for event in self.events if isinstance(event, kind)]
 
     @property
     def tags(self) -> list[str]:
-        return [events.tag(fact) for fact in self.facts]
+        return [events.tag(event) for event in self.events]
 
 
-class House:
+class Platform:
     """A running house."""
 
     def __init__(self, bus: Bus, stack: AsyncExitStack, url: str, rooms: Rooms | None = None) -> None:
@@ -114,7 +115,7 @@ class House:
             module = importlib.import_module(f"stages.{stage}.stage")
             providers = await self._stack.enter_async_context(Providers(stage, context or ProviderContext()))
             shared = await self._stack.enter_async_context(module.open_worker(providers))
-            work = ClaimedStage(worker, module, providers, shared)
+            work = StageHost(worker, module, providers, shared)
         stop = asyncio.Event()
         self._runs[worker.id] = stop, asyncio.create_task(worker.run(work, stop))
         self.workers[stage].append(worker)
@@ -143,9 +144,9 @@ class House:
                         raise
 
     async def listen(self, session: str = "") -> Heard:
-        """From now on, all facts of a session, or of every one, live ones included."""
+        """From now on, all events of a session, or of every one, live ones included."""
         heard = Heard(session)
-        for subject in (subjects.events(session=session or None), subjects.lives(session=session or None)):
+        for subject in (subjects.events(session=session or None), subjects.ephemerals(session=session or None)):
             heard.subscriptions.append(await self.bus.subscribe(subject, heard.hear))
         await self.bus.flush()
         return heard
@@ -155,28 +156,28 @@ class House:
         heard = Heard("")
         heard.subscriptions.append(await self.bus.subscribe(subjects.events(agent=agent), heard.hear))
         await self.bus.flush()
-        asked = control.ClaimLine(agent, "null", control.Pattern(**pattern))
+        asked = control.ClaimSession(agent, "null", msgspec.structs.asdict(CallerPattern(**pattern)))
         answer = await self.bus.request(subjects.claim(subjects.INGRESS), msgspec.msgpack.encode(asked), 5)
-        line = msgspec.msgpack.decode(answer, type=control.Line)
+        line = msgspec.msgpack.decode(answer, type=control.SessionOffer)
         assert not line.refused, line
         heard.only(line.session)
         return heard
 
 
 @asynccontextmanager
-async def house(
+async def open_platform(
     folder: Path,
     agents: Sequence[AgentDocument] = (),
     workers: int = 1,
     rooms: Rooms | None = None,
     host: str = "127.0.0.1",
-) -> AsyncIterator[House]:
+) -> AsyncIterator[Platform]:
     """A house with `workers` of every stage, torn down in the order that `antiphon up` uses."""
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(server.serve(folder, host=host))
         bus = await stack.enter_async_context(connect(BusSettings(url=url), "test"))
         await stack.enter_async_context(open_service(bus, f"sqlite+aiosqlite:///{folder / 'agents.db'}"))
-        home = House(bus, stack, url, rooms)
+        home = Platform(bus, stack, url, rooms)
         await home.set(*agents)
         try:
             for stage in subjects.STAGES:

@@ -32,7 +32,7 @@ from schemas import events, subjects
 from schemas.agent import AgentDocument
 from schemas.audio import AGENT_HZ, CALLER_HZ
 from schemas.control import WorkerStatus
-from schemas.events import Fact
+from schemas.events import Event
 from schemas.settings import BusSettings
 from stages.tts import token_codec
 from tests.kit.command import ROOT, Told, antiphon
@@ -180,29 +180,29 @@ def running(
 
 
 class Facts:
-    """Every fact on the bus since it was opened, by session."""
+    """Every event on the bus since it was opened, by session."""
 
     def __init__(self) -> None:
-        self._of: dict[str, list[Fact]] = defaultdict(list)
+        self._of: dict[str, list[Event]] = defaultdict(list)
 
     def hear(self, _subject: str, data: bytes, _reply: str) -> None:
-        with suppress(events.BadFact):
-            fact = events.decode(data)
-            self._of[fact.session].append(fact)
+        with suppress(events.BadEvent):
+            event = events.decode(data)
+            self._of[event.session].append(event)
 
     @property
     def sessions(self) -> list[str]:
         return list(self._of)
 
-    def of(self, session: str, kind: type[Fact] = Fact) -> list[Any]:
-        return [fact for fact in self._of[session] if isinstance(fact, kind)]
+    def of(self, session: str, kind: type[Event] = Event) -> list[Any]:
+        return [event for event in self._of[session] if isinstance(event, kind)]
 
-    async def until(self, session: str, kind: type[Fact], number: int = 1, within_s: float = ANSWERED_WITHIN_S) -> Any:
-        """The `number`th fact of a kind, waited for."""
+    async def until(self, session: str, kind: type[Event], number: int = 1, within_s: float = ANSWERED_WITHIN_S) -> Any:
+        """The `number`th event of a kind, waited for."""
         try:
             await until(lambda: len(self.of(session, kind)) >= number, within_s)
         except TimeoutError:
-            said = " ".join(events.tag(fact) for fact in self.of(session))
+            said = " ".join(events.tag(event) for event in self.of(session))
             raise AssertionError(f"no {kind.__name__} {number} of {session}: {said}") from None
         return self.of(session, kind)[number - 1]
 
@@ -219,7 +219,7 @@ class Heard:
 class Platform:
     """A running `antiphon up`."""
 
-    def __init__(self, up: Running, ready: dict[str, Any], bus: Bus, facts: Facts) -> None:
+    def __init__(self, up: Running, ready: dict[str, Any], bus: Bus, call_events: Facts) -> None:
         self.up = up
         self.nats: str = ready["nats"]
         self.websocket: str = ready["websocket"]
@@ -227,7 +227,7 @@ class Platform:
         self.livekit: str = ready.get("livekit", "")
         self.data = Path(ready["data"])
         self.bus = bus
-        self.facts = facts
+        self.events = call_events
 
     async def antiphon(self, *arguments: object, stdin: str = "", **environment: str) -> Told:
         """A command that finds this platform by its data folder."""
@@ -249,14 +249,14 @@ class Platform:
 
     async def converse(self, caller: Caller, utterances: int) -> None:
         """The first utterances of a caller, each answered. An agent without a greeting is expected."""
-        await self.facts.until(caller.session, events.SessionOpened)
+        await self.events.until(caller.session, events.SessionOpened)
         for number in range(1, utterances + 1):
             await self.ask(caller, number)
 
     async def ask(self, caller: Caller, number: int) -> None:
         """The `number`th utterance of a caller, whose answer is heard to its end."""
         caller.say(LOUD)
-        await self.facts.until(caller.session, events.TurnEnded, number)
+        await self.events.until(caller.session, events.TurnEnded, number)
         await until(lambda: not caller.hearing or caller.over.is_set(), ANSWERED_WITHIN_S)
 
 
@@ -274,8 +274,8 @@ async def looked_at(up: Running) -> AsyncIterator[Platform]:
     """A platform that was started before, once it is ready."""
     ready = await up.ready()
     async with connect(BusSettings(url=ready["nats"]), "test") as bus:
-        facts = Facts()
-        for plane in (subjects.events(), subjects.lives()):
-            await bus.subscribe(plane, facts.hear)
+        call_events = Facts()
+        for plane in (subjects.events(), subjects.ephemerals()):
+            await bus.subscribe(plane, call_events.hear)
         await bus.flush()
-        yield Platform(up, ready, bus, facts)
+        yield Platform(up, ready, bus, call_events)

@@ -27,16 +27,16 @@ from cli.recording import Recording
 from config_service.client import ConfigClient
 from schemas.agent import AgentDocument
 from schemas.audio import AGENT_HZ
-from schemas.events import Fact
+from schemas.events import Event
 from schemas.settings import BusSettings
-from session.state import CallState
+from session.state import SessionState
 
 HZ = AGENT_HZ  # of both lines as they are looked at
 WITHIN_S = 20.0  # nothing here takes longer unless it is broken
 LOOK_EVERY_S = 0.02  # one frame
 SILENT = 30  # of 32,768: the agent's line is silent below
 
-F = TypeVar("F", bound=Fact)
+F = TypeVar("F", bound=Event)
 Samples = NDArray[np.int16]
 
 
@@ -51,12 +51,12 @@ class Phone:
         self._following = following
 
     @property
-    def state(self) -> CallState:
+    def state(self) -> SessionState:
         return self._following.state
 
-    def facts(self, kind: type[F]) -> list[F]:
+    def events(self, kind: type[F]) -> list[F]:
         """All of a kind so far."""
-        return [fact for fact in self._following.facts if isinstance(fact, kind)]
+        return [event for event in self._following.events if isinstance(event, kind)]
 
     async def until(self, met: Callable[[], bool], within_s: float = WITHIN_S) -> None:
         """Return as soon as it holds, as a caller notices it: to the frame. Raises TimeoutError, CallFailed."""
@@ -79,7 +79,7 @@ class Exchange:
 
     @asynccontextmanager
     async def call(self, agent: str) -> AsyncIterator[Phone]:
-        """A call from the first frame to the last fact."""
+        """A call from the first frame to the last event."""
         line = await claim(self.bus, agent)
         with Recording() as recording:
             async with followed(self.bus, line.session, lambda _fact: None) as following:

@@ -1,9 +1,9 @@
-"""One stage of one call without a bus: tell it facts and frames, and read what it said and sent.
+"""One stage of one call without a bus: tell it events and frames, and read what it said and sent.
 
     async with call(stages.egress.stage, agent={"tts": {"provider": "scripted"}}) as egress:
         egress.hear(TurnStarted(turn=2, answers=0))
         egress.hear_audio(pcm, turn=2, flags=Flag.FIRST_OF_SEGMENT)
-        await egress.says(PlaybackStarted, turn=2)
+        await egress.publishes(PlaybackStarted, turn=2)
 
 The session is the real one, with its gate; only the outlet is not the bus. In a test marked `@in_virtual_time`
 (clock.py) the same code runs without waiting.
@@ -20,15 +20,15 @@ import msgspec
 from schemas import events, media, subjects
 from schemas.agent import AgentDocument
 from schemas.audio import AGENT_HZ, CALLER_HZ
-from schemas.events import Fact, Owner
+from schemas.events import Event, Owner
 from schemas.media import Frame
-from stages.runtime.context import Session
+from stages.runtime.context import StageContext
 from stages.runtime.providers import ProviderContext, Providers
 
 PATIENCE_S = 10.0  # on the loop's clock; nothing in a test takes longer unless it is broken
 EPOCH = 3  # of every stage, so that 0 to 2 are dead ones
 
-F = TypeVar("F", bound=Fact)
+F = TypeVar("F", bound=Event)
 T = TypeVar("T")
 
 
@@ -44,20 +44,20 @@ class Outbox:
     """The outlet of a session: keeps what was said and sent, in order, and tells who waits for it."""
 
     def __init__(self) -> None:
-        self.facts: list[Fact] = []
+        self.events: list[Event] = []
         self.sent: list[Sent] = []
         self.grew = asyncio.Event()
 
-    def publish_fact(self, subject: str, data: bytes, message_id: str) -> None:
-        fact = events.decode(data)
+    def publish_event(self, subject: str, data: bytes, message_id: str) -> None:
+        event = events.decode(data)
         said = subjects.parse(subject)
         assert said is not None
-        assert said.tag == events.tag(fact)
-        self.facts.append(fact)
+        assert said.tag == events.tag(event)
+        self.events.append(event)
         self.grew.set()
 
-    def publish_live(self, subject: str, data: bytes) -> None:
-        self.publish_fact(subject, data, "")
+    def publish_ephemeral(self, subject: str, data: bytes) -> None:
+        self.publish_event(subject, data, "")
 
     def publish_media(self, subject: str, data: bytes) -> None:
         worker = subject.split(".")[2]
@@ -65,7 +65,7 @@ class Outbox:
         self.grew.set()
 
 
-class TestSession(Session):
+class TestContext(StageContext):
     """A session whose clock is the loop's, which a test may have made virtual."""
 
     __test__ = False
@@ -77,7 +77,7 @@ class TestSession(Session):
 class Call:
     """One session of the stage under test, and everybody around it."""
 
-    def __init__(self, session: Session, outbox: Outbox) -> None:
+    def __init__(self, session: StageContext, outbox: Outbox) -> None:
         self.session = session
         self.outbox = outbox
         self.stage: Any = None
@@ -85,28 +85,28 @@ class Call:
         self._seq: dict[tuple[str, str], int] = {}
 
     @property
-    def facts(self) -> list[Fact]:
+    def events(self) -> list[Event]:
         """What it said so far."""
-        return self.outbox.facts
+        return self.outbox.events
 
     @property
     def sent(self) -> list[Sent]:
         """What it sent so far."""
         return self.outbox.sent
 
-    def hear(self, fact: Fact) -> None:
-        """The stage hears `fact`; envelope fields that are not set are stamped as the speaker would."""
-        plane = "live" if isinstance(fact, events.LIVE) else "fact"
-        stage = events.stage(fact)
+    def hear(self, event: Event) -> None:
+        """The stage hears `event`; envelope fields that are not set are stamped as the speaker would."""
+        plane = "ephemeral" if isinstance(event, events.EPHEMERAL) else "event"
+        stage = events.stage(event)
         stamped = msgspec.structs.replace(
-            fact,
-            session=fact.session or self.session.id,
-            agent=fact.agent or self.session.agent_id,
-            epoch=fact.epoch or EPOCH,
-            seq=fact.seq or self._next(stage, plane),
+            event,
+            session=event.session or self.session.id,
+            agent=event.agent or self.session.agent_id,
+            epoch=event.epoch or EPOCH,
+            seq=event.seq or self._next(stage, plane),
         )
-        subject = subjects.live if plane == "live" else subjects.event
-        self.session.hear(subject(stamped.agent, stamped.session, events.tag(fact)), events.encode(stamped))
+        subject = subjects.ephemeral if plane == "ephemeral" else subjects.event
+        self.session.hear(subject(stamped.agent, stamped.session, events.tag(event)), events.encode(stamped))
 
     def hear_audio(
         self, pcm: bytes, *, at: int = 0, turn: int = 0, segment: int = 0, flags: int = 0, epoch: int = EPOCH
@@ -116,20 +116,20 @@ class Call:
         frame = Frame(pcm, epoch, self._next(speaker, "media"), rate, at, turn, segment, flags)
         self.session.on_audio(media.encode(frame), speaker)
 
-    async def says(self, what: type[F], /, **fields: Any) -> F:
+    async def publishes(self, what: type[F], /, **fields: Any) -> F:
         """The first `what` with these fields that it has said or will say; AssertionError if it does not."""
 
         def found() -> F | None:
-            for fact in self.facts:
-                if isinstance(fact, what) and all(getattr(fact, name) == value for name, value in fields.items()):
-                    return fact
+            for event in self.events:
+                if isinstance(event, what) and all(getattr(event, name) == value for name, value in fields.items()):
+                    return event
             return None
 
         return await self.until(found, f"{what.__name__}({fields})")
 
-    def said(self, what: type[F]) -> list[F]:
+    def published(self, what: type[F]) -> list[F]:
         """Every `what` it said so far."""
-        return [fact for fact in self.facts if isinstance(fact, what)]
+        return [event for event in self.events if isinstance(event, what)]
 
     async def sends(self, flag: int, **fields: int) -> Frame:
         """The first frame with `flag` and these fields that it has sent or will send."""
@@ -156,7 +156,7 @@ class Call:
                 return result
             if self.task is not None and self.task.done():
                 self.task.result()
-            heard = [f"{events.tag(fact)} turn {fact.turn}" for fact in self.facts]
+            heard = [f"{events.tag(event)} turn {event.turn}" for event in self.events]
             assert loop.time() < deadline, f"{what} did not come; said: {heard}, {len(self.sent)} frames sent"
             self.outbox.grew.clear()
             try:
@@ -194,7 +194,7 @@ class Worker:
         """A session of agent document `agent` (id `agent1` unless told); every stage is owned by worker `<stage>-1`."""
         document = AgentDocument.model_validate({"id": "agent1", **(agent or {})})
         outbox = Outbox()
-        live = TestSession(_stage_of(self._module), session, document.id, EPOCH, outbox)
+        live = TestContext(_stage_of(self._module), session, document.id, EPOCH, outbox)
         live.agent = document
         live.coordinator = "ingress-1"
         live.owners = {stage: Owner(f"{stage}-1", EPOCH) for stage in subjects.STAGES}
@@ -202,7 +202,7 @@ class Worker:
         call = Call(live, outbox)
         async with self._module.open_session(live, self.shared) as stage:
             call.stage = stage
-            call.task = asyncio.create_task(live.live(stage))
+            call.task = asyncio.create_task(live.run(stage))
             try:
                 await asyncio.sleep(0)  # `live` attaches the stage
                 yield call

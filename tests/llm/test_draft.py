@@ -27,10 +27,10 @@ def test_the_answer_is_written_while_the_caller_pauses(monkeypatch: pytest.Monke
             await one.asks("When do you open?")
             await one.call.wait_ms(PAUSE_MS - 10)
             assert len(model.requests) == 1
-            assert not one.call.said(TurnStarted)
-            assert not one.call.said(SentenceReady)
-            started = await one.call.says(TurnStarted, turn=2)
-            first = await one.call.says(SentenceReady, turn=2)
+            assert not one.call.published(TurnStarted)
+            assert not one.call.published(SentenceReady)
+            started = await one.call.publishes(TurnStarted, turn=2)
+            first = await one.call.publishes(SentenceReady, turn=2)
             assert first.now_ms == started.now_ms
             assert first.first_token_ms == 0
             assert texts(await one.whole_reply(2)) == ["We open at nine."]
@@ -52,7 +52,7 @@ def test_who_goes_on_is_answered_for_all_that_was_said(monkeypatch: pytest.Monke
             assert one.call.session.counted() == {"draft_dropped": 1}
             await one.call.wait_ms(500)
             one.stops("On Sundays, I mean.")
-            assert (await one.call.says(TurnStarted, turn=2)).text == "When do you open? On Sundays, I mean."
+            assert (await one.call.publishes(TurnStarted, turn=2)).text == "When do you open? On Sundays, I mean."
             await one.whole_reply(2)
             assert [request.utterance for request in model.requests] == [
                 "When do you open?",
@@ -74,7 +74,7 @@ def test_nothing_is_asked_before_the_turn(
             await one.asks(said)
             await one.call.wait_ms(PAUSE_MS - 10)
             assert model.requests == []
-            await one.call.says(TurnStarted, turn=2)
+            await one.call.publishes(TurnStarted, turn=2)
             await one.whole_reply(2)
             assert len(model.requests) == 1
 
@@ -117,7 +117,7 @@ def test_a_draft_that_failed_is_asked_for_again(monkeypatch: pytest.MonkeyPatch)
         async with talk_to(moody, monkeypatch) as one:
             await one.asks("When do you open?")
             assert texts(await one.whole_reply(2)) == ["We open at nine."]
-            assert one.call.said(LlmProviderFailed) == []
+            assert one.call.published(LlmProviderFailed) == []
             assert len(moody.requests) == 2
 
     story()

@@ -12,7 +12,7 @@ from stages.llm.fact_retrieval import CHOSEN, MATCHED, choose, stem
 from stages.runtime.providers import Message
 
 RECEPTIONIST = Path(__file__).parents[2] / "examples" / "agents" / "receptionist.json"
-FACTS = AgentDocument.model_validate(json.loads(RECEPTIONIST.read_text())).facts
+EVENTS = AgentDocument.model_validate(json.loads(RECEPTIONIST.read_text())).facts
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ FACTS = AgentDocument.model_validate(json.loads(RECEPTIONIST.read_text())).facts
     ],
 )
 def test_a_question_in_other_words_finds_its_fact(asked: str, answered: str) -> None:
-    (score, fact), *_ = choose(FACTS, asked)
+    (score, fact), *_ = choose(EVENTS, asked)
     assert answered in fact.text
     assert score >= MATCHED
 
@@ -39,7 +39,7 @@ def test_a_question_in_other_words_finds_its_fact(asked: str, answered: str) -> 
     ],
 )
 def test_a_misheard_word_still_finds_its_fact(heard: str, answered: str) -> None:
-    (score, fact), *_ = choose(FACTS, heard)
+    (score, fact), *_ = choose(EVENTS, heard)
     assert answered in fact.text
     assert score >= MATCHED
 
@@ -56,13 +56,13 @@ def test_a_misheard_word_still_finds_its_fact(heard: str, answered: str) -> None
     ],
 )
 def test_what_the_sheet_does_not_know_matches_nothing(asked: str) -> None:
-    assert choose(FACTS, asked)[0][0] < MATCHED
+    assert choose(EVENTS, asked)[0][0] < MATCHED
 
 
 def test_a_follow_up_is_read_with_the_question_before_it() -> None:
-    alone = choose(FACTS, "And how much is that?")[0][1]
+    alone = choose(EVENTS, "And how much is that?")[0][1]
     before = (Message("user", "Do you do teeth whitening?"), Message("assistant", "We do."))
-    score, fact = choose(FACTS, "And how much is that?", before)[0]
+    score, fact = choose(EVENTS, "And how much is that?", before)[0]
     assert "250 dollars" in fact.text
     assert score >= MATCHED
     assert alone != fact
@@ -70,7 +70,7 @@ def test_a_follow_up_is_read_with_the_question_before_it() -> None:
 
 def test_a_follow_up_about_something_else_leaves_the_question_before_it() -> None:
     before = (Message("user", "Are you open on Saturday?"),)
-    score, fact = choose(FACTS, "And on Sunday?", before)[0]
+    score, fact = choose(EVENTS, "And on Sunday?", before)[0]
     assert "closed on Sundays" in fact.text
     assert score >= MATCHED
 

@@ -46,12 +46,14 @@ class Talk:
 
     def starts(self) -> None:
         self.utterance += 1
-        self.call.hear(SpeechStarted(utterance=self.utterance, at=self._at()))
+        self.call.hear(SpeechStarted(utterance=self.utterance, start_sample=self._at()))
 
     def stops(self, text: str | None, *, ends_turn: bool | None = None) -> None:
-        self.call.hear(SpeechEnded(utterance=self.utterance, at=self._at()))
+        self.call.hear(SpeechEnded(utterance=self.utterance, until_sample=self._at()))
         if text is not None:
-            final = TranscriptFinal(utterance=self.utterance, text=text, start=0, until=self._at(), ends_turn=ends_turn)
+            final = TranscriptFinal(
+                utterance=self.utterance, text=text, start_sample=0, until_sample=self._at(), end_of_turn=ends_turn
+            )
             self.call.hear(final)
 
     async def asks(self, text: str, ms: int = 1_000) -> None:
@@ -61,8 +63,8 @@ class Talk:
 
     async def whole_reply(self, turn: int) -> list[SentenceReady]:
         """Its segments once the last is there, each spoken by the voice."""
-        await self.call.says(SentenceReady, turn=turn, last=True)
-        segments = [sentence for sentence in self.call.said(SentenceReady) if sentence.turn == turn]
+        await self.call.publishes(SentenceReady, turn=turn, last=True)
+        segments = [sentence for sentence in self.call.published(SentenceReady) if sentence.turn == turn]
         for one in segments:
             duration_ms = len(one.text.split()) * WORD_MS
             self.call.hear(SegmentSynthesized(turn=turn, segment=one.segment, duration_ms=duration_ms))
@@ -75,7 +77,7 @@ class Talk:
         heard_ms = sum(len(segment.text.split()) for segment in segments) * WORD_MS
         await self.call.wait_ms(heard_ms)
         self.call.hear(PlaybackEnded(turn=turn, heard_ms=heard_ms))
-        return (await self.call.says(TurnEnded, turn=turn)).heard
+        return (await self.call.publishes(TurnEnded, turn=turn)).heard
 
     def _at(self) -> int:
         return self.call.session.now_ms() * CALLER_HZ // 1000
@@ -85,7 +87,7 @@ class Talk:
 async def talk(*replies: str, **agent: Any) -> AsyncIterator[Talk]:
     document = {"llm": {"provider": "scripted", "options": {"replies": list(replies or ["You said {text}"])}}, **agent}
     async with kit.call(stage, document) as call:
-        call.hear(SessionOpened(owners=call.session.owners, coordinator="c", transport="null", started=0, config={}))
+        call.hear(SessionOpened(owners=call.session.owners, coordinator="c", transport="null", started_us=0, config={}))
         await call.settle()
         yield Talk(call)
 
@@ -101,10 +103,10 @@ def texts(segments: list[SentenceReady]) -> list[str]:
 async def test_the_agent_greets_and_then_answers_with_turn_two() -> None:
     async with talk(greeting="Hello. How can I help?") as one:
         assert texts(await one.whole_reply(1)) == ["Hello.", "How can I help?"]
-        assert one.call.said(TurnStarted)[0].answers == -1
+        assert one.call.published(TurnStarted)[0].answers == -1
         assert await one.is_heard_out(1) == "Hello. How can I help?"
         await one.asks("When do you open?")
-        started = await one.call.says(TurnStarted, turn=2)
+        started = await one.call.publishes(TurnStarted, turn=2)
         assert (started.answers, started.text) == (0, "When do you open?")
         assert texts(await one.whole_reply(2)) == ["You said When do you open?"]
 
@@ -113,16 +115,16 @@ async def test_the_agent_greets_and_then_answers_with_turn_two() -> None:
 async def test_typed_words_stop_the_answer_and_are_in_the_history() -> None:
     async with talk("One two three four five six.", "{text}") as one:
         one.call.hear(TextReceived(text="Count, please.", number=1))
-        started = await one.call.says(TurnStarted, turn=2)
+        started = await one.call.publishes(TurnStarted, turn=2)
         assert (started.answers, started.typed, started.text) == (-1, 1, "Count, please.")
         assert started.cause == Cause("ingress", kit.EPOCH, 1)
         await one.whole_reply(2)
         one.call.hear(PlaybackStarted(turn=2))
         await one.call.wait_ms(900)
         one.call.hear(TextReceived(text="And backwards?", number=2))
-        await one.call.says(TurnCancelled, turn=2)
+        await one.call.publishes(TurnCancelled, turn=2)
         one.call.hear(PlaybackEnded(turn=2, heard_ms=900, interrupted=True))
-        assert (await one.call.says(TurnEnded, turn=2)).heard == "One two"
+        assert (await one.call.publishes(TurnEnded, turn=2)).heard == "One two"
         assert texts(await one.whole_reply(3)) == ["And backwards?"]
         asked = one.call.stage._ask("?").history
         assert [(entry.role, entry.content) for entry in asked] == [
@@ -149,12 +151,12 @@ async def test_a_decision_names_what_caused_it_and_one_that_time_made_has_no_cau
         one.starts()
         await one.call.wait_ms(1_000)
         one.stops("When do you open?", ends_turn=True)
-        started = await one.call.says(TurnStarted, turn=2)
+        started = await one.call.publishes(TurnStarted, turn=2)
         assert started.cause == Cause("stt", kit.EPOCH, 2)
         assert started.now_ms == 1_000
         await one.is_heard_out(2)
         await one.asks("And on Sunday?")
-        assert (await one.call.says(TurnStarted, turn=3)).cause is None
+        assert (await one.call.publishes(TurnStarted, turn=3)).cause is None
 
 
 @in_virtual_time
@@ -168,12 +170,12 @@ async def test_a_cough_does_not_end_the_answer() -> None:
         one.call.hear(Paused(turn=2, segment=1, heard_ms=500, utterance=1))
         await one.call.wait_ms(200)
         one.stops("")
-        assert (await one.call.says(ReplyResumed)).utterance == 1
+        assert (await one.call.publishes(ReplyResumed)).utterance == 1
         one.call.hear(Resumed(turn=2, heard_ms=500, utterance=1))
         await one.call.wait_ms(700)
         one.call.hear(PlaybackEnded(turn=2, heard_ms=1_200))
-        assert (await one.call.says(TurnEnded, turn=2)).heard == "One. Two. Three."
-        assert one.call.said(TurnCancelled) == []
+        assert (await one.call.publishes(TurnEnded, turn=2)).heard == "One. Two. Three."
+        assert one.call.published(TurnCancelled) == []
 
 
 @in_virtual_time
@@ -185,25 +187,25 @@ async def test_words_stop_the_answer_and_history_keeps_what_was_heard() -> None:
         await one.call.wait_ms(900)
         one.starts()
         one.call.hear(Paused(turn=2, segment=0, heard_ms=900, utterance=1))
-        one.call.hear(TranscriptInterim(utterance=1, text="No stop", start=0, until=0))
-        await one.call.says(TurnCancelled, turn=2)
+        one.call.hear(TranscriptInterim(utterance=1, text="No stop", start_sample=0, until_sample=0))
+        await one.call.publishes(TurnCancelled, turn=2)
         one.call.hear(PlaybackEnded(turn=2, heard_ms=900, interrupted=True))
-        ended = await one.call.says(TurnEnded, turn=2)
+        ended = await one.call.publishes(TurnEnded, turn=2)
         assert (ended.heard, ended.interrupted) == ("One two", True)
         one.stops("No stop, what about Sunday?")
-        assert (await one.call.says(TurnStarted, turn=3)).answers == 1
+        assert (await one.call.publishes(TurnStarted, turn=3)).answers == 1
 
 
 @in_virtual_time
 async def test_a_cancelled_reply_says_nothing_more() -> None:
     async with talk("One. " * 200) as one:
         await one.asks("Count, please.")
-        await one.call.says(SentenceReady, turn=2, segment=3)
+        await one.call.publishes(SentenceReady, turn=2, segment=3)
         one.starts()
-        one.call.hear(TranscriptInterim(utterance=1, text="No stop", start=0, until=0))
-        await one.call.says(TurnCancelled, turn=2)
+        one.call.hear(TranscriptInterim(utterance=1, text="No stop", start_sample=0, until_sample=0))
+        await one.call.publishes(TurnCancelled, turn=2)
         await one.call.wait_ms(5_000)
-        kinds = [type(fact) for fact in one.call.facts]
+        kinds = [type(event) for event in one.call.events]
         assert SentenceReady not in kinds[kinds.index(TurnCancelled) :]
 
 
@@ -211,9 +213,9 @@ async def test_a_cancelled_reply_says_nothing_more() -> None:
 async def test_who_adds_something_before_the_answer_sounds_is_answered_as_a_whole() -> None:
     async with talk() as one:
         await one.asks("When do you open?")
-        await one.call.says(TurnStarted, turn=2)
+        await one.call.publishes(TurnStarted, turn=2)
         await one.asks("On Sunday, I mean.")
-        assert (await one.call.says(TurnStarted, turn=3)).text == "When do you open? On Sunday, I mean."
+        assert (await one.call.publishes(TurnStarted, turn=3)).text == "When do you open? On Sunday, I mean."
 
 
 @in_virtual_time
@@ -223,7 +225,7 @@ async def test_a_call_that_ends_in_mid_sentence_keeps_what_was_heard_so_far() ->
         await one.whole_reply(2)
         one.call.hear(PlaybackStarted(turn=2))
         await one.call.wait_ms(900)
-    [ended] = one.call.said(TurnEnded)
+    [ended] = one.call.published(TurnEnded)
     assert (ended.turn, ended.heard, ended.interrupted) == (2, "One two", True)
 
 
@@ -315,7 +317,7 @@ def test_a_model_that_fails_never_leaves_the_caller_in_silence(
             segments = await one.whole_reply(2)
             assert texts(segments) == spoken
             assert [segment.last for segment in segments] == [*[False] * (len(spoken) - 1), True]
-            [failed] = one.call.said(LlmProviderFailed)
+            [failed] = one.call.published(LlmProviderFailed)
             assert (failed.turn, failed.kind) == (2, kind)
             assert model.closed == 1
 
@@ -328,7 +330,7 @@ def test_the_rest_of_a_reply_without_a_stop_is_the_last_segment(monkeypatch: pyt
         async with talk_to(Model("We open. ", "At nine"), monkeypatch) as one:
             await one.asks("When do you open?")
             assert texts(await one.whole_reply(2)) == ["We open.", "At nine"]
-            assert one.call.said(LlmProviderFailed) == []
+            assert one.call.published(LlmProviderFailed) == []
 
     story()
 
@@ -339,12 +341,12 @@ def test_a_question_that_was_asked_again_stands_in_the_history_once(monkeypatch:
         model = Model("At nine.")
         async with talk_to(model, monkeypatch) as one:
             await one.asks("When do you open?")
-            await one.call.says(TurnStarted, turn=2)
+            await one.call.publishes(TurnStarted, turn=2)
             await one.asks("On Sunday, I mean.")
             one.call.hear(PlaybackEnded(turn=2, heard_ms=0, interrupted=True))
             await one.is_heard_out(3)
             await one.asks("Thank you so much.")
-            await one.call.says(TurnStarted, turn=4)
+            await one.call.publishes(TurnStarted, turn=4)
         assert [entry.content for entry in model.requests[-1].history] == [
             "When do you open? On Sunday, I mean.",
             "At nine.",
@@ -371,14 +373,14 @@ def test_a_cancelled_turn_closes_the_model_at_once(monkeypatch: pytest.MonkeyPat
         model = Model("One. ", 5.0, "Two.")
         async with talk_to(model, monkeypatch) as one:
             await one.asks("Count, please.")
-            await one.call.says(TurnStarted, turn=2)
+            await one.call.publishes(TurnStarted, turn=2)
             await one.call.settle()
             assert (len(model.requests), model.closed) == (1, 0)
             one.starts()
-            one.call.hear(TranscriptInterim(utterance=1, text="No stop", start=0, until=0))
+            one.call.hear(TranscriptInterim(utterance=1, text="No stop", start_sample=0, until_sample=0))
             await one.call.settle()
             assert model.closed == 1
-            assert one.call.said(LlmProviderFailed) == []
+            assert one.call.published(LlmProviderFailed) == []
 
     story()
 
@@ -389,11 +391,11 @@ async def test_a_long_call_leaves_no_alarms_behind() -> None:
         one.starts()
         await one.call.wait_ms(100)
         for _ in range(100):
-            one.call.hear(TranscriptInterim(utterance=0, text="so", start=0, until=0))
+            one.call.hear(TranscriptInterim(utterance=0, text="so", start_sample=0, until_sample=0))
             one.stops("so", ends_turn=False)
             await one.call.wait_ms(200)
             one.starts()
             await one.call.wait_ms(200)
         await one.call.wait_ms(10_000)
-        assert one.call.said(TurnStarted) == []
+        assert one.call.published(TurnStarted) == []
         assert len(one.call.session._timers) == 0

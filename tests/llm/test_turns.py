@@ -19,14 +19,13 @@ from schemas.events import (
     TranscriptInterim,
 )
 from stages.llm.states import (
-    EVENTS,
     HANGOVER_MS,
     STATES,
+    TURN_INPUTS,
     Action,
     Cancel,
     Deadline,
     EndTurn,
-    Event,
     Hearing,
     Held,
     Listening,
@@ -36,11 +35,12 @@ from stages.llm.states import (
     StartTurn,
     State,
     Thinking,
+    TurnInput,
 )
 from stages.llm.turns import IGNORED, TRANSITIONS, opening, step
 
 FINAL_WITHIN_MS = 300
-OPENED = SessionOpened(owners={}, coordinator="c", transport="null", started=0, config={})
+OPENED = SessionOpened(owners={}, coordinator="c", transport="null", started_us=0, config={})
 
 
 class Story:
@@ -53,7 +53,7 @@ class Story:
         if opened:
             self.tell(OPENED)
 
-    def tell(self, *told: Event) -> None:
+    def tell(self, *told: TurnInput) -> None:
         for event in told:
             self.state, actions = step(self.state, event, self.now_ms)
             self.done += [(self.now_ms, action) for action in actions]
@@ -70,19 +70,23 @@ class Story:
     # --- the caller ---
 
     def starts(self, utterance: int) -> None:
-        self.tell(SpeechStarted(utterance=utterance, at=self.now_ms * CALLER_HZ // 1000))
+        self.tell(SpeechStarted(utterance=utterance, start_sample=self.now_ms * CALLER_HZ // 1000))
 
     def ends(self, utterance: int, silence_ms: int = 0) -> None:
         at = (self.now_ms - silence_ms) * CALLER_HZ // 1000
-        self.tell(SpeechEnded(utterance=utterance, at=at, silence_ms=silence_ms, final_within_ms=FINAL_WITHIN_MS))
+        self.tell(
+            SpeechEnded(utterance=utterance, until_sample=at, silence_ms=silence_ms, final_within_ms=FINAL_WITHIN_MS)
+        )
 
     def interim(self, utterance: int, text: str) -> None:
-        self.tell(TranscriptInterim(utterance=utterance, text=text, start=0, until=0))
+        self.tell(TranscriptInterim(utterance=utterance, text=text, start_sample=0, until_sample=0))
 
     def final(self, utterance: int, text: str, *, ends_turn: bool | None = None) -> None:
-        self.tell(TranscriptFinal(utterance=utterance, text=text, start=0, until=0, ends_turn=ends_turn))
+        self.tell(
+            TranscriptFinal(utterance=utterance, text=text, start_sample=0, until_sample=0, end_of_turn=ends_turn)
+        )
 
-    def says(self, utterance: int, text: str, ms: int = 1_000) -> None:
+    def publishes(self, utterance: int, text: str, ms: int = 1_000) -> None:
         """An utterance from onset to final; the voice activity needs no silence to see its end."""
         self.starts(utterance)
         self.wait(ms)
@@ -102,7 +106,7 @@ class Story:
 
     def answering(self, *, audible: bool = True) -> "Story":
         """The caller has asked and turn 2 answers."""
-        self.says(0, "When do you open?")
+        self.publishes(0, "When do you open?")
         self.wait(300)
         if audible:
             self.heard(2)
@@ -123,7 +127,7 @@ class Story:
 
 
 def test_every_pair_of_a_state_and_an_event_is_either_handled_or_stated_to_be_ignored() -> None:
-    pairs = {(state, event) for state in STATES for event in EVENTS}
+    pairs = {(state, event) for state in STATES for event in TURN_INPUTS}
     assert set(TRANSITIONS) | IGNORED == pairs
     assert not set(TRANSITIONS) & IGNORED
 
@@ -139,7 +143,7 @@ def test_the_agent_greets_as_soon_as_the_call_is_open() -> None:
 def test_an_agent_without_a_greeting_waits_and_its_first_answer_is_still_turn_two() -> None:
     story = Story()
     assert story.actions == []
-    story.says(0, "Hello?")
+    story.publishes(0, "Hello?")
     story.wait(300)
     assert story.actions == [StartTurn(2, 0, "Hello?")]
 
@@ -147,7 +151,7 @@ def test_an_agent_without_a_greeting_waits_and_its_first_answer_is_still_turn_tw
 def test_the_greeting_can_be_interrupted() -> None:
     story = Story(greeting=True)
     story.heard(1)
-    story.says(0, "Just the opening hours please.")
+    story.publishes(0, "Just the opening hours please.")
     story.played(1, 400, interrupted=True)
     story.wait(300)
     assert story.actions == [
@@ -160,7 +164,7 @@ def test_the_greeting_can_be_interrupted() -> None:
 
 def test_words_before_the_call_is_open_are_answered_instead_of_greeted() -> None:
     story = Story(greeting=True, opened=False)
-    story.says(0, "Hello, is anybody there?")
+    story.publishes(0, "Hello, is anybody there?")
     assert story.actions == []
     story.tell(OPENED)
     story.wait(300)
@@ -183,7 +187,7 @@ def test_a_noise_before_the_call_is_open_only_delays_the_greeting() -> None:
 
 def test_a_finished_question_is_answered_after_the_short_pause() -> None:
     story = Story()
-    story.says(0, "When do you open?")
+    story.publishes(0, "When do you open?")
     story.wait(299)
     assert story.actions == []
     story.wait(1)
@@ -227,7 +231,7 @@ def test_a_slow_transcript_is_answered_at_once_because_the_pause_has_passed() ->
 
 def test_who_sounds_unfinished_is_given_the_long_pause() -> None:
     story = Story()
-    story.says(0, "I would like to book a table and")
+    story.publishes(0, "I would like to book a table and")
     story.wait(2_499)
     assert story.actions == []
     story.wait(1)
@@ -236,7 +240,7 @@ def test_who_sounds_unfinished_is_given_the_long_pause() -> None:
 
 def test_who_goes_on_in_the_pause_is_answered_once_and_wholly() -> None:
     story = Story()
-    story.says(0, "I would like to book a table")
+    story.publishes(0, "I would like to book a table")
     story.wait(200)
     story.starts(1)
     assert isinstance(story.state, Hearing)
@@ -286,7 +290,7 @@ def test_a_final_that_never_comes_is_not_waited_for_longer_than_the_recogniser_e
 
 def test_a_noise_while_the_agent_listens_lifts_the_hold_and_nothing_else() -> None:
     story = Story()
-    story.says(0, "", ms=200)
+    story.publishes(0, "", ms=200)
     assert story.actions == [Resume(0)]
     assert isinstance(story.state, Listening)
 
@@ -313,14 +317,14 @@ def test_words_that_come_after_they_were_given_up_are_answered_all_the_same() ->
 
 def test_yes_is_an_answer_when_the_agent_listens() -> None:
     story = Story()
-    story.says(0, "Yes.", ms=300)
+    story.publishes(0, "Yes.", ms=300)
     story.wait(300)
     assert story.actions == [StartTurn(2, 0, "Yes.")]
 
 
 def test_who_talks_without_end_is_understood_by_the_end_of_it() -> None:
     story = Story()
-    story.says(0, "so " * 1_000 + "do you open on Sunday?")
+    story.publishes(0, "so " * 1_000 + "do you open on Sunday?")
     story.wait(300)
     [answer] = story.actions
     assert isinstance(answer, StartTurn)
@@ -353,14 +357,14 @@ def test_a_cough_does_not_end_the_answer() -> None:
 
 def test_a_cough_that_the_recogniser_knows_for_one_is_over_at_once() -> None:
     story = Story().answering()
-    story.says(1, "", ms=200)
+    story.publishes(1, "", ms=200)
     assert story.actions == [Resume(1)]
 
 
 def test_a_recogniser_slower_than_the_rule_is_waited_for_but_not_for_ever() -> None:
     story = Story(decide_within_ms=600).answering()
     story.starts(1)
-    story.tell(SpeechEnded(utterance=1, at=0, final_within_ms=5_000))
+    story.tell(SpeechEnded(utterance=1, until_sample=0, final_within_ms=5_000))
     story.wait(599)
     assert story.actions == []
     story.wait(1)
@@ -445,14 +449,14 @@ def test_a_second_cough_is_waited_out_too() -> None:
 def test_words_before_anything_was_heard_are_answered_together_with_the_question() -> None:
     story = Story().answering(audible=False)
     assert isinstance(story.state, Thinking)
-    story.says(1, "On Sunday, I mean.")
+    story.publishes(1, "On Sunday, I mean.")
     story.wait(300)
     assert story.actions == [Cancel(2, carried=True), StartTurn(3, 1, "When do you open? On Sunday, I mean.")]
 
 
 def test_a_cough_before_anything_was_heard_costs_nothing() -> None:
     story = Story().answering(audible=False)
-    story.says(1, "", ms=200)
+    story.publishes(1, "", ms=200)
     assert story.actions == [Resume(1)]
     assert isinstance(story.state, Thinking)
 
@@ -618,7 +622,7 @@ def test_a_text_before_the_call_is_open_is_answered_instead_of_greeted() -> None
 def test_a_text_that_was_answered_but_not_heard_comes_back_with_the_words_that_interrupt() -> None:
     story = Story()
     story.types("When do you open?")
-    story.says(0, "On Sunday, I mean.")
+    story.publishes(0, "On Sunday, I mean.")
     story.wait(300)
     text = "When do you open? On Sunday, I mean."
     assert story.actions[1:] == [Cancel(2, carried=True), StartTurn(3, 0, text, 1)]

@@ -28,7 +28,6 @@ from stages.llm.states import (
     Cancel,
     Deadline,
     EndTurn,
-    Event,
     Held,
     Listening,
     Pausing,
@@ -37,10 +36,11 @@ from stages.llm.states import (
     StartTurn,
     State,
     Thinking,
+    TurnInput,
 )
 from stages.llm.turns import TRANSITIONS, opening, step
 
-OPENED = SessionOpened(owners={}, coordinator="c", transport="null", started=0, config={})
+OPENED = SessionOpened(owners={}, coordinator="c", transport="null", started_us=0, config={})
 MAX_FINAL_MS = 3_000
 
 RULES = st.builds(
@@ -65,7 +65,7 @@ class Witness:
     ended: list[int] = field(default_factory=list)
     resumed: list[int] = field(default_factory=list)
 
-    def tell(self, event: Event) -> None:
+    def tell(self, event: TurnInput) -> None:
         before = self.state
         self.state, actions = step(before, event, self.now_ms)
         row = TRANSITIONS.get((type(before), type(event)))
@@ -87,7 +87,7 @@ class Witness:
             raise AssertionError(f"{self.state} waits for ever")
         self.now_ms = until
 
-    def _check(self, action: Action, event: Event) -> None:
+    def _check(self, action: Action, event: TurnInput) -> None:
         match action:
             case StartTurn(turn, answers, text):
                 assert not [one for one in self.started if one.turn not in self.over], "two turns at once"
@@ -137,24 +137,24 @@ TEXTS = st.sampled_from(["", "yeah", "I", "no wait", "my number is", "When do yo
 MS = st.integers(-100, 5_000)
 POSITIONS = st.integers(0, 200_000)
 
-EVENTS: st.SearchStrategy[Any] = st.one_of(
+TURN_INPUTS: st.SearchStrategy[Any] = st.one_of(
     st.just(OPENED),
-    st.builds(SpeechStarted, utterance=UTTERANCES, at=POSITIONS),
+    st.builds(SpeechStarted, utterance=UTTERANCES, start_sample=POSITIONS),
     st.builds(
         SpeechEnded,
         utterance=UTTERANCES,
-        at=POSITIONS,
+        until_sample=POSITIONS,
         silence_ms=MS,
         final_within_ms=st.integers(-100, MAX_FINAL_MS),
     ),
-    st.builds(TranscriptInterim, utterance=UTTERANCES, text=TEXTS, start=POSITIONS, until=POSITIONS),
+    st.builds(TranscriptInterim, utterance=UTTERANCES, text=TEXTS, start_sample=POSITIONS, until_sample=POSITIONS),
     st.builds(
         TranscriptFinal,
         utterance=UTTERANCES,
         text=TEXTS,
-        start=POSITIONS,
-        until=POSITIONS,
-        ends_turn=st.sampled_from([None, True, False]),
+        start_sample=POSITIONS,
+        until_sample=POSITIONS,
+        end_of_turn=st.sampled_from([None, True, False]),
     ),
     st.builds(TextReceived, text=st.sampled_from(["1", "👍"]), number=st.integers(1, 3)),
     st.builds(PlaybackStarted, turn=TURNS),
@@ -165,7 +165,7 @@ EVENTS: st.SearchStrategy[Any] = st.one_of(
 )
 
 
-@given(RULES, st.booleans(), st.lists(EVENTS, max_size=60))
+@given(RULES, st.booleans(), st.lists(TURN_INPUTS, max_size=60))
 @settings(max_examples=400)
 def test_nothing_that_is_heard_in_whatever_order_breaks_the_conversation(
     rules: Turns, greeting: bool, told: list[Any]
@@ -178,7 +178,7 @@ def test_nothing_that_is_heard_in_whatever_order_breaks_the_conversation(
             witness.tell(event)
 
 
-@given(RULES, st.lists(EVENTS, max_size=40))
+@given(RULES, st.lists(TURN_INPUTS, max_size=40))
 def test_every_hold_ends(rules: Turns, told: list[Any]) -> None:
     witness = Witness(opening(rules, greeting=True))
     for event in [OPENED, *told]:
@@ -190,12 +190,12 @@ def test_every_hold_ends(rules: Turns, told: list[Any]) -> None:
     assert not isinstance(witness.state, Held | Pausing)
 
 
-HELD: list[Event] = [OPENED, PlaybackStarted(turn=1), SpeechStarted(utterance=0, at=0)]
-YEAH: list[Event] = [
-    TranscriptInterim(utterance=0, text="yeah", start=0, until=0),
-    SpeechEnded(utterance=0, at=20_000, silence_ms=0, final_within_ms=400),
+HELD: list[TurnInput] = [OPENED, PlaybackStarted(turn=1), SpeechStarted(utterance=0, start_sample=0)]
+YEAH: list[TurnInput] = [
+    TranscriptInterim(utterance=0, text="yeah", start_sample=0, until_sample=0),
+    SpeechEnded(utterance=0, until_sample=20_000, silence_ms=0, final_within_ms=400),
 ]
-BEGINNINGS: list[list[Event]] = [[], [*HELD], [*HELD, *YEAH]]  # where most ways lead on from
+BEGINNINGS: list[list[TurnInput]] = [[], [*HELD], [*HELD, *YEAH]]  # where most ways lead on from
 
 
 def test_the_table_says_where_each_event_may_lead_no_more_and_no_less() -> None:
@@ -214,17 +214,19 @@ def test_the_table_says_where_each_event_may_lead_no_more_and_no_less() -> None:
     assert seen == {(state, event, to) for (state, event), row in TRANSITIONS.items() for to in row.to}
 
 
-def _any_event(dice: random.Random, state: State) -> Event:
+def _any_event(dice: random.Random, state: State) -> TurnInput:
     utterance = dice.choice([0, 0, 0, 1, 2, 3])
     text = dice.choice(["", "yeah", "no wait", "When do you open?"])
     turn = state.turn.number if isinstance(state, Thinking | Speaking | Held) else dice.randint(1, 4)
     at, silence_ms, final_within_ms = dice.choice([0, 20_000]), dice.choice([0, 1_000]), dice.choice([0, 400])
-    events: list[Event] = [
+    events: list[TurnInput] = [
         OPENED,
-        SpeechStarted(utterance=utterance, at=0),
-        SpeechEnded(utterance=utterance, at=at, silence_ms=silence_ms, final_within_ms=final_within_ms),
-        TranscriptInterim(utterance=utterance, text=text, start=0, until=0),
-        TranscriptFinal(utterance=utterance, text=text, start=0, until=0, ends_turn=dice.choice([None, True])),
+        SpeechStarted(utterance=utterance, start_sample=0),
+        SpeechEnded(utterance=utterance, until_sample=at, silence_ms=silence_ms, final_within_ms=final_within_ms),
+        TranscriptInterim(utterance=utterance, text=text, start_sample=0, until_sample=0),
+        TranscriptFinal(
+            utterance=utterance, text=text, start_sample=0, until_sample=0, end_of_turn=dice.choice([None, True])
+        ),
         TextReceived(text="Stop.", number=dice.randint(1, 3)),
         PlaybackStarted(turn=turn),
         PlaybackEnded(turn=turn, heard_ms=1),
@@ -264,13 +266,13 @@ class Conversation(RuleBasedStateMachine):
         self.speaking = True
         self.began_ms = self.witness.now_ms
         self.texts[self.utterance] = f"word{self.utterance}" if words == "word" else ""
-        self.witness.tell(SpeechStarted(utterance=self.utterance, at=self.began_ms * 16))
+        self.witness.tell(SpeechStarted(utterance=self.utterance, start_sample=self.began_ms * 16))
 
     @precondition(lambda self: self.speaking)
     @rule()
     def interim(self) -> None:
         text = self.texts[self.utterance]
-        self.witness.tell(TranscriptInterim(utterance=self.utterance, text=text, start=0, until=0))
+        self.witness.tell(TranscriptInterim(utterance=self.utterance, text=text, start_sample=0, until_sample=0))
 
     @precondition(lambda self: self.speaking)
     @rule(silence_ms=st.sampled_from([0, 250]))
@@ -278,14 +280,18 @@ class Conversation(RuleBasedStateMachine):
         self.speaking = False
         at = max(self.began_ms, self.witness.now_ms - silence_ms) * 16
         self.owed[self.utterance] = self.texts[self.utterance]
-        self.witness.tell(SpeechEnded(utterance=self.utterance, at=at, silence_ms=silence_ms, final_within_ms=400))
+        self.witness.tell(
+            SpeechEnded(utterance=self.utterance, until_sample=at, silence_ms=silence_ms, final_within_ms=400)
+        )
 
     @precondition(lambda self: self.owed)
     @rule(data=st.data(), ends_turn=st.sampled_from([None, True, False]))
     def final(self, data: st.DataObject, ends_turn: bool | None) -> None:
         utterance = data.draw(st.sampled_from(sorted(self.owed)))
         text = self.owed.pop(utterance)
-        self.witness.tell(TranscriptFinal(utterance=utterance, text=text, start=0, until=0, ends_turn=ends_turn))
+        self.witness.tell(
+            TranscriptFinal(utterance=utterance, text=text, start_sample=0, until_sample=0, end_of_turn=ends_turn)
+        )
 
     @rule()
     def caller_types(self) -> None:
@@ -326,7 +332,7 @@ class Conversation(RuleBasedStateMachine):
         if self.speaking:
             self.caller_stops(0)
         for utterance, text in sorted(self.owed.items()):
-            self.witness.tell(TranscriptFinal(utterance=utterance, text=text, start=0, until=0))
+            self.witness.tell(TranscriptFinal(utterance=utterance, text=text, start_sample=0, until_sample=0))
         self.owed.clear()
         self.witness.wait(10_000)
         for text in [*filter(None, self.texts.values()), *self.typed]:

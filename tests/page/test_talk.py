@@ -25,7 +25,6 @@ from cli.room_server import RoomServer, binary
 from gateway.files import PAGE, ROOM_CLIENT
 from schemas import events
 from schemas.audio import CALLER_HZ, SAMPLE_BYTES
-from schemas.control import Pattern
 from stages.runtime.providers import ProviderMissing
 from stages.runtime.weights import WEIGHTS, locate
 from tests.kit.browser import PHONE, TALL, Browser, Talk, browser, needs_chromium, wav
@@ -33,7 +32,7 @@ from tests.kit.platform import scripted
 from tests.kit.processes import Platform, Running, looked_at, running, until
 from tests.kit.speech import silence
 from tests.kit.wer import word_error_rate
-from transports.null import frames
+from transports.null import CallerPattern, frames
 
 pytestmark = [
     needs_chromium,
@@ -157,7 +156,7 @@ async def ask(home: Platform, folder: Path, transport: str, questions: tuple[str
 
 async def interrupt(home: Platform, folder: Path, transport: str) -> Kept:
     """A long story is asked for, and stopped."""
-    voice = b"".join(frames(Pattern(speech_ms=600, every_ms=620, start_ms=0, linger_ms=0)))
+    voice = b"".join(frames(CallerPattern(speech_ms=600, every_ms=620, start_ms=0, linger_ms=0)))
     stop = voice + silence(STOPS_EVERY_S)
     asked = silence(2.0) + voice + silence(STOPS_AFTER_S) + stop * STOPS + silence(60)
     async with (
@@ -298,9 +297,9 @@ async def test_a_server_that_goes_away_is_told_in_words(home: Platform, chromium
         await talk.page.context.set_offline(False)
         await talk.start()
         await talk.until(lambda: talk.phase == "calling" and talk.state in STATES)
-        session = home.facts.sessions[-1]
+        session = home.events.sessions[-1]
         await talk.page.close()
-        closed = await home.facts.until(session, events.SessionClosed)
+        closed = await home.events.until(session, events.SessionClosed)
         assert closed.reason == "hangup"
 
 
@@ -308,11 +307,11 @@ async def test_a_call_ends_when_the_button_says_so(home: Platform, chromium: Bro
     async with chromium.visit(home.page, "echo", transport) as talk:
         await talk.start()
         await talk.until(lambda: talk.phase == "calling" and talk.state in STATES)
-        session = home.facts.sessions[-1]
+        session = home.events.sessions[-1]
         async with talk.page.expect_response(lambda answer: answer.request.method == "DELETE") as asked:
             await talk.page.click("#call")
         assert (await asked.value).status == 204  # so nobody waits in the room for who left it
-        assert (await home.facts.until(session, events.SessionClosed)).reason == "hangup"
+        assert (await home.events.until(session, events.SessionClosed)).reason == "hangup"
         await talk.until(lambda: talk.notice == "The call has ended.")
         assert talk.troubles == []
 
@@ -361,17 +360,17 @@ async def test_what_is_said_before_the_room_is_entered_is_answered(home: Platfor
     [question] = [read_pcm(path) for path in await speak(QUESTIONS[:1], weights_folder() / "caller")]
     asked = silence(0.5) + question
     all_said_ms = len(asked) * 1000 // (CALLER_HZ * SAMPLE_BYTES) + 500
-    known = set(home.facts.sessions)
+    known = set(home.events.sessions)
     async with (
         browser(wav(tmp_path / "early.wav", asked + silence(60))) as chromium,
         chromium.visit(home.page) as talk,
     ):
         await talk.page.evaluate(RECORDS_FIRST, [home.livekit, token.to_jwt(), all_said_ms])
-        await until(lambda: len(set(home.facts.sessions) - known) == 1, HEARD_WITHIN_S)
-        [session] = set(home.facts.sessions) - known
-        said = await home.facts.until(session, events.TranscriptFinal, within_s=HEARD_WITHIN_S)
+        await until(lambda: len(set(home.events.sessions) - known) == 1, HEARD_WITHIN_S)
+        [session] = set(home.events.sessions) - known
+        said = await home.events.until(session, events.TranscriptFinal, within_s=HEARD_WITHIN_S)
         assert word_error_rate(QUESTIONS[0], said.text) <= WRONG, said.text
-        await home.facts.until(session, events.TurnEnded, 2, HEARD_WITHIN_S)  # the first is the greeting
-        spoken = " ".join(fact.text for fact in home.facts.of(session, events.SentenceReady))
+        await home.events.until(session, events.TurnEnded, 2, HEARD_WITHIN_S)  # the first is the greeting
+        spoken = " ".join(event.text for event in home.events.of(session, events.SentenceReady))
         assert "free parking" in spoken
         await talk.page.evaluate("room.disconnect()")

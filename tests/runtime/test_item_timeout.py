@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 import pytest
 
-from stages.runtime.item_timeout import patiently
+from stages.runtime.item_timeout import with_item_timeout
 from tests.kit.clock import in_virtual_time
 
 PATIENCE_S = 10.0
@@ -20,12 +20,12 @@ async def after(*delays_s: float) -> AsyncGenerator[float, None]:
 
 @in_virtual_time
 async def test_slow_pieces_are_waited_for_as_long_as_each_keeps_its_deadline() -> None:
-    assert [piece async for piece in patiently(after(9.0, 0.0, 9.9, 9.0), PATIENCE_S)] == [9.0, 0.0, 9.9, 9.0]
+    assert [piece async for piece in with_item_timeout(after(9.0, 0.0, 9.9, 9.0), PATIENCE_S)] == [9.0, 0.0, 9.9, 9.0]
 
 
 @in_virtual_time
 async def test_a_piece_that_does_not_come_is_a_timeout_counted_from_when_it_was_asked_for() -> None:
-    pieces = patiently(after(1.0, 11.0), PATIENCE_S)
+    pieces = with_item_timeout(after(1.0, 11.0), PATIENCE_S)
     assert await anext(pieces) == 1.0
     await asyncio.sleep(60)  # whoever asks may take its time
     asked = asyncio.get_running_loop().time()
@@ -40,7 +40,7 @@ async def test_a_piece_that_does_not_come_is_a_timeout_counted_from_when_it_was_
 @in_virtual_time
 async def test_who_is_cancelled_while_it_waits_is_cancelled() -> None:
     async def wait() -> None:
-        async for _ in patiently(after(5.0), PATIENCE_S):
+        async for _ in with_item_timeout(after(5.0), PATIENCE_S):
             pass
 
     waiting = asyncio.create_task(wait())
@@ -53,7 +53,7 @@ async def test_who_is_cancelled_while_it_waits_is_cancelled() -> None:
 @in_virtual_time
 async def test_who_is_cancelled_at_the_very_deadline_is_cancelled_all_the_same() -> None:
     async def wait() -> None:
-        async for _ in patiently(after(60.0), PATIENCE_S):
+        async for _ in with_item_timeout(after(60.0), PATIENCE_S):
             pass
 
     waiting = asyncio.create_task(wait())
@@ -74,6 +74,6 @@ async def test_closing_it_closes_the_stream() -> None:
         finally:
             closed.set()
 
-    async with aclosing(patiently(endless(), PATIENCE_S)) as pieces:
+    async with aclosing(with_item_timeout(endless(), PATIENCE_S)) as pieces:
         await anext(pieces)
     assert closed.is_set()

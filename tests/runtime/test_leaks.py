@@ -9,15 +9,15 @@ import pytest
 
 from schemas import control, events, subjects
 from stages.runtime import stage_host
-from tests.kit.platform import House, house, scripted
+from tests.kit.platform import Platform, open_platform, scripted
 
 CALLS = 30
 AT_ONCE = 10
-ENDING = ("Ingress._serve", "ClaimedStage._live", "ClaimedStage._close", "call")  # a session that is not over yet
+ENDING = ("Ingress._serve", "StageHost._live", "StageHost._close", "call")  # a session that is not over yet
 SHORT = scripted("short", greeting="Hi.", stt={"interim_ms": 20, "final_ms": 20}, llm={"first_ms": 5})
 
 
-async def calls(home: House, number: int) -> None:
+async def calls(home: Platform, number: int) -> None:
     pattern = {"speech_ms": 200, "every_ms": 700, "turns": 2, "start_ms": 100, "linger_ms": 100}
     heard = [await home.null_call("short", **pattern) for _ in range(number)]
     for call in heard:
@@ -33,7 +33,7 @@ def tasks() -> list[str]:
     return sorted(str(task.get_coro().__qualname__) for task in asyncio.all_tasks())  # type: ignore[union-attr]
 
 
-def held(home: House) -> dict[str, list[str]]:
+def held(home: Platform) -> dict[str, list[str]]:
     """Tasks of the whole loop; subscriptions and what else grows with a session, of each worker."""
     found: dict[str, list[str]] = {"tasks": tasks()}
     for stage in subjects.STAGES:
@@ -46,8 +46,8 @@ def held(home: House) -> dict[str, list[str]]:
     return found
 
 
-async def back_to(home: House, fresh: dict[str, list[str]]) -> None:
-    """Return once the same is held again; what a call's last fact left to do is done within moments."""
+async def back_to(home: Platform, fresh: dict[str, list[str]]) -> None:
+    """Return once the same is held again; what a call's last event left to do is done within moments."""
     try:
         async with asyncio.timeout(10):
             while held(home) != fresh:
@@ -60,7 +60,7 @@ async def back_to(home: House, fresh: dict[str, list[str]]) -> None:
 
 
 async def test_tasks_and_subscriptions_are_exactly_back_after_many_calls(tmp_path: Path) -> None:
-    async with house(tmp_path, [SHORT]) as home:
+    async with open_platform(tmp_path, [SHORT]) as home:
         await calls(home, AT_ONCE)  # what is opened at the first call stays open
         fresh = held(home)
         for _ in range(CALLS // AT_ONCE):
@@ -72,12 +72,12 @@ async def test_a_worker_that_is_asked_again_for_a_session_holds_it_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stage_host, "START_WITHIN_S", 3.0)
-    async with house(tmp_path, [SHORT]) as home:
+    async with open_platform(tmp_path, [SHORT]) as home:
         [worker] = home.workers[subjects.LLM]
         fresh = held(home)
 
         async def claim(epoch: int) -> None:
-            asked = control.ClaimStage("late", epoch, "short", "nobody", "null", "scripted")
+            asked = control.ClaimStage("late", epoch, "short", "nobody", "null", ("scripted",))
             answer = await home.bus.request(subjects.claim(subjects.LLM), msgspec.msgpack.encode(asked), 1)
             assert msgspec.msgpack.decode(answer, type=control.Claimed).refused is None
 

@@ -17,7 +17,7 @@ from nats.aio.msg import Msg
 from bus import journal
 from schemas import events, subjects
 from tests.kit.bus import until
-from tests.kit.platform import Heard, House, house, scripted
+from tests.kit.platform import Heard, Platform, open_platform, scripted
 
 pytestmark = pytest.mark.realtime
 
@@ -30,7 +30,7 @@ DESK = scripted(
     llm={"replies": ["You said {text}."]},
     tts={"duration_ms": 300},  # an answer is over long before the caller speaks again
 )
-SLOW_S = 0.3  # longer than facts of a call are apart
+SLOW_S = 0.3  # longer than call_events of a call are apart
 AT_THE_END = {"unknown_session", "unknown_to_owner"}  # a frame of silence that was on its way when the call closed
 BALLAST = b"\0" * 60_000
 BALLAST_MESSAGES = 3_000  # 180 MB: more than the server keeps for a reader (64 MB) and the sockets between them hold
@@ -44,7 +44,7 @@ async def heard(message):
 async def main():
     bus = await nats.connect(sys.argv[1])
     await bus.subscribe("va1.event.*.*.stt.transcript_final", cb=heard)
-    await bus.subscribe("va1.live.>", cb=heard)
+    await bus.subscribe("va1.ephemeral.>", cb=heard)
     await bus.flush()
     print("listening", flush=True)
     await asyncio.Event().wait()
@@ -61,25 +61,25 @@ class Story(NamedTuple):
     heard: list[tuple[int, str, bool]]
 
 
-async def told(home: House, call: Heard) -> Story:
+async def told(home: Platform, call: Heard) -> Story:
     """The story of a call that is over, of which nothing is missing: neither live nor in the journal."""
     said = defaultdict(list)
     numbers = defaultdict(list)
-    for fact in call.facts:
-        said[events.stage(fact)].append(events.tag(fact))
-        numbers[events.stage(fact), fact.epoch].append(fact.seq)
+    for event in call.events:
+        said[events.stage(event)].append(events.tag(event))
+        numbers[events.stage(event), event.epoch].append(event.seq)
     assert all(seqs == list(range(len(seqs))) for seqs in numbers.values()), numbers
     kept = Counter(events.tag(events.decode(data)) for data in await journal.read(home.bus, call.session))
     assert kept == Counter(call.tags)
     return Story(
         dict(said),
-        [fact.text for fact in call.all(events.TranscriptFinal)],
-        [(fact.turn, fact.heard, fact.interrupted) for fact in call.all(events.TurnEnded)],
+        [event.text for event in call.all(events.TranscriptFinal)],
+        [(event.turn, event.heard, event.interrupted) for event in call.all(events.TurnEnded)],
     )
 
 
-async def conversations(home: House, number: int = CALLS) -> list[Heard]:
-    """Some calls at once, each from its first fact to its last."""
+async def conversations(home: Platform, number: int = CALLS) -> list[Heard]:
+    """Some calls at once, each from its first event to its last."""
     calls = [await home.null_call("desk", **TALK) for _ in range(number)]
     for call in calls:
         await call.until(events.SessionClosed, within_s=40)
@@ -91,7 +91,7 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Story:
     """A call that nobody listens to."""
 
     async def call() -> Story:
-        async with house(tmp_path_factory.mktemp("quiet"), [DESK]) as home:
+        async with open_platform(tmp_path_factory.mktemp("quiet"), [DESK]) as home:
             [alone] = await conversations(home, 1)
             return await told(home, alone)
 
@@ -101,7 +101,7 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Story:
     return story
 
 
-async def undisturbed(home: House, calls: list[Heard], quiet: Story) -> None:
+async def undisturbed(home: Platform, calls: list[Heard], quiet: Story) -> None:
     """Every call went as the quiet one, and no stage dropped or refused anything."""
     for call in calls:
         assert await told(home, call) == quiet
@@ -132,7 +132,7 @@ def server_log(folder: Path) -> str:
 
 
 async def test_a_subscriber_that_sleeps_over_every_transcript(tmp_path: Path, quiet: Story) -> None:
-    async with house(tmp_path, [DESK]) as home:
+    async with open_platform(tmp_path, [DESK]) as home:
         heard: list[str] = []
 
         async def doze(message: Msg) -> None:
@@ -143,19 +143,19 @@ async def test_a_subscriber_that_sleeps_over_every_transcript(tmp_path: Path, qu
         await client.subscribe(f"{subjects.ROOT}.event.>", cb=doze)
         await client.flush()
         calls = await conversations(home)
-        behind = sum(len(call.facts) for call in calls) - len(heard)
+        behind = sum(len(call.events) for call in calls) - len(heard)
         assert behind > len(heard) > 0  # most of the calls is still before it
         await client.close()
         await undisturbed(home, calls, quiet)
 
 
 async def test_a_subscriber_that_is_frozen_until_the_server_gives_it_up(tmp_path: Path, quiet: Story) -> None:
-    async with house(tmp_path, [DESK]) as home, listener(home.nats) as frozen:
+    async with open_platform(tmp_path, [DESK]) as home, listener(home.nats) as frozen:
         frozen.send_signal(signal.SIGSTOP)
         try:
             talking = asyncio.create_task(conversations(home))
             for number in range(BALLAST_MESSAGES):  # what months of transcripts would be
-                home.bus.publish(subjects.live("desk", "ballast", "stt.levels"), BALLAST)
+                home.bus.publish(subjects.ephemeral("desk", "ballast", "stt.levels"), BALLAST)
                 if not number % 100:
                     await home.bus.flush()
             await until(lambda: "Slow Consumer" in server_log(tmp_path))
@@ -165,7 +165,7 @@ async def test_a_subscriber_that_is_frozen_until_the_server_gives_it_up(tmp_path
 
 
 async def test_a_subscriber_that_dies_while_it_listens(tmp_path: Path, quiet: Story) -> None:
-    async with house(tmp_path, [DESK]) as home, listener(home.nats) as mortal:
+    async with open_platform(tmp_path, [DESK]) as home, listener(home.nats) as mortal:
         talking = asyncio.create_task(conversations(home))
         assert mortal.stdout is not None
         assert b"transcript_final" in await asyncio.wait_for(mortal.stdout.readline(), 20)

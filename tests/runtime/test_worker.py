@@ -9,14 +9,14 @@ import pytest
 from schemas import control, events, media, subjects
 from stages.ingress import owners
 from stages.runtime import stage_host
-from tests.kit.platform import WITHIN_S, house, scripted
+from tests.kit.platform import WITHIN_S, open_platform, scripted
 
 ECHO = scripted("echo", greeting="Hello.", stt={"texts": ["first", "second"]}, tts={"duration_ms": 200})
 LONG = {"start_ms": 700, "speech_ms": 300, "every_ms": 1_600, "linger_ms": 300}  # room for the greeting and each answer
 
 
 async def test_a_call_is_answered_turn_by_turn(tmp_path: Path) -> None:
-    async with house(tmp_path, [ECHO]) as home:
+    async with open_platform(tmp_path, [ECHO]) as home:
         call = await home.null_call("echo", turns=2, **LONG)
         await call.until(events.SessionClosed)
     assert [ended.heard for ended in call.all(events.TurnEnded)] == ["Hello.", "You said first.", "You said second."]
@@ -25,11 +25,11 @@ async def test_a_call_is_answered_turn_by_turn(tmp_path: Path) -> None:
 
 
 async def test_every_speaker_counts_its_facts_without_a_gap(tmp_path: Path) -> None:
-    async with house(tmp_path, [ECHO]) as home:
+    async with open_platform(tmp_path, [ECHO]) as home:
         call = await home.null_call("echo", turns=1, **LONG)
         await call.until(events.SessionClosed)
     for stage in subjects.STAGES:
-        said = [(fact.epoch, fact.seq) for fact in call.facts if events.stage(fact) == stage]
+        said = [(event.epoch, event.seq) for event in call.events if events.stage(event) == stage]
         assert said == [(said[0][0], number) for number in range(len(said))], stage
 
 
@@ -37,7 +37,7 @@ async def test_a_session_has_one_owner_a_stage_and_its_epochs_differ(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(owners, "CLAIM_WITHIN_S", WITHIN_S)  # a claim that is repeated takes the next epoch
-    async with house(tmp_path, [ECHO], workers=2) as home:
+    async with open_platform(tmp_path, [ECHO], workers=2) as home:
         calls = [await home.null_call("echo", turns=1, **LONG) for _ in range(8)]
         opened = [await call.until(events.SessionOpened) for call in calls]
         held = {stage: [s for worker in home.workers[stage] for s in worker.sessions] for stage in subjects.CLAIMED}
@@ -45,12 +45,12 @@ async def test_a_session_has_one_owner_a_stage_and_its_epochs_differ(
             await call.until(events.SessionClosed)
     for stage in subjects.CLAIMED:
         assert sorted(held[stage]) == sorted(call.session for call in calls)
-    for fact in opened:
-        assert sorted(owned.epoch for owned in fact.owners.values()) == [2, 3, 4, 5]
+    for event in opened:
+        assert sorted(owned.epoch for owned in event.owners.values()) == [2, 3, 4, 5]
 
 
 async def test_a_full_worker_leaves_the_group_and_comes_back(tmp_path: Path) -> None:
-    async with house(tmp_path, [ECHO]) as home:
+    async with open_platform(tmp_path, [ECHO]) as home:
         small = await home.add(subjects.STT, capacity=1)
         calls = [await home.null_call("echo", turns=1, **LONG) for _ in range(6)]
         for call in calls:
@@ -66,7 +66,7 @@ async def test_a_full_worker_leaves_the_group_and_comes_back(tmp_path: Path) -> 
 
 
 async def test_a_draining_worker_finishes_its_own_and_takes_no_more(tmp_path: Path) -> None:
-    async with house(tmp_path, [ECHO]) as home:
+    async with open_platform(tmp_path, [ECHO]) as home:
         old = home.workers[subjects.STT][0]
         first = await home.null_call("echo", turns=2, **LONG)
         await first.until(events.SessionOpened)
@@ -84,7 +84,7 @@ async def test_a_draining_worker_finishes_its_own_and_takes_no_more(tmp_path: Pa
 
 async def test_a_stage_without_a_worker_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(owners, "CLAIM_FOR_S", 0.3)
-    async with house(tmp_path, [ECHO]) as home:
+    async with open_platform(tmp_path, [ECHO]) as home:
         await home.stop(home.workers[subjects.TTS][0])
         call = await home.null_call("echo", turns=1, **LONG)
         closed = await call.until(events.SessionClosed)
@@ -101,7 +101,7 @@ async def test_a_stage_without_a_worker_is_named(tmp_path: Path, monkeypatch: py
     ],
 )
 async def test_a_provider_that_cannot_serve_is_named(tmp_path: Path, changes: dict[str, object], says: str) -> None:
-    async with house(tmp_path, [ECHO.model_validate({**ECHO.model_dump(), **changes})]) as home:
+    async with open_platform(tmp_path, [ECHO.model_validate({**ECHO.model_dump(), **changes})]) as home:
         call = await home.null_call("echo", turns=1, **LONG)
         closed = await call.until(events.SessionClosed)
     assert says in closed.detail
@@ -109,7 +109,7 @@ async def test_a_provider_that_cannot_serve_is_named(tmp_path: Path, changes: di
 
 async def test_a_worker_that_falls_silent_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(owners, "LOST_AFTER_S", 0.6)
-    async with house(tmp_path, [ECHO]) as home:
+    async with open_platform(tmp_path, [ECHO]) as home:
         call = await home.null_call("echo", turns=9, **LONG)
         await call.until(events.SessionOpened)
         _stop, run = home._runs.pop(home.workers[subjects.LLM][0].id)
@@ -122,7 +122,7 @@ async def test_sessions_end_by_themselves_when_their_coordinator_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stage_host, "ORPHANED_AFTER_S", 0.5)
-    async with house(tmp_path, [ECHO]) as home:
+    async with open_platform(tmp_path, [ECHO]) as home:
         call = await home.null_call("echo", turns=9, **LONG)
         await call.until(events.SessionOpened)
         _stop, run = home._runs.pop(home.ingress.id)
@@ -135,8 +135,8 @@ async def test_sessions_end_by_themselves_when_their_coordinator_is_gone(
 
 async def test_a_claim_that_no_start_follows_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage_host, "START_WITHIN_S", 0.2)
-    async with house(tmp_path, [ECHO]) as home:
-        claim = control.ClaimStage("lonely", 7, "echo", "nobody", "null", "scripted")
+    async with open_platform(tmp_path, [ECHO]) as home:
+        claim = control.ClaimStage("lonely", 7, "echo", "nobody", "null", ("scripted",))
         answer = await home.bus.request(subjects.claim(subjects.LLM), msgspec.msgpack.encode(claim), 1)
         assert msgspec.msgpack.decode(answer, type=control.Claimed).refused is None
         async with asyncio.timeout(3):
@@ -145,7 +145,7 @@ async def test_a_claim_that_no_start_follows_is_forgotten(tmp_path: Path, monkey
 
 
 async def test_rubbish_on_the_bus_is_counted_and_the_call_goes_on(tmp_path: Path) -> None:
-    async with house(tmp_path, [ECHO]) as home:
+    async with open_platform(tmp_path, [ECHO]) as home:
         call = await home.null_call("echo", turns=2, **LONG)
         await call.until(events.SessionOpened)
         stt = home.workers[subjects.STT][0]
@@ -163,14 +163,14 @@ async def test_rubbish_on_the_bus_is_counted_and_the_call_goes_on(tmp_path: Path
         assert stt.status().counters["bad_frame"] == 6
         assert stt.status().counters["unknown_session"] == 1
         llm = home.workers[subjects.LLM][0].status().counters
-        assert (llm["bad_fact"], llm["bad_claim"], llm["bad_control"]) == (3, 1, 1)
+        assert (llm["bad_event"], llm["bad_claim"], llm["bad_control"]) == (3, 1, 1)
         closed = await call.until(events.SessionClosed)
     assert closed.reason == "hangup"
     assert [ended.heard for ended in call.all(events.TurnEnded)][-1] == "You said second."
 
 
 async def test_what_never_came_is_counted(tmp_path: Path) -> None:
-    async with house(tmp_path, [ECHO]) as home:
+    async with open_platform(tmp_path, [ECHO]) as home:
         call = await home.null_call("echo", turns=1, **LONG)
         await call.until(events.SessionOpened)
         stt = home.workers[subjects.STT][0]

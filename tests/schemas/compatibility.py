@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from schemas import asyncapi, config, control, events, media
+from docs import asyncapi
+from schemas import config, control, events, media
 
 RELEASED = Path(__file__).parent / "released"
 WORDS = ("title", "description")  # of a schema: may be put better
@@ -97,7 +98,7 @@ def unread(golden: Path) -> Iterator[str]:
         sample = json.loads(file.read_text(encoding="utf-8"))
         try:
             now = _read(file.stem, bytes.fromhex(sample["bytes"]))
-        except (AttributeError, events.BadFact, media.BadFrame, msgspec.MsgspecError) as error:
+        except (AttributeError, events.BadEvent, media.BadFrame, msgspec.MsgspecError) as error:
             yield f"`{file.stem}` is no longer read: {error}"
         else:
             yield from _lost(file.stem, sample["value"], json.loads(msgspec.json.encode(now)))

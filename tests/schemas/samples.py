@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from schemas import config, control, events, generate, media
+from docs import json_schemas
+from schemas import config, control, events, media
 
 FOLDER = Path(__file__).parent / "golden"
 
@@ -62,14 +63,14 @@ def sample(struct: type[msgspec.Struct]) -> Any:
     return struct(**{field.name: _value(field.type, field.name, place) for place, field in enumerate(fields, start=1)})
 
 
-def facts() -> dict[str, events.Fact]:
-    """Tag -> a sample of that fact."""
-    return {events.tag(fact): sample(fact) for fact in events.FACTS}
+def sample_events() -> dict[str, events.Event]:
+    """Tag -> a sample of that event."""
+    return {events.tag(event): sample(event) for event in events.EVENTS}
 
 
 def files() -> dict[str, str]:
     """File name -> text, for everything that is said."""
-    said: dict[str, tuple[Any, bytes]] = {tag: (fact, events.encode(fact)) for tag, fact in facts().items()}
+    said: dict[str, tuple[Any, bytes]] = {tag: (event, events.encode(event)) for tag, event in sample_events().items()}
     said |= {name: (sample(message), msgspec.msgpack.encode(sample(message))) for name, message in CONTROLS.items()}
     said |= {name: (sample(message), msgspec.json.encode(sample(message))) for name, message in REQUESTS.items()}
     said |= {name: (frame, media.encode(frame)) for name, frame in FRAMES.items()}
@@ -100,4 +101,4 @@ def _text(value: Any, data: bytes) -> str:
 
 
 if __name__ == "__main__":
-    generate.write(FOLDER, files())
+    json_schemas.write(FOLDER, files())

@@ -11,8 +11,8 @@ import jsonschema
 import msgspec
 import pytest
 
-from docs import generate
-from schemas import asyncapi, channels, control, events, fields, media, subjects
+from docs import asyncapi, channels, fields, generate
+from schemas import control, events, media, subjects
 from tests.kit import npm
 from tests.schemas import samples
 
@@ -44,9 +44,9 @@ def test_it_is_valid_by_the_official_schema(specification: jsonschema.Draft7Vali
 @npm.needs_node
 def test_the_official_schema_would_notice(specification: jsonschema.Draft7Validator) -> None:
     wrong = json.loads(asyncapi.text())
-    wrong["operations"]["stt.says_event"]["action"] = "shout"
+    wrong["operations"]["stt.publishes_event"]["action"] = "shout"
     [error] = specification.iter_errors(wrong)
-    assert error.json_path == "$.operations['stt.says_event']"
+    assert error.json_path == "$.operations['stt.publishes_event']"
 
 
 def references(part: Any) -> Iterator[str]:
@@ -87,33 +87,33 @@ def test_an_example_is_what_its_schema_says(name: str) -> None:
 
 def test_everything_that_is_said_is_in_it() -> None:
     asked = {name.partition(".")[2] for name in (*samples.CONTROLS, *samples.REQUESTS)}
-    parts = {"Door", "Pattern", "WorkerSession", "AgentLine"}  # of messages, none of their own
-    assert set(MESSAGES) == set(samples.facts()) | (asked - parts) | {"Frame"}
+    parts = {"Playhead", "RoomAccess", "WorkerSession", "AgentLine"}  # of messages, none of their own
+    assert set(MESSAGES) == set(samples.sample_events()) | (asked - parts) | {"Frame"}
     assert parts <= set(SCHEMAS)
 
 
-@pytest.mark.parametrize("fact", events.FACTS, ids=events.tag)
-def test_a_fact_has_one_speaker_one_place_and_an_example_that_we_understand(fact: type[events.Fact]) -> None:
-    tag = events.tag(fact)
-    plane = "live" if fact in events.LIVE else "event"
+@pytest.mark.parametrize("event", events.EVENTS, ids=events.tag)
+def test_a_fact_has_one_speaker_one_place_and_an_example_that_we_understand(event: type[events.Event]) -> None:
+    tag = events.tag(event)
+    plane = "ephemeral" if event in events.EPHEMERAL else "event"
     here = f"#/channels/{plane}/messages/{tag}"
     saying = [name for name, does in DOCUMENT["operations"].items() if {"$ref": here} in does["messages"]]
-    follows = "follows_live" if plane == "live" else "follows_calls"
-    assert sorted(saying) == sorted([f"{events.stage(fact)}.says_{plane}", f"subscriber.{follows}"])
+    follows = "follows_ephemerals" if plane == "ephemeral" else "follows_calls"
+    assert sorted(saying) == sorted([f"{events.stage(event)}.publishes_{plane}", f"subscriber.{follows}"])
     assert MESSAGES[tag]["contentType"] == channels.MSGPACK
     [example] = MESSAGES[tag]["examples"]
-    assert type(events.decode(msgspec.msgpack.encode(example["payload"]))) is fact
+    assert type(events.decode(msgspec.msgpack.encode(example["payload"]))) is event
 
 
 def test_addresses_are_the_subjects_that_are_used() -> None:
-    ids = {name: f"a-{name}" for name in channels.PARAMETERS} | {"stage": "stt", "fact": "speech_ended"}
+    ids = {name: f"a-{name}" for name in channels.PARAMETERS} | {"stage": "stt", "event": "speech_ended"}
     used = {
         "event": subjects.event("a-agent", "a-session", "stt.speech_ended"),
-        "live": subjects.live("a-agent", "a-session", "stt.speech_ended"),
+        "ephemeral": subjects.ephemeral("a-agent", "a-session", "stt.speech_ended"),
         "media": subjects.media("a-worker", "a-session"),
         "control": subjects.control("a-session", "stt", "a-verb"),
         "claim": subjects.claim("stt"),
-        "beat": subjects.beat("a-coordinator", "a-worker"),
+        "heartbeat": subjects.heartbeat("a-coordinator", "a-worker"),
         "worker": subjects.worker("a-worker"),
         "config": subjects.config("a-verb"),
         "room": subjects.room_token("a-room", "a-verb"),
@@ -139,7 +139,7 @@ def test_audio_can_be_read_by_what_it_tells_of_the_prefix() -> None:
 
 
 def test_numbers_say_what_they_count() -> None:
-    assert SCHEMAS["SpeechEnded"]["properties"]["at"]["x-unit"] == "sample of the caller's line"
+    assert SCHEMAS["SpeechEnded"]["properties"]["until_sample"]["x-unit"] == "sample of the caller's line"
     assert SCHEMAS["SpeechEnded"]["properties"]["silence_ms"]["x-unit"] == "ms"
     assert SCHEMAS["WorkerSession"]["properties"]["age_s"]["x-unit"] == "s"
     assert SCHEMAS["SpeechEnded"]["properties"]["time"]["x-unit"] == "UTC microseconds"
@@ -148,7 +148,7 @@ def test_numbers_say_what_they_count() -> None:
 
 def test_a_field_without_an_example_is_told_to_whoever_adds_it() -> None:
     hummed = msgspec.defstruct("Hummed", [("melody", str), ("key", str, "C")])
-    with pytest.raises(LookupError, match=r"`melody` of Hummed has no example: write one into schemas/fields\.py"):
+    with pytest.raises(LookupError, match=r"`melody` of Hummed has no example: write one into docs/fields\.py"):
         fields.example(hummed)
 
 

@@ -8,17 +8,18 @@ import jsonschema
 import msgspec
 import pytest
 
-from schemas import events, generate, media
+from docs import json_schemas
+from schemas import events, media
 from tests.schemas import samples
 
 AGAIN = "the protocol has changed: if that is meant, run `make schemas` and commit what it writes"
-SAMPLES = samples.facts()
+SAMPLES = samples.sample_events()
 
 
 @pytest.mark.parametrize(
     ("folder", "wanted"),
     [
-        pytest.param(generate.FOLDER, generate.files(), id="schemas"),
+        pytest.param(json_schemas.FOLDER, json_schemas.files(), id="schemas"),
         pytest.param(samples.FOLDER, samples.files(), id="golden"),
     ],
 )
@@ -30,7 +31,7 @@ def test_what_is_committed_is_what_the_code_speaks(folder: Path, wanted: dict[st
 
 @pytest.mark.parametrize("tag", SAMPLES)
 def test_a_fact_is_valid_by_its_schema_and_its_tag_begins_with_a_stage(tag: str) -> None:
-    schema = json.loads((generate.FOLDER / f"{tag}.json").read_text(encoding="utf-8"))
+    schema = json.loads((json_schemas.FOLDER / f"{tag}.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(json.loads(events.to_json(SAMPLES[tag])), schema)
     with pytest.raises(jsonschema.ValidationError):
@@ -45,9 +46,9 @@ def golden(name: str) -> tuple[dict[str, Any], bytes]:
 @pytest.mark.parametrize("tag", SAMPLES)
 def test_a_golden_fact_is_still_understood(tag: str) -> None:
     value, data = golden(tag)
-    fact = events.decode(data)
-    assert fact == SAMPLES[tag]
-    assert msgspec.to_builtins(fact) == msgspec.to_builtins(msgspec.convert(value, type(fact)))
+    event = events.decode(data)
+    assert event == SAMPLES[tag]
+    assert msgspec.to_builtins(event) == msgspec.to_builtins(msgspec.convert(value, type(event)))
     assert msgspec.msgpack.decode(data)["event"] == tag
 
 

@@ -53,18 +53,18 @@ BUILDERS: dict[str, tuple[Builder, int]] = {
     "media_to": (subjects.media_to, 4),
     "event agent": (lambda x: subjects.event(x, "s", "stt.speech_started"), 6),
     "event session": (lambda x: subjects.event("a", x, "stt.speech_started"), 6),
-    "event stage": (lambda x: subjects.event("a", "s", f"{x}.fact"), 6),
-    "event fact": (lambda x: subjects.event("a", "s", f"stt.{x}"), 6),
-    "live agent": (lambda x: subjects.live(x, "s", "stt.transcript_interim"), 6),
-    "live session": (lambda x: subjects.live("a", x, "stt.transcript_interim"), 6),
+    "event stage": (lambda x: subjects.event("a", "s", f"{x}.event"), 6),
+    "event event": (lambda x: subjects.event("a", "s", f"stt.{x}"), 6),
+    "live agent": (lambda x: subjects.ephemeral(x, "s", "stt.transcript_interim"), 6),
+    "live session": (lambda x: subjects.ephemeral("a", x, "stt.transcript_interim"), 6),
     "control session": (lambda x: subjects.control(x, "stt", "start"), 5),
     "control stage": (lambda x: subjects.control("s", x, "start"), 5),
     "control verb": (lambda x: subjects.control("s", "stt", x), 5),
     "controls session": (lambda x: subjects.controls(x, "stt"), 5),
     "claim": (subjects.claim, 3),
-    "beat coordinator": (lambda x: subjects.beat(x, "w"), 4),
-    "beat worker": (lambda x: subjects.beat("i", x), 4),
-    "beats_to": (subjects.beats_to, 4),
+    "beat coordinator": (lambda x: subjects.heartbeat(x, "w"), 4),
+    "beat worker": (lambda x: subjects.heartbeat("i", x), 4),
+    "beats_to": (subjects.heartbeats_to, 4),
     "worker": (subjects.worker, 3),
     "config": (subjects.config, 3),
 }
@@ -106,7 +106,7 @@ def test_no_subject_differs_in_token_count(name: str, value: str) -> None:
     assert value in subject.split(".")
 
 
-@given(st.sampled_from([subjects.events, subjects.lives]), *[st.none() | st.text(max_size=66)] * 3)
+@given(st.sampled_from([subjects.events, subjects.ephemerals]), *[st.none() | st.text(max_size=66)] * 3)
 def test_a_filter_widens_only_where_nothing_was_asked(
     build: Callable[..., str], agent: str | None, session: str | None, stage: str | None
 ) -> None:
@@ -130,7 +130,7 @@ def test_ids_are_random_and_allowed() -> None:
 def test_a_subject_is_read_back() -> None:
     subject = subjects.event("reception", "s1", "stt.transcript_final")
     assert subjects.parse(subject) == ("event", "reception", "s1", "stt.transcript_final")
-    assert subjects.parse(subjects.live("a", "s", "stt.transcript_interim")) is not None
+    assert subjects.parse(subjects.ephemeral("a", "s", "stt.transcript_interim")) is not None
     for other in (subjects.media("w", "s"), subjects.claim("stt"), "", "va2.event.a.s.stt.x", subject + ".more"):
         assert subjects.parse(other) is None
     assert subjects.last_token(subjects.media("w", "s9")) == "s9"

@@ -1,12 +1,12 @@
-"""The waterfall of a turn, read off its facts."""
+"""The waterfall of a turn, read off its events."""
 
 from typing import Any
 
 from schemas import events
 from schemas.audio import CALLER_HZ
-from schemas.events import Fact
+from schemas.events import Event
 from session.latency import waterfall
-from session.state import CallState, fold
+from session.state import SessionState, fold
 
 STARTED = 1_700_000_000_000_000  # UTC microseconds of the caller's first sample
 
@@ -15,22 +15,22 @@ def at(ms: int) -> int:
     return STARTED + ms * 1000
 
 
-def told(*facts: Fact) -> CallState:
-    state = CallState()
-    opened = events.SessionOpened(owners={}, coordinator="c", transport="null", started=STARTED, config={})
-    for seq, fact in enumerate((opened, *facts)):
-        state = fold(state, type(fact)(**{**_fields(fact), "seq": seq}))
+def told(*call_events: Event) -> SessionState:
+    state = SessionState()
+    opened = events.SessionOpened(owners={}, coordinator="c", transport="null", started_us=STARTED, config={})
+    for seq, event in enumerate((opened, *call_events)):
+        state = fold(state, type(event)(**{**_fields(event), "seq": seq}))
     return state
 
 
-def _fields(fact: Fact) -> dict[str, Any]:
-    return {name: getattr(fact, name) for name in fact.__struct_fields__}
+def _fields(event: Event) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in event.__struct_fields__}
 
 
-QUESTION: tuple[Fact, ...] = (
-    events.SpeechStarted(utterance=0, at=0),
-    events.SpeechEnded(utterance=0, at=CALLER_HZ),  # speech ends 1,000 ms into the call
-    events.TranscriptFinal(utterance=0, text="when", start=0, until=CALLER_HZ, time=at(1_300)),
+QUESTION: tuple[Event, ...] = (
+    events.SpeechStarted(utterance=0, start_sample=0),
+    events.SpeechEnded(utterance=0, until_sample=CALLER_HZ),  # speech ends 1,000 ms into the call
+    events.TranscriptFinal(utterance=0, text="when", start_sample=0, until_sample=CALLER_HZ, time=at(1_300)),
 )
 STARTS = events.TurnStarted(turn=2, answers=0, time=at(1_350))
 SAYS = events.SentenceReady(turn=2, segment=0, text="At nine.", first_token_ms=200, time=at(1_650))
@@ -66,7 +66,7 @@ def test_a_turn_that_has_not_started_has_none() -> None:
 
 
 def test_a_transcript_that_is_final_before_silence_costs_nothing() -> None:
-    early = events.TranscriptFinal(utterance=0, text="when", start=0, until=9, time=at(900))
+    early = events.TranscriptFinal(utterance=0, text="when", start_sample=0, until_sample=9, time=at(900))
     falls = waterfall(told(*QUESTION[:2], early, STARTS, SAYS), 2)
     assert falls is not None
     assert falls.steps[0] == ("transcript final", 0, 0)
@@ -90,13 +90,13 @@ def test_the_wait_for_more_words_is_not_the_models() -> None:
 
 def test_a_greeting_is_timed_from_its_own_start() -> None:
     hello = events.SentenceReady(turn=1, segment=0, text="Hello.", last=True, time=at(101))
-    facts = (
+    call_events = (
         events.TurnStarted(turn=1, answers=-1, time=at(100)),
         hello,
         events.SegmentSynthesized(turn=1, segment=0, duration_ms=500, first_audio_ms=49),
         events.PlaybackStarted(turn=1, time=at(160)),
     )
-    falls = waterfall(told(*facts), 1)
+    falls = waterfall(told(*call_events), 1)
     assert falls is not None
     assert falls.marks[0].name == "turn started"
     assert [(step.name, step.length) for step in falls.steps] == [("TTS first audio", 50), ("first audio out", 10)]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.audio import CALLER_FRAME_BYTES, CALLER_HZ
-from session.replay_buffer import CHUNK, RING_S, Ring
+from session.replay_buffer import CHUNK, RING_S, ReplayBuffer
 
 FRAME = CALLER_FRAME_BYTES // 2
 MEGABYTE = 1 << 20
@@ -18,19 +18,19 @@ def speech(start: int, samples: int) -> bytes:
     return b"".join((1 + position % 30_000).to_bytes(2, "little") for position in range(start, start + samples))
 
 
-def kept(ring: Ring, at: int) -> bytes:
+def kept(ring: ReplayBuffer, at: int) -> bytes:
     return b"".join(pcm for _, pcm in ring.since(at))
 
 
 def test_a_new_owner_hears_again_from_the_sample_it_asks_for() -> None:
-    ring = Ring()
+    ring = ReplayBuffer()
     for number in range(5):
         ring.append(speech(number * FRAME, FRAME), number * FRAME)
     assert kept(ring, FRAME + 7) == speech(FRAME + 7, 4 * FRAME - 7)
 
 
 def test_a_replay_comes_in_chunks_that_the_bus_takes() -> None:
-    ring = Ring()
+    ring = ReplayBuffer()
     for second in range(3):
         ring.append(speech(second * CALLER_HZ, CALLER_HZ), second * CALLER_HZ)
     chunks = list(ring.since(CALLER_HZ - 10))
@@ -40,7 +40,7 @@ def test_a_replay_comes_in_chunks_that_the_bus_takes() -> None:
 
 
 def test_what_has_become_words_is_let_go_and_is_no_loss() -> None:
-    ring = Ring()
+    ring = ReplayBuffer()
     for second in range(5):
         ring.append(speech(second * CALLER_HZ, CALLER_HZ), second * CALLER_HZ)
     ring.forget(3 * CALLER_HZ + 7)
@@ -53,7 +53,7 @@ def test_what_has_become_words_is_let_go_and_is_no_loss() -> None:
 
 
 def test_half_a_minute_is_kept_and_what_gave_way_is_counted() -> None:
-    ring = Ring()
+    ring = ReplayBuffer()
     frames = (RING_S + 5) * CALLER_HZ // FRAME
     for number in range(frames):
         ring.append(bytes(CALLER_FRAME_BYTES), number * FRAME)
@@ -65,7 +65,7 @@ def test_half_a_minute_is_kept_and_what_gave_way_is_counted() -> None:
 def test_a_full_ring_is_less_than_a_megabyte() -> None:
     tracemalloc.start()
     try:
-        ring = Ring()
+        ring = ReplayBuffer()
         for number in range(2 * RING_S * CALLER_HZ // FRAME):
             ring.append(bytes(CALLER_FRAME_BYTES), number * FRAME)
         assert tracemalloc.get_traced_memory()[0] < MEGABYTE
@@ -74,14 +74,14 @@ def test_a_full_ring_is_less_than_a_megabyte() -> None:
 
 
 def test_a_hole_in_the_line_is_silence_so_that_positions_stay_times() -> None:
-    ring = Ring()
+    ring = ReplayBuffer()
     ring.append(speech(0, FRAME), 0)
     ring.append(speech(3 * FRAME, FRAME), 3 * FRAME)
     assert kept(ring, 0) == speech(0, FRAME) + bytes(2 * CALLER_FRAME_BYTES) + speech(3 * FRAME, FRAME)
 
 
 def test_after_a_hole_longer_than_the_ring_only_the_new_is_kept() -> None:
-    ring = Ring(seconds=1)
+    ring = ReplayBuffer(seconds=1)
     ring.append(speech(0, FRAME), 0)
     ring.append(speech(9 * CALLER_HZ, FRAME), 9 * CALLER_HZ)
     assert list(ring.since(0)) == [(9 * CALLER_HZ, speech(9 * CALLER_HZ, FRAME))]
@@ -89,13 +89,13 @@ def test_after_a_hole_longer_than_the_ring_only_the_new_is_kept() -> None:
 
 
 def test_a_line_may_begin_late() -> None:
-    ring = Ring()
+    ring = ReplayBuffer()
     ring.append(speech(500, FRAME), 500)
     assert list(ring.since(0)) == [(500, speech(500, FRAME))]
 
 
 def test_the_caller_may_speak_on_while_a_replay_waits() -> None:
-    ring = Ring()
+    ring = ReplayBuffer()
     ring.append(speech(0, FRAME), 0)
     ring.append(speech(FRAME, FRAME), FRAME)
     ring.append(speech(2 * FRAME, CALLER_HZ), 2 * FRAME)
@@ -108,7 +108,7 @@ def test_the_caller_may_speak_on_while_a_replay_waits() -> None:
 
 def test_half_a_sample_is_refused() -> None:
     with pytest.raises(ValueError, match="whole samples"):
-        Ring().append(b"\x00", 0)
+        ReplayBuffer().append(b"\x00", 0)
 
 
 chunks = st.lists(st.tuples(st.integers(-400, 400), st.integers(0, 300), st.integers(0, 2_000)), max_size=40)
@@ -117,7 +117,7 @@ chunks = st.lists(st.tuples(st.integers(-400, 400), st.integers(0, 300), st.inte
 @given(chunks, st.integers(0, 12_000))
 def test_whatever_comes_the_line_is_seamless_true_and_bounded(steps: list[tuple[int, int, int]], asked: int) -> None:
     """Each step is (how far from the end of the line the chunk begins, its samples, how much of the line stays)."""
-    ring = Ring(seconds=0.05)
+    ring = ReplayBuffer(seconds=0.05)
     capacity = CALLER_HZ // 20
     heard: set[int] = set()
     for offset, samples, stays in steps:

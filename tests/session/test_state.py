@@ -1,4 +1,4 @@
-"""What the facts of a call add up to, in whatever order the network brings them."""
+"""What the events of a call add up to, in whatever order the network brings them."""
 
 from typing import Any
 
@@ -8,17 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import events
-from schemas.events import Fact, Owner
-from session.state import KEEP, KEEP_SEGMENTS, KEEP_SPOKEN, KEEP_TEXTS, CallState, Line, fold
+from schemas.events import Event, Owner
+from session.state import KEEP, KEEP_SEGMENTS, KEEP_SPOKEN, KEEP_TEXTS, SessionState, TranscriptEntry, fold
 
 STAGES = ("stt", "llm", "tts", "egress")
 
 
-def numbered(stage_facts: list[Fact], epoch: int = 1) -> list[Fact]:
-    """The facts as one speaker says them: stamped, seq dense from 0."""
+def numbered(stage_facts: list[Event], epoch: int = 1) -> list[Event]:
+    """The events as one speaker says them: stamped, seq dense from 0."""
     return [
-        msgspec.structs.replace(fact, session="s1", agent="desk", epoch=epoch, seq=seq, time=fact.time or 1_000 + seq)
-        for seq, fact in enumerate(stage_facts)
+        msgspec.structs.replace(event, session="s1", agent="desk", epoch=epoch, seq=seq, time=event.time or 1_000 + seq)
+        for seq, event in enumerate(stage_facts)
     ]
 
 
@@ -26,33 +26,33 @@ def opened(**fields: Any) -> events.SessionOpened:
     owners = {stage: Owner(f"{stage}-a", 1) for stage in STAGES}
     config = fields.pop("config", {"id": "desk"})
     return events.SessionOpened(
-        owners=owners, coordinator="in1", transport="websocket", started=5_000, config=config, **fields
+        owners=owners, coordinator="in1", transport="websocket", started_us=5_000, config=config, **fields
     )
 
 
 class Told:
-    """A call told fact by fact, each speaker's seq kept."""
+    """A call told event by event, each speaker's seq kept."""
 
     def __init__(self, **fields: Any) -> None:
-        self.state = CallState()
+        self.state = SessionState()
         self._seq: dict[tuple[str, int], int] = {}
         self(opened(**fields))
 
-    def __call__(self, *facts: Fact, epoch: int = 1) -> CallState:
-        for fact in facts:
-            speaker = (events.stage(fact), epoch)
+    def __call__(self, *call_events: Event, epoch: int = 1) -> SessionState:
+        for event in call_events:
+            speaker = (events.stage(event), epoch)
             seq = self._seq.get(speaker, 0)
             self._seq[speaker] = seq + 1
-            stamped = msgspec.structs.replace(fact, session="s1", agent="desk", epoch=epoch, seq=seq)
+            stamped = msgspec.structs.replace(event, session="s1", agent="desk", epoch=epoch, seq=seq)
             self.state = fold(self.state, stamped)
         return self.state
 
 
 def asked(call: Told, utterance: int, text: str) -> None:
     call(
-        events.SpeechStarted(utterance=utterance, at=1_000),
-        events.SpeechEnded(utterance=utterance, at=9_000),
-        events.TranscriptFinal(utterance=utterance, text=text, start=1_000, until=9_000),
+        events.SpeechStarted(utterance=utterance, start_sample=1_000),
+        events.SpeechEnded(utterance=utterance, until_sample=9_000),
+        events.TranscriptFinal(utterance=utterance, text=text, start_sample=1_000, until_sample=9_000),
     )
 
 
@@ -70,11 +70,11 @@ def answered(call: Told, turn: int, utterance: int, text: str, heard: str | None
 def test_a_question_and_its_answer() -> None:
     call = Told()
     assert (call.state.busy, call.state.agent_state) == (False, "listening")
-    call(events.SpeechStarted(utterance=0, at=1_000))
+    call(events.SpeechStarted(utterance=0, start_sample=1_000))
     assert (call.state.busy, call.state.agent_state, call.state.caller_speaks) == (True, "listening", True)
-    call(events.SpeechEnded(utterance=0, at=9_000))
+    call(events.SpeechEnded(utterance=0, until_sample=9_000))
     assert (call.state.busy, call.state.agent_state) == (True, "thinking")
-    call(events.TranscriptFinal(utterance=0, text="when do you open", start=1_000, until=9_000))
+    call(events.TranscriptFinal(utterance=0, text="when do you open", start_sample=1_000, until_sample=9_000))
     assert call.state.busy, "words that nobody has answered yet"
     assert call.state.until == 9_000
     call(events.TurnStarted(turn=2, answers=0, text="when do you open", time=7))
@@ -85,7 +85,10 @@ def test_a_question_and_its_answer() -> None:
     call(events.PlaybackEnded(turn=2, heard_ms=900))
     call(events.TurnEnded(turn=2, heard="At nine."))
     assert (call.state.busy, call.state.agent_state) == (False, "listening")
-    assert call.state.transcript == [Line("caller", "when do you open", 0), Line("agent", "At nine.", 2)]
+    assert call.state.transcript == [
+        TranscriptEntry("caller", "when do you open", 0),
+        TranscriptEntry("agent", "At nine.", 2),
+    ]
 
 
 def test_a_greeting_is_pending_until_the_agent_has_said_it() -> None:
@@ -122,13 +125,13 @@ def test_a_cough_holds_the_answer_and_it_goes_on() -> None:
     call(
         events.TurnStarted(turn=2, answers=0, time=7),
         events.PlaybackStarted(turn=2, time=8),
-        events.SpeechStarted(utterance=1, at=20_000),
+        events.SpeechStarted(utterance=1, start_sample=20_000),
         events.Paused(turn=2, segment=0, heard_ms=400, utterance=1),
     )
     assert (call.state.agent_state, call.state.turns[2].playback) == ("listening", "paused")
     call(
-        events.SpeechEnded(utterance=1, at=23_000),
-        events.TranscriptFinal(utterance=1, text="", start=20_000, until=23_000),
+        events.SpeechEnded(utterance=1, until_sample=23_000),
+        events.TranscriptFinal(utterance=1, text="", start_sample=20_000, until_sample=23_000),
         events.ReplyResumed(turn=2, utterance=1),
         events.Resumed(turn=2, heard_ms=400, utterance=1),
     )
@@ -186,7 +189,11 @@ def test_what_was_said_meanwhile_stands_where_it_was_said() -> None:
 
 def test_a_closed_call_is_never_busy() -> None:
     call = Told()
-    call(events.SpeechStarted(utterance=0, at=0), events.PlaybackStarted(turn=2), events.SessionClosed(reason="hangup"))
+    call(
+        events.SpeechStarted(utterance=0, start_sample=0),
+        events.PlaybackStarted(turn=2),
+        events.SessionClosed(reason="hangup"),
+    )
     assert (call.state.closed, call.state.busy, call.state.agent_state) == ("hangup", False, "listening")
 
 
@@ -194,9 +201,9 @@ def test_what_an_old_owner_says_after_it_was_replaced_is_dead() -> None:
     call = Told()
     call(events.OwnerChanged(stage="stt", worker="stt-b", owner_epoch=2))
     before = call.state
-    call(events.TranscriptFinal(utterance=0, text="from the grave", start=0, until=9), epoch=1)
+    call(events.TranscriptFinal(utterance=0, text="from the grave", start_sample=0, until_sample=9), epoch=1)
     assert call.state == before
-    call(events.TranscriptFinal(utterance=0, text="alive", start=0, until=9), epoch=2)
+    call(events.TranscriptFinal(utterance=0, text="alive", start_sample=0, until_sample=9), epoch=2)
     assert call.state.utterances[0].text == "alive"
     assert call.state.owners["stt"] == Owner("stt-b", 2)
     assert call.state.after["stt"] == (2, 0)
@@ -205,7 +212,7 @@ def test_what_an_old_owner_says_after_it_was_replaced_is_dead() -> None:
 def test_an_interim_is_not_part_of_the_snapshot() -> None:
     call = Told()
     before = call.state
-    call(events.TranscriptInterim(utterance=0, text="when do", start=0, until=9))
+    call(events.TranscriptInterim(utterance=0, text="when do", start_sample=0, until_sample=9))
     assert call.state == before
 
 
@@ -213,7 +220,7 @@ def test_the_snapshot_travels() -> None:
     call = Told(config={"id": "desk", "greeting": "Hello."})
     asked(call, 0, "when")
     answered(call, 2, 0, "At nine.")
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(call.state), type=CallState) == call.state
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(call.state), type=SessionState) == call.state
 
 
 def test_a_long_call_stays_small() -> None:
@@ -253,11 +260,11 @@ def test_what_was_typed_stands_where_it_was_answered() -> None:
         events.TextReceived(text="Thanks", number=2),
     )
     assert call.state.transcript == [
-        Line("caller", "When?", 0),
-        Line("agent", "At nine.", 2),
-        Line("caller", "And on Sunday?", 1, typed=True),
-        Line("agent", "Never.", 3),
-        Line("caller", "Thanks", 2, typed=True),
+        TranscriptEntry("caller", "When?", 0),
+        TranscriptEntry("agent", "At nine.", 2),
+        TranscriptEntry("caller", "And on Sunday?", 1, typed=True),
+        TranscriptEntry("agent", "Never.", 3),
+        TranscriptEntry("caller", "Thanks", 2, typed=True),
     ]
 
 
@@ -269,15 +276,15 @@ far = st.sampled_from(
 )  # turns near every edge of what is kept
 words = st.sampled_from(["", "yes", "no"])
 
-SPEAKERS: dict[str, st.SearchStrategy[Fact]] = {
+SPEAKERS: dict[str, st.SearchStrategy[Event]] = {
     "ingress": st.one_of(
         st.builds(events.OwnerChanged, stage=st.just("stt"), worker=words, owner_epoch=st.just(1)),
         st.builds(events.TextReceived, text=words, number=far),
     ),
     "stt": st.one_of(
-        st.builds(events.SpeechStarted, utterance=far, at=few),
-        st.builds(events.SpeechEnded, utterance=far, at=few),
-        st.builds(events.TranscriptFinal, utterance=far, text=words, start=few, until=few),
+        st.builds(events.SpeechStarted, utterance=far, start_sample=few),
+        st.builds(events.SpeechEnded, utterance=far, until_sample=few),
+        st.builds(events.TranscriptFinal, utterance=far, text=words, start_sample=few, until_sample=few),
     ),
     "llm": st.one_of(
         st.builds(events.TurnStarted, turn=far, answers=far, typed=far, text=st.sampled_from(["", "yes", "no" * 200])),
@@ -297,18 +304,18 @@ SPEAKERS: dict[str, st.SearchStrategy[Fact]] = {
 
 
 @st.composite
-def speakers(draw: st.DrawFn) -> list[list[Fact]]:
+def speakers(draw: st.DrawFn) -> list[list[Event]]:
     """What each stage says in a call, in its own order."""
-    said = {stage: draw(st.lists(facts, max_size=8)) for stage, facts in SPEAKERS.items()}
+    said = {stage: draw(st.lists(call_events, max_size=8)) for stage, call_events in SPEAKERS.items()}
     said["ingress"].insert(0, opened())
-    return [numbered(facts) for facts in said.values()]
+    return [numbered(call_events) for call_events in said.values()]
 
 
 @st.composite
-def interleaved(draw: st.DrawFn, lines: list[list[Fact]]) -> list[Fact]:
-    """The speakers' facts in one of the orders a receiver may see."""
+def interleaved(draw: st.DrawFn, lines: list[list[Event]]) -> list[Event]:
+    """The speakers' events in one of the orders a receiver may see."""
     rest = [list(line) for line in lines if line]
-    merged: list[Fact] = []
+    merged: list[Event] = []
     while rest:
         line = rest[draw(st.integers(0, len(rest) - 1))]
         merged.append(line.pop(0))
@@ -316,10 +323,10 @@ def interleaved(draw: st.DrawFn, lines: list[list[Fact]]) -> list[Fact]:
     return merged
 
 
-def folded(facts: list[Fact]) -> CallState:
-    state = CallState()
-    for fact in facts:
-        state = fold(state, fact)
+def folded(call_events: list[Event]) -> SessionState:
+    state = SessionState()
+    for event in call_events:
+        state = fold(state, event)
     return state
 
 
@@ -333,60 +340,64 @@ def test_however_the_speakers_interleave_the_call_is_the_same(data: st.DataObjec
 
 @given(st.data())
 def test_a_fact_heard_twice_changes_nothing(data: st.DataObject) -> None:
-    facts = data.draw(interleaved(data.draw(speakers())))
+    call_events = data.draw(interleaved(data.draw(speakers())))
     repeated = []
-    for index, fact in enumerate(facts):
-        repeated += [fact, *data.draw(st.lists(st.sampled_from(facts[: index + 1]), max_size=2))]
-    assert folded(repeated) == folded(facts)
+    for index, event in enumerate(call_events):
+        repeated += [event, *data.draw(st.lists(st.sampled_from(call_events[: index + 1]), max_size=2))]
+    assert folded(repeated) == folded(call_events)
 
 
 @given(st.data())
 def test_the_dead_change_nothing(data: st.DataObject) -> None:
-    """Once ingress has said who owns a stage, facts of older epochs fall silent wherever they arrive."""
+    """Once ingress has said who owns a stage, events of older epochs fall silent wherever they arrive."""
     lines = data.draw(speakers())
-    facts = lines[0] + data.draw(interleaved(lines[1:]))
-    dead = [msgspec.structs.replace(fact, epoch=0) for line in lines[1:] for fact in line]
-    haunted = list(facts)
-    for fact in dead:
-        haunted.insert(data.draw(st.integers(1, len(haunted))), fact)
-    assert folded(haunted) == folded(facts)
+    call_events = lines[0] + data.draw(interleaved(lines[1:]))
+    dead = [msgspec.structs.replace(event, epoch=0) for line in lines[1:] for event in line]
+    haunted = list(call_events)
+    for event in dead:
+        haunted.insert(data.draw(st.integers(1, len(haunted))), event)
+    assert folded(haunted) == folded(call_events)
 
 
 @given(st.data(), st.integers(0, 40))
 def test_a_snapshot_and_the_facts_after_it_are_the_whole_call(data: st.DataObject, cut: int) -> None:
-    facts = data.draw(interleaved(data.draw(speakers())))
-    snapshot = msgspec.msgpack.decode(msgspec.msgpack.encode(folded(facts[:cut])), type=CallState)
+    call_events = data.draw(interleaved(data.draw(speakers())))
+    snapshot = msgspec.msgpack.decode(msgspec.msgpack.encode(folded(call_events[:cut])), type=SessionState)
     state = snapshot
-    for fact in facts:  # all of them again: the snapshot knows which it holds
-        state = fold(state, fact)
-    assert state == folded(facts)
+    for event in call_events:  # all of them again: the snapshot knows which it holds
+        state = fold(state, event)
+    assert state == folded(call_events)
 
 
-@pytest.mark.parametrize("fact", [fact for fact in events.FACTS if fact not in events.LIVE])
-def test_every_fact_moves_its_speakers_watermark(fact: type[Fact]) -> None:
-    """A fact that the fold has no field for is still counted as known."""
-    required = {name: value for name, value in SAMPLE.items() if name in fact.__struct_fields__}
-    said = fact(**required, epoch=1, seq=4, turn=2)
-    assert fold(CallState(), said).after == {events.stage(fact): (1, 4)}
+@pytest.mark.parametrize("event", [event for event in events.EVENTS if event not in events.EPHEMERAL])
+def test_every_fact_moves_its_speakers_watermark(event: type[Event]) -> None:
+    """An event that the fold has no field for is still counted as known."""
+    required = {name: value for name, value in SAMPLE.items() if name in event.__struct_fields__}
+    said = event(**required, epoch=1, seq=4, turn=2)
+    assert fold(SessionState(), said).after == {events.stage(event): (1, 4)}
 
 
 SAMPLE: dict[str, Any] = {
     "owners": {},
     "coordinator": "in1",
     "transport": "null",
-    "started": 1,
+    "started_us": 1,
     "config": {},
     "stage": "stt",
     "worker": "w",
     "owner_epoch": 1,
     "reason": "hangup",
     "utterance": 0,
-    "at": 0,
+    "at_sample": 0,
+    "probability": 0.5,
+    "source": "audio",
+    "version": 1,
+    "applies": "now",
     "text": "",
     "digit": "1",
     "number": 1,
-    "start": 0,
-    "until": 0,
+    "start_sample": 0,
+    "until_sample": 0,
     "answers": 0,
     "segment": 0,
     "heard": "",

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.stt.audio_buffer import KEEP, LONGEST_GAP, LULL, Tape, quietest
+from stages.stt.audio_buffer import KEEP, LONGEST_GAP, LULL, AudioBuffer, quietest
 
 
 def pcm(*samples: int) -> bytes:
@@ -11,21 +11,21 @@ def pcm(*samples: int) -> bytes:
 
 
 def test_the_tape_begins_where_the_audio_does() -> None:
-    tape = Tape()
+    tape = AudioBuffer()
     tape.append(pcm(1, 2, 3), at=500)
     assert (tape.start, tape.end) == (500, 503)
     assert tape.cut(501, 503) == pcm(2, 3)
 
 
 def test_a_lost_frame_is_silence_so_that_all_else_stays_in_place() -> None:
-    tape = Tape()
+    tape = AudioBuffer()
     tape.append(pcm(1, 2), at=0)
     tape.append(pcm(5), at=4)
     assert tape.cut(0, 5) == pcm(1, 2, 0, 0, 5)
 
 
 def test_a_replayed_frame_is_not_heard_twice() -> None:
-    tape = Tape()
+    tape = AudioBuffer()
     tape.append(pcm(1, 2, 3), at=0)
     tape.append(pcm(9, 9), at=0)
     tape.append(pcm(9, 4), at=2)
@@ -33,7 +33,7 @@ def test_a_replayed_frame_is_not_heard_twice() -> None:
 
 
 def test_a_long_absence_costs_no_memory() -> None:
-    tape = Tape()
+    tape = AudioBuffer()
     tape.append(pcm(1), at=0)
     tape.append(pcm(7), at=10**9)
     assert tape.start == 10**9 - LONGEST_GAP
@@ -41,7 +41,7 @@ def test_a_long_absence_costs_no_memory() -> None:
 
 
 def test_what_is_forgotten_is_cut_off_and_the_rest_stays_in_place() -> None:
-    tape = Tape()
+    tape = AudioBuffer()
     tape.append(pcm(1, 2, 3), at=10)
     tape.forget(12)
     assert (tape.start, tape.cut(0, 99)) == (12, pcm(3))
@@ -50,7 +50,7 @@ def test_what_is_forgotten_is_cut_off_and_the_rest_stays_in_place() -> None:
 
 
 def test_more_than_it_keeps_pushes_the_oldest_out() -> None:
-    tape = Tape()
+    tape = AudioBuffer()
     tape.append(bytes(2 * KEEP), at=0)
     tape.append(pcm(1), at=KEEP)
     assert (tape.start, tape.end) == (1, KEEP + 1)
@@ -60,7 +60,7 @@ def test_more_than_it_keeps_pushes_the_oldest_out() -> None:
 def test_whatever_arrives_every_sample_lies_where_it_was_said(
     frames: list[tuple[int, int]], forget: int, start: int
 ) -> None:
-    tape = Tape()
+    tape = AudioBuffer()
     line: dict[int, int] = {}
     for at, size in frames:
         known = tape.end if line else 0

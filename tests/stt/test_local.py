@@ -35,7 +35,7 @@ async def play(call: Call, pcm: bytes, *, start: int = 0, haste: float = HASTE) 
 
 
 def transcript(call: Call) -> str:
-    return " ".join(final.text for final in call.said(TranscriptFinal))
+    return " ".join(final.text for final in call.published(TranscriptFinal))
 
 
 async def heard_out(call: Call, said: str) -> None:
@@ -49,12 +49,12 @@ async def heard_out(call: Call, said: str) -> None:
 def keeps_the_contract(call: Call) -> bool:
     """For every utterance one start, one end and one final, in that order, and nothing of it afterwards."""
     kinds: dict[int, list[type]] = {}
-    for fact in call.facts:
-        assert isinstance(fact, SpeechStarted | SpeechEnded | TranscriptFinal | TranscriptInterim)
-        if not isinstance(fact, TranscriptInterim):
-            kinds.setdefault(fact.utterance, []).append(type(fact))
+    for event in call.events:
+        assert isinstance(event, SpeechStarted | SpeechEnded | TranscriptFinal | TranscriptInterim)
+        if not isinstance(event, TranscriptInterim):
+            kinds.setdefault(event.utterance, []).append(type(event))
         else:
-            assert kinds[fact.utterance] == [SpeechStarted]
+            assert kinds[event.utterance] == [SpeechStarted]
     assert list(kinds) == list(range(len(kinds)))
     return all(said == [SpeechStarted, SpeechEnded, TranscriptFinal] for said in kinds.values())
 
@@ -74,9 +74,9 @@ async def test_a_human_reader_is_understood(listening: Worker, name: str, said: 
 async def test_words_are_seen_while_they_are_spoken(listening: Worker) -> None:
     async with listening.call(LOCAL) as call:
         await play(call, recording("two_cities")[: 5 * 2 * CALLER_HZ], haste=1)
-    first = call.said(TranscriptInterim)[0]
+    first = call.published(TranscriptInterim)[0]
     assert first.text.startswith("It was")
-    assert first.until - first.start < 1.5 * CALLER_HZ
+    assert first.until_sample - first.start_sample < 1.5 * CALLER_HZ
 
 
 async def test_a_monologue_without_a_pause_is_one_utterance_with_one_final(listening: Worker) -> None:
@@ -86,8 +86,8 @@ async def test_a_monologue_without_a_pause_is_one_utterance_with_one_final(liste
         await play(call, silence(0.5) + speech[loud].tobytes() + silence(1), haste=2)
         await heard_out(call, TWO_CITIES)
     assert keeps_the_contract(call)
-    longest = max(call.said(TranscriptFinal), key=lambda final: final.until - final.start)
-    assert longest.until - longest.start > 12 * CALLER_HZ
+    longest = max(call.published(TranscriptFinal), key=lambda final: final.until_sample - final.start_sample)
+    assert longest.until_sample - longest.start_sample > 12 * CALLER_HZ
     assert word_error_rate(TWO_CITIES, transcript(call)) <= 0.2
 
 
@@ -122,8 +122,11 @@ async def test_a_caller_who_was_away_for_a_minute_is_heard_again_in_the_right_pl
         await play(call, word[: len(word) // 2 // 640 * 640])  # away in the middle of a word
         await play(call, word + silence(0.5), start=back)
     assert keeps_the_contract(call)
-    assert words(call.said(TranscriptFinal)[1].text) == ["ever", "tried"]
-    assert abs(call.said(SpeechStarted)[1].at - back - call.said(SpeechStarted)[0].at) <= 2 * CALLER_HZ // 10
+    assert words(call.published(TranscriptFinal)[1].text) == ["ever", "tried"]
+    assert (
+        abs(call.published(SpeechStarted)[1].start_sample - back - call.published(SpeechStarted)[0].start_sample)
+        <= 2 * CALLER_HZ // 10
+    )
 
 
 async def test_two_callers_at_once_hear_nothing_of_each_other(listening: Worker) -> None:

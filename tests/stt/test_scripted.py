@@ -6,12 +6,11 @@ import pytest
 
 import stages.stt.stage
 from schemas.audio import CALLER_HZ
-from schemas.control import Pattern
 from schemas.events import SpeechEnded, SpeechStarted, TranscriptFinal, TranscriptInterim
 from stages.runtime.providers import ProviderContext, ProviderError, Providers
 from tests.kit.clock import in_virtual_time
 from tests.kit.stage import Call, call, worker
-from transports.null import frames
+from transports.null import CallerPattern, frames
 
 FRAME = 320
 SILENT = bytes(2 * FRAME)
@@ -35,11 +34,16 @@ async def play(caller: Call, *frames: bytes, start: int = 0) -> None:
 async def test_an_utterance_lasts_from_the_first_loud_sample_to_the_last() -> None:
     async with call(stages.stt.stage, scripted(texts=["Hello there."])) as caller:
         await play(caller, SILENT, HALF, LOUD, SILENT, SILENT)
-        final = await caller.says(TranscriptFinal)
-    assert [(fact.utterance, fact.at) for fact in caller.said(SpeechStarted)] == [(0, FRAME + 160)]
-    ended = caller.said(SpeechEnded)[0]
-    assert (ended.at, ended.silence_ms, ended.final_within_ms) == (3 * FRAME, 20, 100)
-    assert (final.text, final.start, final.until, final.ends_turn) == ("Hello there.", FRAME + 160, 3 * FRAME, True)
+        final = await caller.publishes(TranscriptFinal)
+    assert [(event.utterance, event.start_sample) for event in caller.published(SpeechStarted)] == [(0, FRAME + 160)]
+    ended = caller.published(SpeechEnded)[0]
+    assert (ended.until_sample, ended.silence_ms, ended.final_within_ms) == (3 * FRAME, 20, 100)
+    assert (final.text, final.start_sample, final.until_sample, final.end_of_turn) == (
+        "Hello there.",
+        FRAME + 160,
+        3 * FRAME,
+        True,
+    )
 
 
 @in_virtual_time
@@ -47,8 +51,8 @@ async def test_texts_come_in_turn_and_again() -> None:
     async with call(stages.stt.stage, scripted(texts=["one", "", "three"])) as caller:
         for number in range(4):
             await play(caller, LOUD, SILENT, start=number * 2 * FRAME)
-            await caller.says(TranscriptFinal, utterance=number)
-    assert [final.text for final in caller.said(TranscriptFinal)] == ["one", "", "three", "one"]
+            await caller.publishes(TranscriptFinal, utterance=number)
+    assert [final.text for final in caller.published(TranscriptFinal)] == ["one", "", "three", "one"]
 
 
 @in_virtual_time
@@ -56,31 +60,31 @@ async def test_the_final_takes_its_time() -> None:
     async with call(stages.stt.stage, scripted(final_ms=700)) as caller:
         await play(caller, LOUD, SILENT)
         await caller.wait_ms(670)
-        assert caller.said(TranscriptFinal) == []
+        assert caller.published(TranscriptFinal) == []
         await caller.wait_ms(20)
-        assert len(caller.said(TranscriptFinal)) == 1
+        assert len(caller.published(TranscriptFinal)) == 1
 
 
 @in_virtual_time
 async def test_an_interim_comes_while_the_caller_speaks_and_not_after() -> None:
     async with call(stages.stt.stage, scripted(texts=["long", "short"], interim_ms=100, final_ms=500)) as caller:
         await play(caller, *[LOUD] * 6, SILENT, LOUD, *[SILENT] * 10)
-        await caller.says(TranscriptFinal, utterance=1)
-    assert [interim.text for interim in caller.said(TranscriptInterim)] == ["long"]
+        await caller.publishes(TranscriptFinal, utterance=1)
+    assert [interim.text for interim in caller.published(TranscriptInterim)] == ["long"]
 
 
 @in_virtual_time
 async def test_rustling_below_a_hundredth_of_full_scale_is_silence() -> None:
     async with call(stages.stt.stage, scripted()) as caller:
         await play(caller, *[RUSTLE] * 10)
-    assert caller.facts == []
+    assert caller.events == []
 
 
 @in_virtual_time
 async def test_whoever_hangs_up_in_the_middle_of_a_word_is_still_heard() -> None:
     async with call(stages.stt.stage, scripted(texts=["Wait"], final_ms=5_000)) as caller:
         await play(caller, LOUD, LOUD)
-    assert [type(fact) for fact in caller.facts] == [SpeechStarted, SpeechEnded, TranscriptFinal]
+    assert [type(event) for event in caller.events] == [SpeechStarted, SpeechEnded, TranscriptFinal]
 
 
 @pytest.mark.parametrize("options", [{"texts": []}, {"final_ms": -1}, {"language": "en"}, {"ends_turn": "perhaps"}])
@@ -96,25 +100,25 @@ async def test_an_option_that_makes_no_sense_is_named(options: dict[str, object]
 
 
 async def test_the_detector_finds_words_and_not_noise(weights: Path) -> None:
-    pattern = Pattern(speech_ms=600, every_ms=1_200, turns=2, start_ms=500, linger_ms=600)
+    pattern = CallerPattern(speech_ms=600, every_ms=1_200, turns=2, start_ms=500, linger_ms=600)
     attentive = scripted(texts=["one", "two"], voice_activity=True)
     async with worker(stages.stt.stage, ProviderContext(weights=weights)) as running, running.call(attentive) as caller:
         for number in range(50):
             caller.hear_audio(LOUD, at=number * FRAME)  # as loud as speech, but a hum
         for number, frame in enumerate(frames(pattern), start=50):
             caller.hear_audio(frame, at=number * FRAME)
-        await caller.says(TranscriptFinal, utterance=1)
-    begun = [fact.at / CALLER_HZ for fact in caller.said(SpeechStarted)]
-    ended = [fact.at / CALLER_HZ for fact in caller.said(SpeechEnded)]
+        await caller.publishes(TranscriptFinal, utterance=1)
+    begun = [event.start_sample / CALLER_HZ for event in caller.published(SpeechStarted)]
+    ended = [event.until_sample / CALLER_HZ for event in caller.published(SpeechEnded)]
     assert begun == pytest.approx([1.5, 2.7], abs=0.1)
     assert ended == pytest.approx([2.1, 3.3], abs=0.1)
-    assert [final.text for final in caller.said(TranscriptFinal)] == ["one", "two"]
+    assert [final.text for final in caller.published(TranscriptFinal)] == ["one", "two"]
 
 
 async def test_words_at_the_end_of_the_line_are_not_lost(weights: Path) -> None:
     attentive = scripted(texts=["and so"], voice_activity=True)
     async with worker(stages.stt.stage, ProviderContext(weights=weights)) as running, running.call(attentive) as caller:
-        for number, frame in enumerate(frames(Pattern(linger_ms=0, every_ms=520))):
+        for number, frame in enumerate(frames(CallerPattern(linger_ms=0, every_ms=520))):
             caller.hear_audio(frame, at=number * FRAME)
-        await caller.says(SpeechStarted)
-    assert [final.text for final in caller.said(TranscriptFinal)] == ["and so"]
+        await caller.publishes(SpeechStarted)
+    assert [final.text for final in caller.published(TranscriptFinal)] == ["and so"]

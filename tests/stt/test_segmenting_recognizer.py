@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 
-from schemas.events import Fact, SpeechEnded, SpeechStarted, TranscriptFinal
+from schemas.events import Event, SpeechEnded, SpeechStarted, TranscriptFinal
 from stages.runtime.providers import ProviderError
-from stages.stt.segmenting_recognizer import FINISH_S, Ear
+from stages.stt.segmenting_recognizer import FINISH_S, SegmentingRecognizer
 from stages.stt.silero import Detector, Floats
-from stages.stt.transcription_scheduler import Desk
+from stages.stt.transcription_scheduler import TranscriptionScheduler
 from stages.stt.voice_activity import WINDOW
 
 VOICE = (3_000).to_bytes(2, "little") * WINDOW
@@ -30,12 +30,12 @@ def length(pcm: bytes) -> str:
 
 
 @asynccontextmanager
-async def ear(transcribe: Callable[[bytes], str], facts: list[Fact]) -> AsyncIterator[Ear]:
+async def ear(transcribe: Callable[[bytes], str], events: list[Event]) -> AsyncIterator[SegmentingRecognizer]:
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1) as listening, ThreadPoolExecutor(1) as reading:
-        detector, desk = Detector(loud_is_voice, listening), Desk(transcribe, reading)
+        detector, desk = Detector(loud_is_voice, listening), TranscriptionScheduler(transcribe, reading)
         tasks = [loop.create_task(detector.work()), loop.create_task(desk.work())]
-        one = Ear(facts.append, detector, desk, lambda: WITHIN_MS, lambda late_s: None)
+        one = SegmentingRecognizer(events.append, detector, desk, lambda: WITHIN_MS, lambda late_s: None)
         try:
             yield one
         finally:
@@ -44,25 +44,29 @@ async def ear(transcribe: Callable[[bytes], str], facts: list[Fact]) -> AsyncIte
                 task.cancel()
 
 
-def feed(one: Ear, *windows: bytes) -> None:
+def feed(one: SegmentingRecognizer, *windows: bytes) -> None:
     for index, window in enumerate(windows):
         one.feed(window, index * WINDOW)
 
 
-def kinds(facts: list[Fact]) -> list[type[Fact]]:
-    return [type(fact) for fact in facts if isinstance(fact, SpeechStarted | SpeechEnded | TranscriptFinal)]
+def kinds(events: list[Event]) -> list[type[Event]]:
+    return [type(event) for event in events if isinstance(event, SpeechStarted | SpeechEnded | TranscriptFinal)]
 
 
 async def test_a_pause_to_breathe_neither_ends_nor_doubles_anything() -> None:
-    facts: list[Fact] = []
-    async with ear(length, facts) as one:
+    events: list[Event] = []
+    async with ear(length, events) as one:
         feed(one, *[QUIET] * 5, *[VOICE] * 10, *[QUIET] * 6, *[VOICE] * 10, *[QUIET] * 9)
         await one.finish()
-    assert kinds(facts) == [SpeechStarted, SpeechEnded, TranscriptFinal]
-    ended, final = facts[-2:]
+    assert kinds(events) == [SpeechStarted, SpeechEnded, TranscriptFinal]
+    ended, final = events[-2:]
     assert isinstance(ended, SpeechEnded)
     assert isinstance(final, TranscriptFinal)
-    assert (ended.at, ended.silence_ms, ended.final_within_ms) == (31 * WINDOW, 9 * 32, WITHIN_MS)  # all that is heard
+    assert (ended.until_sample, ended.silence_ms, ended.final_within_ms) == (
+        31 * WINDOW,
+        9 * 32,
+        WITHIN_MS,
+    )  # all that is heard
     assert int(final.text) == (5 + 26 + 4) * WINDOW  # from the beginning to 128 ms into the silence: read in the pause
 
 
@@ -78,7 +82,7 @@ async def test_a_recogniser_that_fails_is_told_with_the_next_frame() -> None:
 
 
 async def test_a_recogniser_that_hangs_costs_the_words_but_not_the_contract() -> None:
-    facts: list[Fact] = []
+    events: list[Event] = []
     hung_up = threading.Event()
 
     def hangs(pcm: bytes) -> str:
@@ -86,13 +90,13 @@ async def test_a_recogniser_that_hangs_costs_the_words_but_not_the_contract() ->
         return "too late"
 
     loop = asyncio.get_running_loop()
-    async with ear(hangs, facts) as one:
+    async with ear(hangs, events) as one:
         feed(one, *[VOICE] * 10)
         began = loop.time()
         await one.finish()
         took = loop.time() - began
         hung_up.set()
-    assert kinds(facts) == [SpeechStarted, SpeechEnded, TranscriptFinal]
+    assert kinds(events) == [SpeechStarted, SpeechEnded, TranscriptFinal]
     assert took == pytest.approx(FINISH_S, abs=0.1)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.runtime.providers import ProviderError
-from stages.stt.transcription_scheduler import Desk, Job, Queue
+from stages.stt.transcription_scheduler import Job, Queue, TranscriptionScheduler
 
 
 def job(owner: str, *, final: bool = True, pcm: bytes = b"") -> Job:
@@ -78,7 +78,7 @@ async def test_a_recogniser_that_fails_once_tells_that_caller_and_reads_on() -> 
 
     done: asyncio.Queue[Job] = asyncio.Queue()
     with ThreadPoolExecutor(1) as thread:
-        desk = Desk(transcribe, thread)
+        desk = TranscriptionScheduler(transcribe, thread)
         working = asyncio.get_running_loop().create_task(desk.work())
         for pcm in (b"", b"words"):
             desk.put(Job("one", pcm, 0, 0, True, done.put_nowait))

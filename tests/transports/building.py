@@ -9,7 +9,7 @@ import numpy as np
 
 from schemas.audio import CALLER_HZ
 from schemas.events import SessionOpened
-from tests.kit.platform import Heard, House, scripted
+from tests.kit.platform import Heard, Platform, scripted
 from tests.kit.room_caller import Visitor, token, visit
 from tests.kit.room_server import RoomServer
 
@@ -40,7 +40,7 @@ class InRoom:
 class Building:
     """A house with rooms."""
 
-    def __init__(self, home: House, server: RoomServer) -> None:
+    def __init__(self, home: Platform, server: RoomServer) -> None:
         self.home = home
         self.server = server
         self._numbers = count()
@@ -54,11 +54,11 @@ class Building:
         name = name or self.room()
         heard = await self.home.listen()
         async with visit(self.server.url, token(name, kind=kind), microphone=microphone) as visitor:
-            await visitor.until(lambda: any(opened(fact, name) for fact in heard.all(SessionOpened)))
-            fact = next(fact for fact in heard.all(SessionOpened) if opened(fact, name))
-            heard.only(fact.session)
-            yield InRoom(name, visitor, heard, fact)
+            await visitor.until(lambda: any(opened(event, name) for event in heard.all(SessionOpened)))
+            event = next(event for event in heard.all(SessionOpened) if opened(event, name))
+            heard.only(event.session)
+            yield InRoom(name, visitor, heard, event)
 
 
-def opened(fact: SessionOpened, room: str) -> bool:
-    return fact.origin is not None and fact.origin.room == room
+def opened(event: SessionOpened, room: str) -> bool:
+    return event.origin is not None and event.origin.room == room

@@ -9,7 +9,7 @@ import pytest_asyncio
 pytest.importorskip("livekit", reason="the extra livekit is not installed: pip install -e '.[livekit]'")
 
 from stages.ingress.dispatch import Rooms
-from tests.kit.platform import house
+from tests.kit.platform import open_platform
 from tests.kit.room_server import KEY, SECRET, RoomServer, room_server
 from tests.transports.building import ECHO, Building
 from transports.keys import RoomKeys
@@ -29,5 +29,5 @@ async def building(
     rooms = Rooms(
         RoomKeys(server.url, KEY, SECRET), partial(attend, grace_s=request.module.GRACE_S), default_agent=ECHO.id
     )
-    async with house(tmp_path_factory.mktemp("house"), [ECHO], rooms=rooms) as home:
+    async with open_platform(tmp_path_factory.mktemp("house"), [ECHO], rooms=rooms) as home:
         yield Building(home, server)

@@ -18,13 +18,13 @@ from livekit import rtc
 from bus import journal
 from bus.errors import Unreachable
 from schemas import events, subjects
-from schemas.control import Door
+from schemas.control import RoomAccess
 from schemas.events import SessionClosed, SessionOpened, TranscriptFinal, TurnEnded
 from stages.ingress import forgotten
 from stages.ingress.dispatch import Rooms
 from tests.kit.bus import server_pid
 from tests.kit.network import BUS, ROOMS, Way, elsewhere, needs_network
-from tests.kit.platform import House, house
+from tests.kit.platform import Platform, open_platform
 from tests.kit.processes import running, until
 from tests.kit.room_caller import token, visit
 from tests.kit.room_server import KEY, SECRET, room_server
@@ -59,7 +59,7 @@ async def is_answered(call: InRoom, turn: int) -> None:
     assert not call.heard.all(SessionClosed)
 
 
-async def has_another_agent(call: InRoom, home: House) -> None:
+async def has_another_agent(call: InRoom, home: Platform) -> None:
     """One, and nothing of the session before."""
     visitor, before = call.visitor, f"agent-{call.opened.session}"
     await visitor.until(lambda: bool(visitor.agents) and visitor.agents[-1].identity != before, WITHIN_S)
@@ -69,14 +69,14 @@ async def has_another_agent(call: InRoom, home: House) -> None:
     )
 
 
-async def kept_end(home: House, session: str) -> SessionClosed:
-    """The last fact of a session as the journal has it: who comes back to the bus late does not hear it."""
+async def kept_end(home: Platform, session: str) -> SessionClosed:
+    """The last event of a session as the journal has it: who comes back to the bus late does not hear it."""
     async with asyncio.timeout(WITHIN_S):
         while True:
             with suppress(Unreachable):  # the bus is only just coming back
-                for fact in map(events.decode, await journal.read(home.bus, session)):
-                    if isinstance(fact, SessionClosed):
-                        return fact
+                for event in map(events.decode, await journal.read(home.bus, session)):
+                    if isinstance(event, SessionClosed):
+                        return event
             await asyncio.sleep(0.1)
 
 
@@ -84,14 +84,14 @@ async def kept_end(home: House, session: str) -> SessionClosed:
 class Call:
     """As egress has one."""
 
-    door: Door | None
+    room: RoomAccess | None
     coordinator: str = ""
     failures: list[BaseException] = field(default_factory=list)
 
     def fail(self, failure: BaseException) -> None:
         self.failures.append(failure)
 
-    def hand_back(self, pcm: bytes) -> None: ...
+    def send_pre_connect_audio(self, pcm: bytes) -> None: ...
 
     def send(self, worker: str, pcm: bytes, rate: int, **more: int) -> None: ...
 
@@ -112,7 +112,9 @@ async def test_a_cut_that_stays_ends_the_call_before_the_sdk_says_so_and_the_roo
     building: Building,
 ) -> None:
     elsewhere = building.room()
-    alone = Call(Door(building.server.url, RoomKeys(building.server.url, KEY, SECRET).egress_token(elsewhere, "s1")))
+    alone = Call(
+        RoomAccess(building.server.url, RoomKeys(building.server.url, KEY, SECRET).egress_token(elsewhere, "s1"))
+    )
     async with agent(alone), building.call() as call:
         await call.heard.until(TurnEnded)
         building.server.freeze()
@@ -136,7 +138,7 @@ async def test_an_agent_that_is_cut_off_one_way_gives_the_call_up_and_the_room_g
 ) -> None:
     with elsewhere() as far, room_server(tmp_path, ROOMS) as server:
         rooms = Rooms(RoomKeys(server.url, KEY, SECRET), partial(attend, grace_s=GRACE_S), default_agent=ECHO.id)
-        async with house(tmp_path, [ECHO], rooms=rooms, host=BUS) as home:
+        async with open_platform(tmp_path, [ECHO], rooms=rooms, host=BUS) as home:
             await home.stop(home.workers[subjects.EGRESS][0])
             with running(tmp_path, "run", "egress", "--json", "--nats", home.nats, inside=far.name) as egress:
                 await egress.ready()
@@ -154,7 +156,7 @@ async def test_an_agent_that_is_cut_off_one_way_gives_the_call_up_and_the_room_g
 async def test_who_is_cut_off_from_the_bus_gives_the_room_up_and_takes_it_up_again(tmp_path: Path) -> None:
     with room_server(tmp_path) as server:
         rooms = Rooms(RoomKeys(server.url, KEY, SECRET), partial(attend, grace_s=GRACE_S), default_agent=ECHO.id)
-        async with house(tmp_path, [ECHO], rooms=rooms) as home, Building(home, server).call() as call:
+        async with open_platform(tmp_path, [ECHO], rooms=rooms) as home, Building(home, server).call() as call:
             await call.heard.until(TurnEnded)
             nats = server_pid(tmp_path)
             os.kill(nats, signal.SIGSTOP)
@@ -182,7 +184,7 @@ async def test_an_agent_whose_token_has_run_out_is_refused_and_the_call_says_why
             closed = await heard.until(SessionClosed)
             assert closed.reason == "egress_failed"
             assert "token is expired" in closed.detail
-            assert "eyJ" not in closed.detail  # as tokens begin: no fact bears one
+            assert "eyJ" not in closed.detail  # as tokens begin: no event bears one
             await until(lambda: building.home.ingress.counters["room_refused"] > refused, WITHIN_S)
             late.undo()
             await heard.until(SessionOpened)

@@ -293,17 +293,17 @@ async def send(visitor: Visitor, data: bytes, mime: str, **attributes: str) -> N
     await writer.aclose()
 
 
-async def session(facts: Facts, room: str) -> SessionOpened:
-    await facts.until(SessionOpened)
-    [found] = [fact for fact in facts.all(SessionOpened) if opened(fact, room)]
-    facts.only(found.session)
+async def session(events: Facts, room: str) -> SessionOpened:
+    await events.until(SessionOpened)
+    [found] = [event for event in events.all(SessionOpened) if opened(event, room)]
+    events.only(found.session)
     return found
 
 
 @ROOM
 @pytest.mark.parametrize("mime", [WEBM, "audio/pcm"])
 async def test_what_was_said_before_the_agent_came_is_answered_first(building: Building, mime: str) -> None:
-    facts, room = await building.home.listen(), building.room()
+    events, room = await building.home.listen(), building.room()
     async with visit(building.server.url, token(room), microphone=False) as visitor:
         await visitor.open_microphone(preconnect=True)
         await visitor.until(lambda: bool(visitor.agents) and visitor.state == "")
@@ -316,24 +316,24 @@ async def test_what_was_said_before_the_agent_came_is_answered_first(building: B
             (opus(recorded), {}) if mime == WEBM else (recorded, {"sampleRate": "16000", "channels": "1"})
         )
         await send(visitor, data, mime, **attributes)
-        said = await session(facts, room)
-        await facts.until(TranscriptFinal, 2)
-        begun = [fact.at for fact in facts.all(SpeechStarted)]
+        said = await session(events, room)
+        await events.until(TranscriptFinal, 2)
+        begun = [event.start_sample for event in events.all(SpeechStarted)]
         assert len(begun) == 2
         assert begun[1] - begun[0] == pytest.approx(seconds(0.5 + PAUSE_S), abs=seconds(0.1))
-        assert said.started + begun[0] * 1_000_000 // CALLER_HZ < said.time - 1_500_000
+        assert said.started_us + begun[0] * 1_000_000 // CALLER_HZ < said.time - 1_500_000
         await asyncio.sleep(0.5)
-        assert len(facts.all(SpeechStarted)) == 2
+        assert len(events.all(SpeechStarted)) == 2
 
 
 @ROOM
 async def test_a_recording_that_cannot_be_read_costs_no_call(building: Building) -> None:
-    facts, room = await building.home.listen(), building.room()
+    events, room = await building.home.listen(), building.room()
     async with visit(building.server.url, token(room), microphone=False) as visitor:
         await visitor.open_microphone(preconnect=True)
         await visitor.until(lambda: bool(visitor.agents))
         await send(visitor, b"rubbish" * 1_000, WEBM)
-        await session(facts, room)
+        await session(events, room)
         assert building.home.ingress.status().counters["bad_recording"] == 1
         visitor.say(noise(0.5))
-        await facts.until(TranscriptFinal)
+        await events.until(TranscriptFinal)

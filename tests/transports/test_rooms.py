@@ -79,7 +79,7 @@ async def test_time_goes_on_while_the_caller_is_muted_or_has_no_microphone(build
         await asyncio.sleep(0.3)
         visitor.say(hum(0.4))
         started = await call.heard.until(SpeechStarted)
-        behind_s = (started.time - call.opened.started) / 1e6 - started.at / CALLER_HZ
+        behind_s = (started.time - call.opened.started_us) / 1e6 - started.start_sample / CALLER_HZ
         assert -0.1 < behind_s < 0.5
 
 

@@ -59,7 +59,7 @@ async def test_a_reply_is_spoken_sentence_by_sentence_and_its_end_is_marked() ->
 async def test_it_says_how_long_a_segment_is_and_how_soon_it_began() -> None:
     async with call(stages.tts.stage, agent(first_ms=200, duration_ms=1_230)) as tts:
         reply(tts, "Whatever.")
-        said = await tts.says(SegmentSynthesized, turn=2, segment=0)
+        said = await tts.publishes(SegmentSynthesized, turn=2, segment=0)
         assert (said.duration_ms, said.first_audio_ms) == (1_230, 200)
 
 
@@ -77,7 +77,7 @@ async def test_a_reply_that_ends_with_nothing_more_to_say_ends_all_the_same() ->
         reply(tts, "Goodbye.", "")
         frame = await tts.sends(Flag.LAST_OF_TURN)
         assert (frame.segment, frame.pcm) == (1, b"")
-    assert [said.segment for said in tts.said(SegmentSynthesized)] == [0]
+    assert [said.segment for said in tts.published(SegmentSynthesized)] == [0]
 
 
 @in_virtual_time
@@ -92,7 +92,7 @@ async def test_a_cancelled_turn_is_hushed_at_once_and_its_waiting_sentences_are_
         await tts.sends(Flag.LAST_OF_TURN, turn=3)
     assert {sent.frame.turn for sent in tts.sent[before:]} == {3}
     assert token_codec.decode(tts.audio(turn=3)) == "Sorry?"
-    assert [said.turn for said in tts.said(SegmentSynthesized)] == [3]
+    assert [said.turn for said in tts.published(SegmentSynthesized)] == [3]
 
 
 @in_virtual_time
@@ -119,9 +119,9 @@ async def test_it_stays_five_seconds_ahead_of_the_caller_and_no_more() -> None:
         assert len(tts.audio()) <= 7.2 * 48_000
         tts.hear(Resumed(turn=2, heard_ms=2_000, utterance=1))
         await tts.wait_ms(12_000)
-        assert not tts.said(SegmentSynthesized)
+        assert not tts.published(SegmentSynthesized)
         await tts.sends(Flag.LAST_OF_TURN)
-        await tts.says(SegmentSynthesized, duration_ms=20_000)
+        await tts.publishes(SegmentSynthesized, duration_ms=20_000)
 
 
 @in_virtual_time
@@ -132,7 +132,7 @@ async def test_a_greeting_waits_until_it_is_known_where_egress_is() -> None:
         reply(tts, "Hello.", turn=1)
         await tts.wait_ms(500)
         assert not tts.sent
-        tts.hear(SessionOpened(owners=owners, coordinator="i", transport="websocket", started=0, config={}))
+        tts.hear(SessionOpened(owners=owners, coordinator="i", transport="websocket", started_us=0, config={}))
         await tts.sends(Flag.LAST_OF_TURN, turn=1)
 
 
@@ -157,7 +157,7 @@ def _failing(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_voice_that_breaks_off_ends_the_turn_and_the_next_one_is_spoken() -> None:
     async with call(stages.tts.stage, agent()) as tts:
         reply(tts, "burp", "Never heard.")
-        failed = await tts.says(TtsProviderFailed, turn=2, kind="server", provider="scripted", retryable=True)
+        failed = await tts.publishes(TtsProviderFailed, turn=2, kind="server", provider="scripted", retryable=True)
         assert failed.message == "it broke off"
         await tts.sends(Flag.LAST_OF_TURN, turn=2)
         reply(tts, "Better now.", turn=3)
@@ -174,7 +174,7 @@ async def test_a_voice_that_stays_silent_has_failed() -> None:
     async with call(stages.tts.stage, agent()) as tts:
         reply(tts, "hmm")
         await tts.wait_ms(PIECE_WITHIN_S * 1000)
-        await tts.says(TtsProviderFailed, turn=2, kind="timeout")
+        await tts.publishes(TtsProviderFailed, turn=2, kind="timeout")
         await tts.sends(Flag.LAST_OF_TURN, turn=2)
 
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 LINTER: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
 
 # contract -> files added to a copy of the tree, the last of which imports what it must not
-BROKEN = {
+BREAKS = {
     "layers": {"schemas/intruder.py": "import session.gate"},
     "stages": {"stages/stt/intruder.py": "import stages.tts"},
     "pure": {"session/intruder.py": "import time"},
@@ -46,19 +46,19 @@ def lint(tree: Path, contract: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_contract_is_tried_here() -> None:
-    assert sorted(contract["id"] for contract in LINTER["contracts"]) == sorted(BROKEN)
+    assert sorted(contract["id"] for contract in LINTER["contracts"]) == sorted(BREAKS)
 
 
-@pytest.mark.parametrize("contract", BROKEN)
+@pytest.mark.parametrize("contract", BREAKS)
 def test_a_contract_holds_until_it_is_broken(tree: Path, contract: str) -> None:
     kept = lint(tree, contract)
     assert kept.returncode == 0, kept.stdout
-    for name, code in BROKEN[contract].items():
+    for name, code in BREAKS[contract].items():
         (tree / name).write_text(f"{code}\n", encoding="utf-8")
     try:
         broken = lint(tree, contract)
     finally:
-        for name in BROKEN[contract]:
+        for name in BREAKS[contract]:
             (tree / name).unlink()
     assert broken.returncode == 1
     assert "1 broken" in broken.stdout

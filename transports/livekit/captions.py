@@ -12,7 +12,7 @@ import structlog
 from livekit import rtc
 
 from schemas.events import (
-    Fact,
+    Event,
     Paused,
     PlaybackEnded,
     PlaybackStarted,
@@ -58,9 +58,9 @@ class Captions:
             self._sounding = turn, segment
             self._show_sentence()
 
-    def tell(self, fact: Fact) -> None:
-        """A fact of the call."""
-        match fact:
+    def tell(self, event: Event) -> None:
+        """An event of the call."""
+        match event:
             case SessionOpened():
                 self._enter("listening")
             case TranscriptInterim(utterance=utterance, text=text) if text:
@@ -116,7 +116,7 @@ class Captions:
             self._show(lambda: self._me.set_attributes({STATE: state}))
 
     def _show_sentence(self) -> None:
-        """Of what sounds now, once its text is known: facts and sound come by different ways."""
+        """Of what sounds now, once its text is known: events and sound come by different ways."""
         text = self._texts.pop(self._sounding, None)
         if text:
             turn, _segment = self._sounding

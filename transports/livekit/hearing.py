@@ -6,13 +6,14 @@ from contextlib import suppress
 import structlog
 from livekit import rtc
 
+from schemas.events import CloseReason
 from transports.livekit.ear import Ear
 from transports.livekit.link import until_cut
 from transports.livekit.native import lighten
 from transports.livekit.people import People, is_human, microphone
 from transports.livekit.timeline import Timeline
 from transports.rooms import Job
-from transports.transport import Answer, Line, Refused
+from transports.transport import Answer, CallerInput, Refused
 
 JOIN_WITHIN_S = 10.0
 LEAVE_WITHIN_S = 2.0
@@ -23,7 +24,7 @@ END_WITHIN_S = 10.0  # ingress closes its stages within 5 s
 MAX_STREAM_BYTES = 16 * 1024  # of a text: far above what a turn takes
 CHAT = "lk.chat"
 
-GONE = {  # why the room let us go -> why the session ended
+GONE: dict[int, CloseReason] = {  # why the room let us go -> why the session ended
     rtc.DisconnectReason.ROOM_DELETED: "room_closed",
     rtc.DisconnectReason.ROOM_CLOSED: "room_closed",
     rtc.DisconnectReason.PARTICIPANT_REMOVED: "room_closed",
@@ -58,7 +59,7 @@ class Guest:
     """One room as ingress is in it; for the coordinator, the sink of the call: its voice leaves by egress."""
 
     def __init__(self, grace_s: float = GRACE_S) -> None:
-        self.line: Line
+        self.line: CallerInput
         self.over = asyncio.Event()
         self.error = ""  # why the call could not go on
         self._grace_s = grace_s
@@ -73,7 +74,7 @@ class Guest:
         self._away = False  # while the SDK connects anew
         self._watching: list[asyncio.Task[None]] = []
 
-    def begin(self, line: Line) -> None:
+    def begin(self, line: CallerInput) -> None:
         """The session is there; before anything else."""
         self.line = line
         self._timeline = Timeline(line)
@@ -104,7 +105,7 @@ class Guest:
                 await asyncio.wait_for(self._timeline.sounded.wait(), HEARD_WITHIN_S)
         await self._timeline.opening()
 
-    def said_before(self, pcm: bytes) -> None:
+    def pre_connect_audio(self, pcm: bytes) -> None:
         """What the caller's client recorded before anybody listened."""
         self._timeline.put_before(pcm)
 

@@ -15,7 +15,7 @@ from livekit import rtc
 from livekit.rtc.participant import PublishTrackError
 
 from schemas.audio import AGENT_HZ, SAMPLE_BYTES
-from schemas.events import Fact
+from schemas.events import Event
 from transports.ingress_output import Call
 from transports.livekit.captions import Captions
 from transports.livekit.link import until_cut
@@ -40,7 +40,7 @@ log = structlog.get_logger("room")
 
 @asynccontextmanager
 async def agent(call: Call) -> AsyncIterator["Agent"]:
-    """The agent in the room that `call.door` leads to, its track published. Raises Refused.
+    """The agent in the room that `call.room` leads to, its track published. Raises Refused.
 
     When the room lets it go, the call fails in this stage.
     """
@@ -81,28 +81,28 @@ class Agent:
         self._waiting.clear()
         self._source.clear_queue()
 
-    def tell(self, fact: Fact) -> None:
+    def tell(self, event: Event) -> None:
         """Show it in the room, if it is something to be shown."""
-        self._captions.tell(fact)
+        self._captions.tell(event)
 
     # --- the room -----------------------------------------------------------------------------------------------------
 
     async def join(self) -> None:
         """Enter and publish. Raises Refused."""
-        door = self._call.door
-        if door is None:
-            raise Refused("ingress gave this call no door to its room")
+        access = self._call.room
+        if access is None:
+            raise Refused("ingress gave this session no access to its room")
         self._room.on("disconnected", self._gone)
         self._room.register_byte_stream_handler(TOPIC, self._recorded)
         try:
             async with asyncio.timeout(JOIN_WITHIN_S):
-                await self._room.connect(door.url, door.token, OPTIONS)
+                await self._room.connect(access.url, access.token, OPTIONS)
                 me = self._room.local_participant
                 track = rtc.LocalAudioTrack.create_audio_track("agent", self._source)
                 microphone = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
                 published = await me.publish_track(track, microphone)
         except (rtc.ConnectError, PublishTrackError) as error:
-            why = error.message.replace(door.token, "…")  # the server repeats it
+            why = error.message.replace(access.token, "…")  # the server repeats it
             raise Refused(f"the agent cannot enter the room: {why}") from None
         except TimeoutError:
             raise Refused(f"the agent cannot enter the room: no answer within {JOIN_WITHIN_S:.0f} s") from None
@@ -142,7 +142,7 @@ class Agent:
             pcm = await read(reader)
         except BadRecording as bad:
             log.warning("what the caller said before the call is lost", why=str(bad))
-        self._call.hand_back(pcm)
+        self._call.send_pre_connect_audio(pcm)
 
     def _gone(self, reason: rtc.DisconnectReason.ValueType) -> None:
         if not self._leaving and reason not in OVER:

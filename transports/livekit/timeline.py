@@ -10,7 +10,7 @@ import time
 from schemas.audio import CALLER_HZ, SAMPLE_BYTES
 from schemas.media import MAX_CHUNK_MS
 from transports.livekit import preconnect
-from transports.transport import Line
+from transports.transport import CallerInput
 
 SILENT_AFTER_S = 0.1  # without a frame for one to two of these, silence is put in its place
 RECORDED_WITHIN_S = 3.0  # a client that announces a recording sends it as soon as it sees the agent
@@ -20,7 +20,7 @@ CHUNK_BYTES = CALLER_HZ * MAX_CHUNK_MS // 1000 * SAMPLE_BYTES
 class Timeline:
     """Of one caller, from now on. sounded: a first frame came. whole: no recording is waited for."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: CallerInput) -> None:
         self.sounded = asyncio.Event()
         self.whole = asyncio.Event()
         self.whole.set()

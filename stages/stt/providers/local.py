@@ -22,9 +22,9 @@ from pydantic import BaseModel, ConfigDict
 
 from schemas.audio import CALLER_HZ
 from stages.runtime.providers import Hear, ProviderContext, ProviderError, ProviderMissing, parse_options
-from stages.stt.segmenting_recognizer import Ear
+from stages.stt.segmenting_recognizer import SegmentingRecognizer
 from stages.stt.silero import FULL_SCALE, Detector, load
-from stages.stt.transcription_scheduler import Desk
+from stages.stt.transcription_scheduler import TranscriptionScheduler
 
 CAPACITY = 8  # calls on 2 cores: callers talk half the time, and of four who never pause 95 % of finals take < 0.3 s
 LISTEN_NICE = 2  # before the engines, since the agent must fall silent when the caller speaks; behind all pacing
@@ -85,19 +85,19 @@ class Local:
 
     capacity = CAPACITY
 
-    def __init__(self, detector: Detector, desk: Desk) -> None:
+    def __init__(self, detector: Detector, desk: TranscriptionScheduler) -> None:
         self._detector = detector
         self._desk = desk
-        self._ears: set[Ear] = set()
+        self._ears: set[SegmentingRecognizer] = set()
         self._failure: ProviderError | None = None
         self._late_s: deque[float] = deque(maxlen=RECENT)
 
     @asynccontextmanager
-    async def open(self, options: dict[str, Any], hear: Hear) -> AsyncIterator[Ear]:
+    async def open(self, options: dict[str, Any], hear: Hear) -> AsyncIterator[SegmentingRecognizer]:
         parse_options(Options, options)
         if self._failure is not None:
             raise self._failure
-        ear = Ear(hear, self._detector, self._desk, self.final_within_ms, self._late_s.append)
+        ear = SegmentingRecognizer(hear, self._detector, self._desk, self.final_within_ms, self._late_s.append)
         self._ears.add(ear)
         try:
             yield ear
@@ -137,7 +137,7 @@ async def open_provider(context: ProviderContext) -> AsyncIterator[Local]:
     with _thread("voice-activity", LISTEN_NICE) as listening, _thread("recogniser", READ_NICE) as reading:
         silero = await loop.run_in_executor(listening, load, context.weights)
         moonshine = await loop.run_in_executor(reading, Moonshine)
-        detector, desk = Detector(silero, listening), Desk(moonshine.transcribe, reading)
+        detector, desk = Detector(silero, listening), TranscriptionScheduler(moonshine.transcribe, reading)
         provider = Local(detector, desk)
         with provider.working(loop.create_task(detector.work()), loop.create_task(desk.work())):
             yield provider

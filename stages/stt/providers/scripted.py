@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from schemas.audio import CALLER_HZ, SAMPLE_BYTES, samples_to_ms
 from schemas.events import SpeechEnded, SpeechStarted, TranscriptFinal, TranscriptInterim
 from stages.runtime.providers import Hear, ProviderContext, ProviderMissing, parse_options
-from stages.stt.audio_buffer import Tape
+from stages.stt.audio_buffer import AudioBuffer
 from stages.stt.silero import Detector, Memory, load
 from stages.stt.voice_activity import WINDOW, Offset, Onset, VoiceActivity
 
@@ -92,7 +92,7 @@ class Script:
                 timer.cancel()
 
     def _start(self, at: int) -> None:
-        self._started = SpeechStarted(utterance=self._utterance, at=at)
+        self._started = SpeechStarted(utterance=self._utterance, start_sample=at)
         self._hear(self._started)
         if self._options.interim_ms is not None and self._text:
             self._interim = self._loop.call_later(self._options.interim_ms / 1000, self._say_interim, self._started)
@@ -101,7 +101,9 @@ class Script:
         assert self._started is not None
         at, final_ms = self._spoken_until(), self._options.final_ms
         silence_ms = samples_to_ms(now - at, CALLER_HZ)
-        self._hear(SpeechEnded(utterance=self._utterance, at=at, silence_ms=silence_ms, final_within_ms=final_ms))
+        self._hear(
+            SpeechEnded(utterance=self._utterance, until_sample=at, silence_ms=silence_ms, final_within_ms=final_ms)
+        )
         self._promise_final(at)
         self._started = None
         self._utterance += 1
@@ -111,9 +113,9 @@ class Script:
         final = TranscriptFinal(
             utterance=self._utterance,
             text=self._text,
-            start=self._started.at,
-            until=until,
-            ends_turn=self._options.ends_turn,
+            start_sample=self._started.start_sample,
+            until_sample=until,
+            end_of_turn=self._options.ends_turn,
         )
         timer = self._loop.call_later(self._options.final_ms / 1000, self._say_final, self._utterance)
         self._finals[self._utterance] = timer, final
@@ -122,7 +124,11 @@ class Script:
 
     def _say_interim(self, started: SpeechStarted) -> None:
         until = self._spoken_until()
-        self._hear(TranscriptInterim(utterance=started.utterance, text=self._text, start=started.at, until=until))
+        self._hear(
+            TranscriptInterim(
+                utterance=started.utterance, text=self._text, start_sample=started.start_sample, until_sample=until
+            )
+        )
 
     def _say_final(self, utterance: int) -> None:
         _, final = self._finals.pop(utterance)
@@ -145,7 +151,7 @@ class Attentive(Script):
         super().__init__(options, hear)
         self.memory = Memory()
         self._detector = detector
-        self._tape = Tape()
+        self._tape = AudioBuffer()
         self._activity = VoiceActivity()
         self._until = 0  # of speech, once its end is known
         self._promised = False  # the final of the open utterance

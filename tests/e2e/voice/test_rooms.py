@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("livekit", reason="the extra livekit is not installed: pip install -e '.[livekit]'")
 
 from bench.first_words import BRIEF, first_words
-from bench.room_harness import lobby
+from bench.room_harness import open_room_harness
 from bench.room_words import READER, REPLY, visited
 from tests.kit.room_server import binary
 from tests.kit.speech import BECKETT
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.local, pytest.mark.realtime]
 
 async def test_a_stranger_is_understood_and_understands() -> None:
     binary()
-    async with lobby(BRIEF, READER) as rooms:
+    async with open_room_harness(BRIEF, READER) as rooms:
         call = await visited(rooms, "beckett")  # human voices, one after the other: what a crowd hears is another story
         openings = await first_words(rooms, 2)
     assert word_error_rate(BECKETT, call.shown) <= 0.12, call.shown

@@ -37,9 +37,13 @@ class Heard(NamedTuple):
 @pytest.fixture(scope="module")
 def heard(engines: None) -> Heard:
     async def calls() -> Heard:
-        async with exchange(listener("brief", "Yes."), receptionist()) as house:
-            readings = asyncio.gather(*(read_to(house, "brief", name) for name in READINGS))
-            return Heard(*await asyncio.gather(readings, round_trip(house, QUESTIONS[:3]), first_words(house, "brief")))
+        async with exchange(listener("brief", "Yes."), receptionist()) as open_platform:
+            readings = asyncio.gather(*(read_to(open_platform, "brief", name) for name in READINGS))
+            return Heard(
+                *await asyncio.gather(
+                    readings, round_trip(open_platform, QUESTIONS[:3]), first_words(open_platform, "brief")
+                )
+            )
 
     return asyncio.run(calls())
 

@@ -22,9 +22,9 @@ def heard(engines: None) -> tuple[list[Interruption], Coughed]:
     """What came of twenty answers that were talked over, and of one that was coughed into."""
 
     async def calls() -> tuple[list[Interruption], Coughed]:
-        async with exchange(*talkers()) as house:
+        async with exchange(*talkers()) as open_platform:
             coughs = [cough(*breath) for breath in BREATHS]
-            return await asyncio.gather(talk_over(house, TRIES, AT_ONCE), cough_at(house, coughs))
+            return await asyncio.gather(talk_over(open_platform, TRIES, AT_ONCE), cough_at(open_platform, coughs))
 
     return asyncio.run(calls())
 
