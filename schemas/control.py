@@ -8,7 +8,9 @@ from schemas.events import CloseReason
 
 VERSION = 1
 
-Refusal = Literal["full", "draining", "provider_missing", "version", "unknown_agent", "no_worker", "failed"]
+Refusal = Literal[
+    "full", "draining", "superseded", "provider_missing", "version", "unknown_agent", "no_worker", "failed"
+]
 
 
 class ClaimStage(msgspec.Struct, frozen=True):
@@ -89,10 +91,14 @@ class Start(msgspec.Struct, frozen=True):
 
 
 class Started(msgspec.Struct, frozen=True):
-    """The worker is ready for media and events. failed: why it is not; empty if it is."""
+    """The worker is ready for media and events. failed: why it is not; empty if it is.
+
+    reclaim: a new claim may succeed, because this claim was superseded, forgotten or closed.
+    """
 
     worker: str
     failed: str = ""
+    reclaim: bool = False
 
 
 class PreConnectAudio(msgspec.Struct, frozen=True):

@@ -271,7 +271,7 @@ class StageContext:
         self._work.put_nowait((handler, event))
 
     def _subject(self, event: type[Event]) -> str:
-        """Return the subject of an event, from a cache: to spell and check it costs more than the rest of publishing."""
+        """Return the subject of an event, from a cache: spelling it costs more than the rest of publishing."""
         subject = self._subjects.get(event)
         if subject is None:
             plane = subjects.ephemeral if issubclass(event, events.EPHEMERAL) else subjects.event
