@@ -16,7 +16,7 @@ import msgspec
 
 from bench import room_targets, targets
 from bench.pipeline import FIGURES
-from docs import asyncapi, fields, pictures
+from docs import asyncapi, fields, pictures, reasons
 from schemas import events, subjects
 from schemas.events import Cause, Decision, Event, Owner, Word
 from stages.llm import turns
@@ -217,10 +217,14 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "peer": lambda: targets.table(FIGURES, room_targets.BESIDE_PEER, "bounds"),
     "both": lambda: room_targets.both(FIGURES),
     "runs": lambda: targets.runs(FIGURES),
+    "closed": lambda: reasons.table(reasons.CLOSED),
+    "refused": lambda: reasons.table(reasons.REFUSED),
+    "metadata": lambda: reasons.table(reasons.METADATA),
+    "provider_errors": lambda: reasons.table(reasons.PROVIDER),
 }
 
 
-FILLED = ("ARCHITECTURE.md", "turns.md", "performance.md")
+FILLED = ("ARCHITECTURE.md", "turns.md", "performance.md", "operations.md")
 
 
 def filled(page: str) -> str:

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from docs import generate, pictures
+from docs import generate, pictures, reasons
 from schemas import events
 from stages.llm.states import STATES
 from stages.llm.turns import TRANSITIONS
@@ -80,3 +80,7 @@ def test_a_fact_is_told_with_its_speaker_its_fields_and_an_example(event: type[e
     said = json.loads(example)
     assert type(events.decode(msgspec.msgpack.encode(said))) is event
     assert [name for name in event.__struct_fields__ if name not in said] == []
+
+
+def test_every_reason_of_the_contract_is_explained() -> None:
+    assert reasons.complete()
