@@ -40,9 +40,11 @@ help:
 demo: .venv/stamp
 	@$(BIN)/antiphon demo
 
+# What listens to the clock runs alone; the rest runs in two processes, a file in one of them.
 test: .venv/stamp
 	@$(BIN)/antiphon fetch
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -m 'not realtime' --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest -m realtime
 
 check: .venv/stamp
 	@$(BIN)/ruff check

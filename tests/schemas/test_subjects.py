@@ -55,22 +55,22 @@ BUILDERS: dict[str, tuple[Builder, int]] = {
     "event session": (lambda x: subjects.event("a", x, "stt.speech_started"), 6),
     "event stage": (lambda x: subjects.event("a", "s", f"{x}.event"), 6),
     "event event": (lambda x: subjects.event("a", "s", f"stt.{x}"), 6),
-    "live agent": (lambda x: subjects.ephemeral(x, "s", "stt.transcript_interim"), 6),
-    "live session": (lambda x: subjects.ephemeral("a", x, "stt.transcript_interim"), 6),
+    "ephemeral agent": (lambda x: subjects.ephemeral(x, "s", "stt.transcript_interim"), 6),
+    "ephemeral session": (lambda x: subjects.ephemeral("a", x, "stt.transcript_interim"), 6),
     "control session": (lambda x: subjects.control(x, "stt", "start"), 5),
     "control stage": (lambda x: subjects.control("s", x, "start"), 5),
     "control verb": (lambda x: subjects.control("s", "stt", x), 5),
     "controls session": (lambda x: subjects.controls(x, "stt"), 5),
     "claim": (subjects.claim, 3),
-    "beat coordinator": (lambda x: subjects.heartbeat(x, "w"), 4),
-    "beat worker": (lambda x: subjects.heartbeat("i", x), 4),
-    "beats_to": (subjects.heartbeats_to, 4),
+    "heartbeat coordinator": (lambda x: subjects.heartbeat(x, "w"), 4),
+    "heartbeat worker": (lambda x: subjects.heartbeat("i", x), 4),
+    "heartbeats_to": (subjects.heartbeats_to, 4),
     "worker": (subjects.worker, 3),
     "config": (subjects.config, 3),
 }
 
 
-@pytest.mark.parametrize("value", GOOD)
+@pytest.mark.parametrize("value", GOOD, ids=range(len(GOOD)))
 def test_a_good_id_is_returned_unchanged(value: str) -> None:
     assert check_id(value) == value
 
