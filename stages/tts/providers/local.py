@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from schemas.audio import AGENT_HZ
 from stages.runtime.engine_thread import engine_thread
 from stages.runtime.providers import ProviderContext, ProviderError, ProviderMissing, parse_options
-from stages.tts.spoken import phrases, spoken
+from stages.tts.sentences import phrases
+from stages.tts.text_normalization import normalize
 
 CAPACITY = 8  # calls a worker: a sentence of 3 s takes 80 ms of one core, so that eight at once wait 0.6 s at worst
 SEED = 0  # the noise in the voice: the same words always make the same sound
@@ -43,7 +44,7 @@ class Voice:
     async def synthesize(self, text: str) -> AsyncGenerator[bytes, None]:
         """Audio phrase by phrase; none for a text with nothing to say. Closed early, it begins no other phrase."""
         loop = asyncio.get_running_loop()
-        for phrase in phrases(Hibari.split_sentences(spoken(text))):
+        for phrase in phrases(Hibari.split_sentences(normalize(text))):
             pcm = await loop.run_in_executor(self._thread, self._say, phrase)
             if pcm:
                 yield pcm
