@@ -6,6 +6,7 @@ from contextlib import aclosing
 from typing import NamedTuple, cast
 
 from stages.llm.sentences import Segmenter, plain
+from stages.markup import MarkupRemover
 from stages.runtime.item_timeout import with_item_timeout
 from stages.runtime.providers import ProviderError
 
@@ -32,6 +33,7 @@ async def segments(stream: AsyncIterator[str]) -> AsyncGenerator[Piece, None]:
     A model that fails or says nothing at all is told as `failure`, and apologised for if nothing has been said yet;
     else the reply ends with what was said. Closing this closes the stream.
     """
+    markup = MarkupRemover()
     segmenter = Segmenter()
     first_token_s = None
     spoken = False
@@ -42,7 +44,7 @@ async def segments(stream: AsyncIterator[str]) -> AsyncGenerator[Piece, None]:
             async for token in tokens:
                 if first_token_s is None:
                     first_token_s = asyncio.get_running_loop().time()
-                for segment in segmenter.feed(token[:left]):
+                for segment in segmenter.feed(markup.feed(token[:left])):
                     if text := plain(segment):
                         yield Piece(text, first_token_s=first_token_s)
                         spoken = True
@@ -53,7 +55,7 @@ async def segments(stream: AsyncIterator[str]) -> AsyncGenerator[Piece, None]:
         failure = ProviderError("timeout", f"no token for {SILENT_S:g} s", retryable=True)
     except ProviderError as error:
         failure = error
-    rest = "" if failure else " ".join(filter(None, map(plain, segmenter.flush())))
+    rest = "" if failure else " ".join(filter(None, map(plain, [*segmenter.feed(markup.flush()), *segmenter.flush()])))
     if not failure and not spoken and not rest:
         failure = ProviderError("server", "the reply was empty", retryable=True)
     if failure:

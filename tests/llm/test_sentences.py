@@ -1,9 +1,12 @@
 """From pieces of text to segments that can be spoken."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.llm.reply import APOLOGY, segments
 from stages.llm.sentences import MAX_SEGMENT, Segmenter, plain
 
 
@@ -98,25 +101,79 @@ def test_no_number_is_ever_cut(number: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "spoken"),
+    ("language", "text", "segments"),
     [
-        ("**We** open at `nine`.", "We open at nine."),
-        ("# Hours", "Hours"),
-        ("- Monday: *nine* to five", "Monday: nine to five"),
-        ("See [our page](https://example.com/a_b).", "See our page."),
-        ('<speak>Hello <break time="0.5s"/>you</speak>', "Hello you"),
-        ("snake_case and _this_ one", "snake_case and this one"),
-        ("2 < 3 and 5 > 4", "2 < 3 and 5 > 4"),
-        ("a\x00b\x1b[31m\u200bc\u2028d", "a b [31m c d"),
-        ("```\n***\n```", ""),
+        ("en", "Ask Rev. Green or Gen. Lee. Bye.", ["Ask Rev. Green or Gen. Lee.", "Bye."]),
+        ("en", "You may. Then come in.", ["You may.", "Then come in."]),
+        ("en-GB", "Ask Dr. Smith. Bye.", ["Ask Dr. Smith.", "Bye."]),
+        ("de", "Wir haben z.B. Brot bzw. Kuchen. Bis dann.", ["Wir haben z.B. Brot bzw. Kuchen.", "Bis dann."]),
+        ("de-AT", "Am 3. Mai um 9 Uhr. Bis dann.", ["Am 3. Mai um 9 Uhr.", "Bis dann."]),
+        ("es", "El Sr. López llega. ¿Qué tal? Bien.", ["El Sr. López llega.", "¿Qué tal?", "Bien."]),
+        ("hi", "नमस्ते। आप कैसे हैं? ठीक।", ["नमस्ते।", "आप कैसे हैं?", "ठीक।"]),
+        ("ar", "مرحبا. كيف حالك؟ جيد.", ["مرحبا.", "كيف حالك؟", "جيد."]),
+        ("ja", "九時に開きます。次です！", ["九時に開きます。", "次です！"]),
+        ("ja", "はい、九時に開いて、五時に閉まります。", ["はい、九時に開いて、", "五時に閉まります。"]),
+        ("no such", "One. Two.", ["One.", "Two."]),
     ],
 )
-def test_what_is_spoken_is_plain(text: str, spoken: str) -> None:
-    assert plain(text) == spoken
+def test_sentences_end_where_a_reader_of_that_language_would_stop(
+    language: str, text: str, segments: list[str]
+) -> None:
+    segmenter = Segmenter(language)
+    assert [segment for char in text for segment in segmenter.feed(char)] + segmenter.flush() == segments
+    whole = Segmenter(language)
+    assert whole.feed(text) + whole.flush() == segments
+
+
+def test_a_full_stop_ends_an_english_sentence_before_the_next_word_has_come() -> None:
+    segmenter = Segmenter()
+    assert segmenter.feed("We open at nine.") == []
+    assert segmenter.feed(" ") == ["We open at nine."]
+
+
+def test_half_a_character_ends_a_sentence_too() -> None:
+    assert split("\ud83d. Bye.") == ["\ud83d.", "Bye."]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\x00b\x1b[31m\u200bc\u2028d", "a b [31m c d"),
+        ("  one\n two ", "one two"),
+        ("2 < 3 and 5 > 4", "2 < 3 and 5 > 4"),
+    ],
+)
+def test_a_segment_is_one_printable_line(text: str, shown: str) -> None:
+    assert plain(text) == shown
 
 
 @given(st.text())
-def test_what_is_spoken_holds_nothing_that_cannot_be(text: str) -> None:
-    spoken = plain(text)
-    assert spoken == " ".join(spoken.split())
-    assert spoken.isprintable()
+def test_a_segment_holds_nothing_that_cannot_be_printed(text: str) -> None:
+    shown = plain(text)
+    assert shown == " ".join(shown.split())
+    assert shown.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("**We** open at `nine`.", ["We open at nine."]),
+        ("**We open at nine.** Then we close.", ["We open at nine.", "Then we close."]),
+        ("# Hours", ["Hours"]),
+        ("- Monday: *nine* to five", ["Monday: nine to five"]),
+        ("See [our page](https://example.com/a_b).", ["See our page."]),
+        ('<speak>Hello <break time="0.5s"/>you</speak>', ["Hello you"]),
+        ("snake_case and _this_ one", ["snake_case and this one"]),
+        ("2 < 3 and 5 > 4", ["2 < 3 and 5 > 4"]),
+        ("a\x00b\x1b[31m\u200bc\u2028d", ["a b [31m c d"]),
+        ("```\n***\n```", []),
+        ("~~Forty~~ fifty. Press 1, * then #. Bye.", ["fifty.", "Press 1, * then #.", "Bye."]),
+    ],
+)
+async def test_what_a_model_writes_comes_as_plain_segments(text: str, spoken: list[str]) -> None:
+    async def letters() -> AsyncIterator[str]:
+        for letter in text:
+            yield letter
+
+    pieces = [piece.text async for piece in segments(letters()) if not piece.failure]
+    assert [piece for piece in pieces if piece and piece != APOLOGY] == spoken
