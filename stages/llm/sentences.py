@@ -27,7 +27,8 @@ _LAST_WORD = re.compile(r"[^\s(\"'“‘]*$")
 
 # English only: sentencex knows most of these, but would wait for the next word.
 _NEVER_ENDS = frozenset("mr. mrs. ms. mx. dr. prof. st. sr. jr. vs. e.g. i.e. cf. approx. dept. ext. ave. rd.".split())
-_MAY_END = frozenset("a.m. p.m. etc. inc. ltd. co.".split())  # ends a sentence if what follows looks like a new one
+# These end a sentence if what follows looks like a new one.
+_MAY_END = frozenset("a.m. p.m. etc. inc. ltd. co. tue. tues. wed. thu. thurs. fri.".split())
 _BEFORE_NUMBER = frozenset("no. nos. p. pp. fig. ch.".split())
 _INITIALS = re.compile(r"(?:[A-Za-z]\.)+$")
 _DIGITS_ONLY = re.compile(r"[^\w]*\d+\.$")

@@ -1,40 +1,36 @@
-"""Text as the local voice reads it right, and in pieces short enough to be heard soon. Pure.
+"""Text normalization: markup and symbols -> words that can be spoken. Pure.
 
-The voice's own reading of numbers, prices, dates and titles is good; here stands only what it was heard to get wrong.
+Every voice is given the result. So this module writes out the classes that voices differ in or drop, and leaves the
+others to the voice: docs/adr/0023-text-normalization.md decides class by class. A fault of one voice alone is put right
+in its provider. Captions and history keep the text as it was before.
+
+Letters and digits of the input stay, in words if need be. The exceptions: struck text, tags and targets of links; the
+`https://` and `www.` of an address; abbreviations, which become their words ("e.g." -> "for example").
 """
 
 import re
 
-_DAYS = {"mon": "Monday", "tue": "Tuesday", "wed": "Wednesday", "thu": "Thursday", "fri": "Friday"}
-_DAYS |= {"sat": "Saturday", "sun": "Sunday"}
-_DIGITS = ("oh", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-_WORD_JOINER = "\u2060"  # silent and without width
+from stages.markup import remove_inline_markup
+from stages.tts.english import in_words
 
-_MARKUP = re.compile(r"[*_`#~|<>\[\]{}\\^]+")
-_DAY_RANGE = re.compile(rf"\b({'|'.join(_DAYS)}) ?[-–] ?({'|'.join(_DAYS)})\b", re.IGNORECASE)
-_CLOCK = r"\d{1,2}(?::\d\d)?"
-_TIME_RANGE = re.compile(rf"\b({_CLOCK} ?(?:am|pm)?) ?[-–] ?({_CLOCK} ?(?:am|pm))\b", re.IGNORECASE)
-_HALF_OF_DAY = re.compile(rf"\b({_CLOCK}) ?([ap]m)\b", re.IGNORECASE)
-_TELEPHONE = re.compile(r"(?<![\d$£€.,+])\+?(?:\d{1,3}[ -])?\d{2,3}(?:[ -]\d{3,4})*[ -]\d{4}(?![\d%]|[.,]\d)")
-_LEADING_ZERO = re.compile(r"(?<![\d.,:/-])0\d+(?![\d%:/-]|[.,]\d)")
-_WEB = re.compile(r"\bwww\.", re.IGNORECASE)
-_DOMAIN_DOT = re.compile(r"(?<=[a-z0-9])\.(?=(?:com|org|net|io|dev|example)\b)", re.IGNORECASE)
-_AFTER_A_NAME = re.compile(r"(?<=[a-z]) (?=[IVXLC][a-z])")
+# Pictures: emoji with their skin tones, joiners, flags and keycaps. Arrows and (c), (r), tm are signs, not pictures.
+_EMOJI = re.compile(
+    "[\U0001f000-\U0001faff\u2300-\u23ff\u24c2\u25a0-\u27bf\u2b00-\u2bff\u3030\u303d\u3297\u3299"
+    "\ufe0e\ufe0f\u20e3\U000e0020-\U000e007f]\u200d?"
+)
+_SPACES = re.compile(r"[^\S\n]+")
+_BEFORE_MARK = re.compile(r" +(?=[,.;:!?](?:\s|$))")
+_SAID = re.compile(r"[^\W_]")
 
 
-def normalize(text: str) -> str:
-    """Return `text` with markup and misread symbols as words; empty if it has no letter or digit."""
-    text = _MARKUP.sub(" ", text)
-    text = _DAY_RANGE.sub(lambda days: f"{_DAYS[days[1].lower()]} to {_DAYS[days[2].lower()]}", text)
-    text = _TIME_RANGE.sub(r"\1 to \2", text)
-    text = _HALF_OF_DAY.sub(lambda time: f"{time[1]} {time[2].upper()}", text)  # in small letters it may be the verb
-    text = _TELEPHONE.sub(_digit_by_digit, text)
-    text = _LEADING_ZERO.sub(_digit_by_digit, text)
-    text = _DOMAIN_DOT.sub(" dot ", _WEB.sub("", text))
-    text = _AFTER_A_NAME.sub(f" {_WORD_JOINER}", text)  # `James Chen` would be "James the zeroth Chen"
-    return text if re.search(r"[^\W_]", text) else ""
+def normalize(text: str, language: str = "en") -> str:
+    """Return `text`, a sentence of a reply, as words that a voice can say; empty if it has no letter or digit.
 
-
-def _digit_by_digit(number: re.Match[str]) -> str:
-    groups = re.findall(r"\d+", number[0])
-    return ", ".join(" ".join(_DIGITS[int(digit)] for digit in group) for group in groups)
+    language: the code of the language of `text`, such as "en" or "de-AT". Only English text gets words for its signs
+    and codes. Text in any other language only loses its markup, entities and emoji.
+    """
+    text = _EMOJI.sub(" ", remove_inline_markup(text))
+    if language.partition("-")[0].lower() == "en":
+        text = in_words(text)
+    text = _BEFORE_MARK.sub("", _SPACES.sub(" ", text)).strip()
+    return text if _SAID.search(text) else ""

@@ -1,6 +1,7 @@
 """Hibari on this machine's processor: one American voice, no key, no network. English only."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
@@ -23,6 +24,11 @@ FULL_SCALE = 32767.0
 SILENT = 0.002  # of full scale: below any breath of this voice
 LEAD = AGENT_HZ * 20 // 1000  # of the 0.3 s of silence that it begins everything with: a caller waits for all of it
 
+# "James Chen" would be "James the zeroth Chen": after a name it takes a capital of a Roman numeral for one. The word
+# joiner between them has no sound and no width.
+_AFTER_A_NAME = re.compile(r"(?<=[a-z]) (?=[IVXLC][a-z])")
+_WORD_JOINER = "\u2060"
+
 
 class Options(BaseModel):
     """voice: the one that the package holds. speed: 1 is the voice's own pace."""
@@ -44,7 +50,7 @@ class Voice:
     async def synthesize(self, text: str) -> AsyncGenerator[bytes, None]:
         """Audio phrase by phrase; none for a text with nothing to say. Closed early, it begins no other phrase."""
         loop = asyncio.get_running_loop()
-        for phrase in phrases(Hibari.split_sentences(normalize(text))):
+        for phrase in phrases(Hibari.split_sentences(_readable(text))):
             pcm = await loop.run_in_executor(self._thread, self._say, phrase)
             if pcm:
                 yield pcm
@@ -55,6 +61,11 @@ class Voice:
         except (RuntimeError, ValueError, IndexError, KeyError) as error:  # what its reading of odd text may raise
             raise ProviderError("bad_request", f"hibari cannot say this: {type(error).__name__}") from error
         return bytes((np.clip(_promptly(samples), -1.0, 1.0) * FULL_SCALE).astype("<i2").tobytes())
+
+
+def _readable(text: str) -> str:
+    """Return `text` as this voice reads it right."""
+    return _AFTER_A_NAME.sub(f" {_WORD_JOINER}", normalize(text))
 
 
 def _promptly(samples: NDArray[np.float32]) -> NDArray[np.float32]:
