@@ -1,8 +1,8 @@
 """Text normalization: markup and symbols -> words that can be spoken. Pure.
 
-Every voice is given the result. So this module writes out the classes that voices differ in or drop, and leaves the
-others to the voice: docs/adr/0023-text-normalization.md decides class by class. A fault of one voice alone is put right
-in its provider. Captions and history keep the text as it was before.
+A provider calls `normalize` with the language of its voice: it alone knows that. This module writes out the classes that
+voices differ in or drop, and leaves the others to the voice: docs/adr/0023-text-normalization.md decides class by class.
+A fault of one voice alone is put right in its provider. Captions and history keep the text as it was before.
 
 Letters and digits of the input stay, in words if need be. The exceptions: struck text, tags and targets of links; the
 `https://` and `www.` of an address; abbreviations, which become their words ("e.g." -> "for example").
@@ -13,9 +13,10 @@ import re
 from stages.markup import remove_inline_markup
 from stages.tts.english import in_words
 
-# Pictures: emoji with their skin tones, joiners, flags and keycaps. Arrows and (c), (r), tm are signs, not pictures.
+# Emoji with their skin tones, joiners, flags and keycaps, by the ranges of Unicode 17: all 5,244 of the package `emoji`
+# but those that are signs (arrows, copyright, double marks) or hold a digit or sign of their own (keycaps).
 _EMOJI = re.compile(
-    "[\U0001f000-\U0001faff\u2300-\u23ff\u24c2\u25a0-\u27bf\u2b00-\u2bff\u3030\u303d\u3297\u3299"
+    "[\U0001f000-\U0001faff\u2139\u2194-\u21aa\u2934\u2935\u2300-\u23ff\u24c2\u25a0-\u27bf\u2b00-\u2bff\u3030\u303d\u3297\u3299"
     "\ufe0e\ufe0f\u20e3\U000e0020-\U000e007f]\u200d?"
 )
 _SPACES = re.compile(r"[^\S\n]+")

@@ -149,6 +149,7 @@ def voiced(text: str) -> str:
         ("v1.0.0", "version 1 point 0 point 0"),
         ("version 2.10.3", "version 2 point 10 point 3"),
         ("v2 is out", "version 2 is out"),
+        ("Version v2 and version v1.0.0", "version 2 and version 1 point 0 point 0"),
         ("Python 3.11", "Python 3.11"),
         ("192.168.0.1", "192 dot 168 dot 0 dot 1"),
         ("jo.o@x.io", "jo dot o at x dot io"),
@@ -194,6 +195,7 @@ def voiced(text: str) -> str:
         ("...", ""),
         ("—", ""),
         ("***", ""),
+        ("↗\ufe0f up, \u2139\ufe0f info", "up, info"),
     ],
 )
 def test_it_is_written_as_it_is_said(written: str, read: str) -> None:
