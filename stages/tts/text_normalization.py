@@ -1,8 +1,8 @@
 """Text normalization: markup and symbols -> words that can be spoken. Pure.
 
-A provider calls `normalize` with the language of its voice: it alone knows that. This module writes out the classes that
-voices differ in or drop, and leaves the others to the voice: docs/adr/0023-text-normalization.md decides class by class.
-A fault of one voice alone is put right in its provider. Captions and history keep the text as it was before.
+A provider calls `normalize` with the language of its voice, which it alone knows. This module writes out the classes
+that voices differ in or drop, and leaves the others to the voice: docs/adr/0023-text-normalization.md decides class by
+class. The provider puts right the faults of its own voice. Captions and history keep the text as it was before.
 
 Letters and digits of the input stay, in words if need be. The exceptions: struck text, tags and targets of links; the
 `https://` and `www.` of an address; abbreviations, which become their words ("e.g." -> "for example").
