@@ -36,8 +36,10 @@ _TABLE_RULE = re.compile(r"[ \t]*\|?[ \t:]*-{2,}[-|: \t]*$")
 _TIMES = re.compile(r"(?<=\d)\*{1,2}(?=\d)|(?<![^\W_]{2})(?<=[^\W_])\*(?=[^\W_](?![^\W_]))")
 _STAR = "\ue000"  # stands for such a star while markdown-it reads the text; a private character, in no text
 
+# What stands right before a stretch decides how CommonMark reads a star or a line below: two characters suffice.
 _BEFORE = re.compile(r"[^\s*_~`\[\]<>&\\]{0,2}\Z")
 
+# Which marks of a stretch are open: code and links that are closed are taken out first.
 _CODE = re.compile(r"(`+).+?(?<!`)\1(?!`)")
 _LINK = re.compile(r"\[[^\[\]]*\](?:\([^()]*\))?")
 _TAG_OPENS = re.compile(r"<[A-Za-z/!?][^<>]*$")
@@ -67,7 +69,7 @@ class MarkupRemover:
         """Return the rest of the text when no more pieces come."""
         return "".join(self._decided(final=True))
 
-    def _decided(self, *, final: bool) -> "list[str]":
+    def _decided(self, *, final: bool) -> list[str]:
         decided: list[str] = []
         while self._rest and (taken := self._take(final)) is not None:
             decided.append(taken)

@@ -119,6 +119,7 @@ class Segmenter:
 
 
 def _words(text: str) -> int:
+    """Count the words of `text`, about, where none are written apart."""
     return len(text.split()) + len(_IDEOGRAPH.findall(text)) // _LETTERS_A_WORD
 
 
