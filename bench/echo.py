@@ -25,7 +25,7 @@ async def four_hops(bus: Bus, url: str, times: int = 200) -> list[float]:
             assert relay.stdout
             await relay.stdout.readline()
         came = asyncio.Event()
-        subscription = await bus.subscribe(f"bench.hop{HOPS - 1}", lambda _subject, _data, _reply: came.set())
+        subscription = await bus.subscribe(f"bench.hop{HOPS - 1}", lambda _message: came.set())
         await bus.flush()
         took = []
         for _ in range(times):

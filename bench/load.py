@@ -12,6 +12,7 @@ import msgspec
 
 from bench.simulated_callers import Callers
 from bus.connect import Bus
+from bus.message import Message
 from schemas import control, events, subjects
 from schemas.agent import AgentDocument, ProviderChoice
 from transports.null import CallerPattern
@@ -119,19 +120,19 @@ class Calls:
             await self._closed.wait()
 
     async def _claim(self, pattern: CallerPattern) -> None:
-        ask = msgspec.msgpack.encode(
+        ask = control.encode(
             control.ClaimSession(AGENT, "websocket" if self.callers else "null", msgspec.structs.asdict(pattern))
         )
         answer = await self.bus.request(subjects.claim(subjects.INGRESS), ask, CLAIM_WITHIN_S)
-        line = msgspec.msgpack.decode(answer, type=control.SessionOffer)
+        line = control.decode(answer, control.SessionOffer)
         if line.refused:
             raise SystemExit(f"no line: {line.refused} {line.detail}")
         if self.callers:
             self.callers.dial(line.url, pattern)
 
-    def _hear(self, subject: str, data: bytes, _reply: str) -> None:
-        self.said.append(data)
-        if subject.endswith(events.tag(events.SessionClosed)):
+    def _hear(self, message: Message) -> None:
+        self.said.append(message.data)
+        if message.subject.endswith(events.tag(events.SessionClosed)):
             self._running -= 1
             if not self._running:
                 self._closed.set()

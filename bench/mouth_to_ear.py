@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import msgspec
 from livekit import api, rtc
 
 from bench import measure
@@ -86,10 +85,10 @@ class Dialled:
 async def measured(turns: int) -> dict[str, Any]:
     """One run."""
     from bus.connect import connect
+    from bus.settings import BusSettings
     from cli.platform import Options, platform
     from cli.room_server import RoomServer
     from config_service.client import ConfigClient
-    from schemas.settings import BusSettings
 
     pattern = CallerPattern(CAPACITY.speech_ms, CAPACITY.every_ms, turns=turns + 2, start_ms=int(FIRST_S * 1000))
     with tempfile.TemporaryDirectory() as folder:
@@ -97,8 +96,8 @@ async def measured(turns: int) -> dict[str, Any]:
         async with platform(options, asyncio.Event()) as running, connect(BusSettings(url=running.nats)) as bus:
             await ConfigClient(bus).set([agent(CAPACITY)])
             asked = control.ClaimSession(AGENT, "websocket")
-            claimed = await bus.request(subjects.claim(subjects.INGRESS), msgspec.msgpack.encode(asked), CLAIM_WITHIN_S)
-            line = msgspec.msgpack.decode(claimed, type=control.SessionOffer)
+            claimed = await bus.request(subjects.claim(subjects.INGRESS), control.encode(asked), CLAIM_WITHIN_S)
+            line = control.decode(claimed, control.SessionOffer)
             key, secret = RoomServer.keys(Path(folder)).values()
             over = asyncio.Event()
             in_room, by_socket, echoed = Caller(pattern), Dialled(pattern), Caller(pattern)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from bench import measure
 from bus.connect import Bus, connect
+from bus.settings import BusSettings
 from cli.platform import Options, platform
 from cli.ps import workers_on
 from config_service.client import ConfigClient
 from schemas.agent import AgentDocument
-from schemas.settings import BusSettings
 
 ROOM = 2  # a claim that was answered too late holds its place for seconds; calls are not to be refused for that
 

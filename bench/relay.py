@@ -3,13 +3,13 @@
 import sys
 
 from bus.connect import connect
+from bus.settings import BusSettings
 from cli import processes
-from schemas.settings import BusSettings
 
 
 async def relay(url: str, source: str, target: str) -> None:
     async with connect(BusSettings(url=url), "relay") as bus:
-        await bus.subscribe(source, lambda _subject, data, _reply: bus.publish(target, data))
+        await bus.subscribe(source, lambda message: bus.publish(target, message.data))
         await bus.flush()
         print("ready", flush=True)
         await processes.parent_gone()

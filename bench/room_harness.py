@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bus.connect import Bus
+from bus.message import Message
 from cli.platform import Options, platform
 from cli.ps import workers_on
 from cli.room_server import RoomServer
@@ -47,8 +48,8 @@ class Tap:
         [session] = {agent.identity.removeprefix(agent_identity("")) for agent in caller.agents}
         return bytes(self._lines.get(session, b""))
 
-    def _hear(self, subject: str, data: bytes, _reply: str) -> None:
-        self._lines.setdefault(subjects.last_token(subject), bytearray()).extend(media.decode(data).pcm)
+    def _hear(self, message: Message) -> None:
+        self._lines.setdefault(subjects.last_token(message.subject), bytearray()).extend(media.decode(message.data).pcm)
 
 
 class RoomHarness:
@@ -113,8 +114,8 @@ class RoomHarness:
 async def open_room_harness(default: AgentDocument, *others: AgentDocument) -> AsyncIterator[RoomHarness]:
     """NATS, LiveKit, the config service and five stages, each a process. `default` answers rooms that name nobody."""
     from bus.connect import connect
+    from bus.settings import BusSettings
     from config_service.client import ConfigClient
-    from schemas.settings import BusSettings
 
     with tempfile.TemporaryDirectory(prefix="antiphon-") as folder:
         options = Options(Path(folder), warm="local,scripted", livekit=True, default_agent=default.id)

@@ -58,11 +58,11 @@ async def callers(asked: dict[str, Any], load: Load) -> AsyncIterator[Callable[[
 async def measured(rooms: int, window_s: float, turn_taking: bool) -> dict[str, Any]:
     """One run. turn_taking: with voice activity and the default pause; else each final ends the turn at once."""
     from bus.connect import connect
+    from bus.settings import BusSettings
     from cli.platform import Options, platform
     from cli.ps import workers_on
     from cli.room_server import RoomServer
     from config_service.client import ConfigClient
-    from schemas.settings import BusSettings
 
     load = SENTENCES_IN_ROOMS if turn_taking else CAPACITY
     with tempfile.TemporaryDirectory() as folder:
@@ -80,7 +80,7 @@ async def measured(rooms: int, window_s: float, turn_taking: bool) -> dict[str, 
             ours = {name: found for name, found in pids.items() if name not in ("livekit", "gateway")}
             idle_mb = sum(measure.pss_mb(pid) for found in ours.values() for pid in found)
             said: list[bytes] = []
-            await bus.subscribe(subjects.events(AGENT), lambda _subject, data, _reply: said.append(data))
+            await bus.subscribe(subjects.events(AGENT), lambda message: said.append(message.data))
             asked = {"url": running.livekit, **RoomServer.keys(data), "rooms": rooms, "window_s": window_s}
             async with callers(asked, load) as found_by_callers:
                 before = {name: sum(map(measure.cpu_s, found)) for name, found in pids.items()}

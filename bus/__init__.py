@@ -1,1 +1,1 @@
-"""How it travels: the sole importer of nats. Core NATS carries what is live; JetStream keeps what is remembered."""
+"""Transport between processes: the sole importer of nats. Core NATS carries the live planes, JetStream the journal."""

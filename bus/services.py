@@ -12,16 +12,17 @@ from nats.micro.service import EndpointConfig, Service
 
 from bus.connect import Bus
 from bus.errors import ServiceError
+from bus.message import Message, format_headers
 
 VERSION = "0.1.0"
 GATHER_WITHIN_S = 1.0
 GATHER_QUIET_S = 0.15
 
-Handler = Callable[[bytes], Awaitable[bytes]]
+Handler = Callable[[Message], Awaitable[bytes]]
 
 
 class Stats(msgspec.Struct):
-    """What one instance said of itself: its name and the data of its endpoints."""
+    """The STATS answer of one service instance: its name, its id and the data of its endpoints."""
 
     name: str
     id: str
@@ -36,7 +37,10 @@ async def serve(
     queue: str | None = None,
     stats: Callable[[], Any] | None = None,
 ) -> AbstractAsyncContextManager[Service]:
-    """A running service `name` with endpoints {verb: (subject, handler)}; `stats` is what STATS tells of it."""
+    """Start the service `name` with endpoints {verb: (subject, handler)}; leaving the returned context stops it.
+
+    queue: queue group of the instances, `name` by default. stats: returns the `data` of each endpoint in STATS.
+    """
     service = await micro.add_service(
         bus.client,
         name=name,
@@ -52,7 +56,7 @@ async def serve(
 
 
 async def everyone(bus: Bus) -> list[Stats]:
-    """The STATS of every service instance that answers within a second."""
+    """Return the STATS of every service instance that answers within a second."""
     found = []
     for answer in await bus.gather("$SRV.STATS", b"", GATHER_WITHIN_S, GATHER_QUIET_S):
         try:
@@ -65,7 +69,8 @@ async def everyone(bus: Bus) -> list[Stats]:
 def _answering(handler: Handler) -> Callable[[Request], Awaitable[None]]:
     async def answer(request: Request) -> None:
         try:
-            await request.respond(await handler(request.data))
+            block = format_headers(request.headers) if request.headers else b""
+            await request.respond(await handler(Message(request.subject, request.data, header_block=block)))
         except ServiceError as refused:
             raise MicroError(refused.code, " ".join(str(refused).split())) from None  # counted as an error
 

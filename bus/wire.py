@@ -1,9 +1,9 @@
 """The short way of a message between a socket and its callback, past the queues and tasks of nats-py.
 
-nats-py dials, authenticates, encrypts, pings, subscribes and reconnects. Only messages are read and written here: one
-plain call each as they arrive, where nats-py has a queue and a task for every subscription, and written at once, where
-it wakes a task. Whatever is not for a plain callback goes on to nats-py untouched. While the short way is not clear
-(between two connections, or behind something that nats-py still holds), messages take the long one, in order.
+nats-py dials, authenticates, encrypts, pings, subscribes and reconnects. The wire reads and writes messages only. It
+makes one function call for each message that arrives; nats-py has a queue and a task for every subscription. It writes
+at once; nats-py wakes a task. Everything else goes on to nats-py untouched. While the short way is not clear (between
+two connections, or while nats-py holds earlier bytes), messages take the long way through nats-py, in order.
 """
 
 import asyncio
@@ -14,38 +14,38 @@ from nats.aio.client import Client
 from nats.aio.transport import TcpTransport
 from nats.protocol.parser import AWAITING_CONTROL_LINE
 
-Callback = Callable[[str, bytes, str], None]  # subject, data, reply
+from bus.message import Callback, Message, format_headers
 
-LINGER_S = 0.002  # of a frame of 20 ms: those of many calls come at once, but each in a turn of the loop of its own
-MAX_UNSENT = 4 * 1024 * 1024  # bytes that the socket has not taken; a server so far behind is waited for, not fed
+LINGER_S = 0.002  # a tenth of a frame: frames of many calls arrive together, each in its own turn of the loop
+MAX_UNSENT = 4 * 1024 * 1024  # bytes that the socket has not taken; above this, messages wait in the outbox
 END = b"\r\n"
 MESSAGE, WITH_HEADERS = b"MH"  # the first byte of MSG and of HMSG; no other line of the protocol begins with these
 
 
 class Wire(asyncio.Protocol):
-    """Between the socket of one connection and nats-py. Made by `tap` for every connection anew."""
+    """Protocol between the socket of one connection and nats-py. `tap` makes one for each connection."""
 
     def __init__(self, client: Client, socket: asyncio.Transport, failed: Callable[[Exception], None]) -> None:
         self._client = client
         self._socket = socket
         self._failed = failed
-        self._nats: Any = socket.get_protocol()  # the stream reader's
+        self._nats: Any = socket.get_protocol()  # the stream reader's: a private class of asyncio
         self._clear = False
-        self._rest = b""  # the beginning of a message whose end has not arrived
+        self._rest = b""  # the beginning of an incomplete message
         self._unsent: list[bytes] = []
-        self._soon = False  # it leaves at the end of this turn of the loop
+        self._soon = False  # whether a flush at the end of this turn of the loop is scheduled
         self._loop = asyncio.get_running_loop()
 
     @property
     def address(self) -> str:
-        """Our end of the socket: this machine's address in the network in which the server is."""
+        """This machine's address in the network of the server: the local end of the socket."""
         return str(self._socket.get_extra_info("sockname")[0])
 
     # --- out ----------------------------------------------------------------------------------------------------------
 
     @property
     def free(self) -> bool:
-        """Whether a message may be written now: connected, nothing waits in nats-py, the socket keeps up."""
+        """Whether a message may be written now: connected, nothing pending in nats-py, the socket keeps up."""
         client = self._client
         return (
             client.is_connected
@@ -55,10 +55,10 @@ class Wire(asyncio.Protocol):
         )
 
     def write(self, subject: str, data: bytes, reply: str, headers: bytes, *, lingers: bool = False) -> None:
-        """Only while `free`. headers: a whole header block of NATS (ADR-4), or empty. lingers: LINGER_S at most.
+        """Write a message. Call only while `free`. headers: a whole header block (ADR-4 of NATS), or empty.
 
-        What is written in one turn of the event loop leaves together, and with it what lingers: a system call, and that
-        the server and the receiver wake, costs more than a frame.
+        lingers: the message may wait LINGER_S. Messages of one turn of the event loop, and those that linger, share one
+        write: a system call, and waking the server and the receiver, cost more than a frame.
         """
         if headers:
             line = f"HPUB {subject} {reply} {len(headers)} {len(headers) + len(data)}\r\n"
@@ -72,7 +72,7 @@ class Wire(asyncio.Protocol):
         self._unsent += (line.encode(), headers, data, END)
 
     def flush(self) -> None:
-        """Send what was written, now."""
+        """Pass what was written to the socket now."""
         self._soon = False
         if self._unsent:
             self._socket.write(b"".join(self._unsent))
@@ -81,7 +81,7 @@ class Wire(asyncio.Protocol):
     # --- in -----------------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Hand over every whole message in `data`, and keep what is left."""
+        """Hand every complete message to its callback or to nats-py, and keep the rest."""
         if not self._clear:
             self._clear = self._caught_up()
             if not self._clear:
@@ -100,10 +100,16 @@ class Wire(asyncio.Protocol):
                     break
                 callback = self._callback(words[2])
                 if callback:
+                    headers = b""
                     if data[begin] == WITH_HEADERS:
-                        body += int(words.pop(-2))
+                        headers = data[body : body + int(words.pop(-2))]
+                        body += len(headers)
                     reply = words[3].decode() if len(words) > 4 else ""
-                    self._call(callback, words[1].decode(), data[body : end - len(END)], reply)
+                    message = Message(words[1].decode(), data[body : end - len(END)], reply, headers)
+                    try:
+                        callback(message)
+                    except Exception as error:  # noqa: BLE001 - raised here it would close the connection
+                        self._failed(error)
                 else:
                     self._nats.data_received(data[begin:end])
             else:
@@ -115,14 +121,8 @@ class Wire(asyncio.Protocol):
         subscription = self._client._subs.get(int(number))
         return getattr(subscription._cb, "plain", None) if subscription else None
 
-    def _call(self, callback: Callback, subject: str, data: bytes, reply: str) -> None:
-        try:
-            callback(subject, data, reply)
-        except Exception as error:  # noqa: BLE001 - raised here it would cut the connection for everybody
-            self._failed(error)
-
     def _caught_up(self) -> bool:
-        """Whether nats-py holds nothing that came before, so that nothing is overtaken."""
+        """Whether nats-py holds no earlier bytes or messages, which a message on the short way would overtake."""
         parser = self._client._ps
         return (
             not self._nats._stream_reader._buffer
@@ -131,7 +131,7 @@ class Wire(asyncio.Protocol):
             and all(subscription._pending_queue.empty() for subscription in self._client._subs.values())
         )
 
-    # --- what else a socket tells: all of it is for nats-py -----------------------------------------------------------
+    # --- other events of the socket, all passed on to nats-py ---------------------------------------------------------
 
     def eof_received(self) -> bool | None:
         ended: bool | None = self._nats.eof_received()
@@ -148,9 +148,9 @@ class Wire(asyncio.Protocol):
 
 
 def tap(client: Client, failed: Callable[[Exception], None]) -> Wire | None:
-    """The wire of a client that has just connected; None where it has no socket of its own (NATS over websocket).
+    """Attach a wire to a client that has just connected; None where there is no socket (NATS over websocket).
 
-    failed: told what a callback raised.
+    failed: called with the exception of a callback.
     """
     transport = client._transport
     if not isinstance(transport, TcpTransport) or transport._io_writer is None:
@@ -162,10 +162,11 @@ def tap(client: Client, failed: Callable[[Exception], None]) -> Wire | None:
 
 
 def plain(callback: Callback) -> Callable[[Any], Any]:
-    """A callback for nats-py that the wire may call without it."""
+    """Return a callback for nats-py whose attribute `plain` the wire calls directly."""
 
     async def deliver(message: Any) -> None:
-        callback(message.subject, message.data, message.reply)
+        headers = format_headers(message.headers) if message.headers else b""
+        callback(Message(message.subject, message.data, message.reply, headers))
 
     deliver.__dict__["plain"] = callback
     return deliver

@@ -13,11 +13,12 @@ from cli.options import Data, Nats
 
 if TYPE_CHECKING:
     from bus.connect import Bus
+    from bus.message import Message
+    from bus.settings import BusSettings
     from cli.caller import Caller
     from cli.recording import Recording
     from schemas.control import SessionOffer
     from schemas.events import Event
-    from schemas.settings import BusSettings
     from session.state import SessionState
 
 CLAIM_WITHIN_S = 3.0
@@ -88,13 +89,13 @@ class Following:
         self.closed = asyncio.Event()
         self._show = show
 
-    def hear(self, _subject: str, data: bytes, _reply: str) -> None:
+    def hear(self, message: "Message") -> None:
         """A message of the event or live plane; what is no event is none of ours."""
         from schemas import events
         from session.state import fold
 
         try:
-            event = events.decode(data)
+            event = events.decode(message.data)
         except events.BadEvent:
             return
         if not isinstance(event, events.EPHEMERAL):
@@ -107,19 +108,18 @@ class Following:
 
 async def claim(bus: "Bus", agent: str) -> "SessionOffer":
     """A line to `agent`: its URL and session. Raises Failed that says why there is none."""
-    import msgspec
 
     from bus.errors import NoAnswer, NoResponders
     from schemas import control, subjects
 
-    asked = msgspec.msgpack.encode(control.ClaimSession(agent))
+    asked = control.encode(control.ClaimSession(agent))
     try:
         answer = await bus.request(subjects.claim(subjects.INGRESS), asked, CLAIM_WITHIN_S)
     except NoResponders:
         raise Failed("no ingress is running: start `antiphon up`, or `antiphon run ingress`") from None
     except NoAnswer:
         raise Failed(f"no ingress answered within {CLAIM_WITHIN_S:.0f} s: antiphon ps shows who is running") from None
-    line = msgspec.msgpack.decode(answer, type=control.SessionOffer)
+    line = control.decode(answer, control.SessionOffer)
     if line.refused:
         raise Failed(line.detail or f"the call was refused: {line.refused}")
     return line

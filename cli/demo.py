@@ -84,11 +84,11 @@ async def _demo(script: Path, cache: Path, recording: "Recording", *, json: bool
     from rich.console import Console
 
     from bus.connect import connect
+    from bus.settings import BusSettings
     from cli.call import claim, closed, followed, print_json
     from cli.caller import dial
     from cli.platform import Options, platform
     from cli.render import CallView
-    from schemas.settings import BusSettings
 
     console = Console(stderr=json, highlight=False)
     view = CallView(console)

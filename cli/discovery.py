@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from cli.errors import Failed
 
 if TYPE_CHECKING:
-    from schemas.settings import BusSettings, LiveKitSettings
+    from bus.settings import BusSettings
+    from schemas.settings import LiveKitSettings
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound: all addresses of this machine
@@ -38,7 +39,7 @@ def find_nats(nats: str | None, data: Path | None = None) -> str:
     folder = data_folder(data)
     found = running(folder)
     if found is None:
-        from schemas.settings import DEFAULT_NATS_URL
+        from bus.settings import DEFAULT_NATS_URL
 
         raise Failed(
             f"nothing runs in {folder}: start `antiphon up`, or say where NATS is with --nats URL "
@@ -49,7 +50,7 @@ def find_nats(nats: str | None, data: Path | None = None) -> str:
 
 def bus_settings(nats: str | None, data: Path | None = None) -> "BusSettings":
     """The settings of the bus that this command talks to."""
-    from schemas.settings import BusSettings
+    from bus.settings import BusSettings
 
     return BusSettings.from_environment(os.environ, find_nats(nats, data))
 

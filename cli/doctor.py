@@ -200,7 +200,7 @@ def _platform(nats: str | None, data: Path | None) -> list[Check]:
     try:
         return processes.run(_ask_platform(settings))
     except BusError as error:
-        return [Check("NATS", "fail", str(error).partition(": ")[0], "start it with `antiphon up`, or correct --nats")]
+        return [Check("NATS", "fail", str(error).partition(". ")[0], "start it with `antiphon up`, or correct --nats")]
 
 
 async def _ask_platform(settings: Any) -> list[Check]:

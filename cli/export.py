@@ -16,9 +16,9 @@ from cli.options import Data, Nats
 if TYPE_CHECKING:
     from bus.connect import Bus
     from bus.journal import Kept
+    from bus.settings import BusSettings
     from cli.parquet import Growing
     from cli.rows import Row, Turns
-    from schemas.settings import BusSettings
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 

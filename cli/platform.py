@@ -141,8 +141,8 @@ def _children(options: Options, data: Path, nats: str, rooms: "LiveKitSettings |
 async def _welcome(nats: str) -> None:
     """Somebody to call from the first start on: the example agent, unless there is one of that name already."""
     from bus.connect import connect
+    from bus.settings import BusSettings
     from cli.agent import import_new
-    from schemas.settings import BusSettings
 
     async with connect(BusSettings(url=nats), "antiphon up") as bus:
         await import_new(bus, [EXAMPLES / "agents" / "receptionist.json"])

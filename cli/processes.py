@@ -13,7 +13,10 @@ GC_THRESHOLD = 50_000  # allocations between collections; what lives long is fro
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` on uvloop where there is one."""
+    """Run `work` on uvloop where there is one. Warnings go to standard error, unless the log is configured already."""
+    from telemetry import logs
+
+    logs.configure_command()
     try:
         import uvloop
 

@@ -32,15 +32,16 @@ def tail(
 
 async def _follow(settings: Any, agent: str | None, session: str | None, show: Callable[[Any], None]) -> None:
     from bus.connect import connect
+    from bus.message import Message
     from schemas import events, subjects
 
     call_events: asyncio.Queue[Any] = asyncio.Queue(WAITING)
     lost = 0
 
-    def heard(_subject: str, data: bytes, _reply: str) -> None:
+    def heard(message: Message) -> None:
         nonlocal lost
         try:
-            event = events.decode(data)
+            event = events.decode(message.data)
         except events.BadEvent:
             return
         if call_events.full():

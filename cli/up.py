@@ -119,8 +119,8 @@ async def _show(running: Platform, options: Options, stop: asyncio.Event) -> Non
     from rich.text import Text
 
     from bus.connect import connect
+    from bus.settings import BusSettings
     from cli.ps import tables, workers_on
-    from schemas.settings import BusSettings
 
     console = Console()
     rooms = f"  rooms {running.livekit}" if running.livekit else ""

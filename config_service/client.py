@@ -15,6 +15,7 @@ import msgspec
 from bus import kv
 from bus.connect import Bus
 from bus.errors import BusError, ServiceError
+from bus.message import Message
 from config_service import documents
 from config_service.documents import BadDocument
 from schemas import subjects
@@ -168,9 +169,9 @@ class ConfigClient:
                 await self._bus.subscribe(subjects.config("changed"), self._changed)
                 self._bucket = await kv.bucket(self._bus, BUCKET)
 
-    def _changed(self, _subject: str, data: bytes, _reply: str) -> None:
+    def _changed(self, message: Message) -> None:
         self._changes += 1
-        agent = msgspec.json.decode(data, type=AgentChanged).agent
+        agent = msgspec.json.decode(message.data, type=AgentChanged).agent
         known = self._memory.get(agent)
         if known:  # kept, for when nobody answers, but asked for again
             self._memory[agent] = known._replace(until=0.0)

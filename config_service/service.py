@@ -6,7 +6,7 @@ if nobody wrote it meanwhile, else again. So the last one to finish always leave
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ import msgspec
 from bus import kv, services
 from bus.connect import Bus
 from bus.errors import BusError, ServiceError
+from bus.message import Message
 from config_service import documents
 from config_service.documents import BadDocument
 from config_service.store import Store, StoreAway, open_store
@@ -56,9 +57,9 @@ class Service:
         self._closing = asyncio.Event()
         self._behind: set[str] = set()  # agents whose copy may not be what the database says
 
-    async def get(self, data: bytes) -> bytes:
+    async def get(self, message: Message) -> bytes:
         """GetAgent -> StoredAgent."""
-        agent = _asked(data, GetAgent).agent
+        agent = _asked(message.data, GetAgent).agent
         stored = await _answered(self._store.get(agent))
         if stored is None and agent == documents.DEFAULT_ID:
             stored = StoredAgent(documents.plain(documents.DEFAULT), 0)
@@ -68,11 +69,11 @@ class Service:
             self._behind.add(agent)  # whoever asks here did not find it in the cache
         return msgspec.json.encode(stored)
 
-    async def set(self, data: bytes) -> bytes:
+    async def set(self, message: Message) -> bytes:
         """SetAgents -> AgentsSet."""
-        if len(data) > MAX_SET_BYTES:
-            raise ServiceError(BAD_REQUEST, f"{len(data)} bytes in one go are more than {MAX_SET_BYTES}")
-        asked = _asked(data, SetAgents)
+        if len(message.data) > MAX_SET_BYTES:
+            raise ServiceError(BAD_REQUEST, f"{len(message.data)} bytes in one go are more than {MAX_SET_BYTES}")
+        asked = _asked(message.data, SetAgents)
         try:
             agents = [documents.parse(document) for document in asked.documents]
         except BadDocument as wrong:
@@ -86,9 +87,9 @@ class Service:
             self._say_changed(agent)
         return msgspec.json.encode(AgentsSet(revisions))
 
-    async def page(self, data: bytes) -> bytes:
+    async def page(self, message: Message) -> bytes:
         """ListAgents -> AgentPage."""
-        lines = await _answered(self._store.page(_asked(data, ListAgents).after, PAGE + 1))
+        lines = await _answered(self._store.page(_asked(message.data, ListAgents).after, PAGE + 1))
         return msgspec.json.encode(AgentPage(lines[:PAGE], more=len(lines) > PAGE))
 
     async def keep_up(self) -> None:
@@ -159,7 +160,7 @@ async def open_service(bus: Bus, database_url: str) -> AsyncIterator[Service]:
     """A running instance; raises StoreAway when the database cannot be opened."""
     async with open_store(database_url) as store:
         service = Service(bus, store)
-        verbs: dict[str, Callable[[bytes], Awaitable[bytes]]] = {
+        verbs: dict[str, services.Handler] = {
             "get": service.get,
             "set": service.set,
             "list": service.page,

@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from bus.settings import DEFAULT_NATS_URL
 from docs import fields
 from docs.channels import CHANNELS, OPERATIONS, PARAMETERS, REPLIES, Channel, Operation, Struct
 from schemas import control, events, media
-from schemas.settings import DEFAULT_NATS_URL
 
 SPECIFICATION = "3.0.0"
 

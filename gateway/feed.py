@@ -41,7 +41,7 @@ class Feed:
         self._held: list[bytes] | None = None
         self._grew = asyncio.Event()
 
-    def hear(self, _subject: str, data: bytes, _reply: str = "") -> None:
+    def hear(self, data: bytes) -> None:
         """A message of the event or live plane; what is no event, or was heard before, is none of ours."""
         if self._held is not None:
             self._held.append(data)
@@ -66,7 +66,7 @@ class Feed:
         """First `earlier`, then what has waited; what is in both counts once."""
         held, self._held = self._held or [], None
         for data in (*earlier, *held):
-            self.hear("", data)
+            self.hear(data)
 
     def close(self) -> None:
         """There will be no more."""

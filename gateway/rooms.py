@@ -1,9 +1,7 @@
 """What LiveKit posts here: asked of an ingress, which alone holds the secret that tells whether it is true."""
 
-import msgspec
-
 from bus.connect import Bus
-from schemas import subjects
+from schemas import control, subjects
 from schemas.control import Webhook, WebhookChecked
 
 CHECKED_WITHIN_S = 2.0  # LiveKit posts again later what is not acknowledged
@@ -15,5 +13,5 @@ async def receive(bus: Bus, body: str, token: str) -> WebhookChecked:
     body: exactly as it came, at most 64 KB. token: the `Authorization` header. Ingress counts what is forged, and ends
     the session of a room that is finished. Raises BusError where no ingress takes rooms: answer 503.
     """
-    asked = msgspec.msgpack.encode(Webhook(body, token))
-    return msgspec.msgpack.decode(await bus.request(subjects.webhook(), asked, CHECKED_WITHIN_S), type=WebhookChecked)
+    asked = control.encode(Webhook(body, token))
+    return control.decode(await bus.request(subjects.webhook(), asked, CHECKED_WITHIN_S), WebhookChecked)

@@ -7,8 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-import msgspec
-
 from bus import journal
 from bus.connect import Bus, Subscription
 from bus.errors import BusError, NoResponders
@@ -84,7 +82,7 @@ class Sessions:
     async def hang_up(self, call: Call) -> None:
         """End it now; one in a room that nobody serves yet, as soon as somebody does. The caller sets the deadline."""
         session = await asyncio.shield(call.session)
-        close = msgspec.msgpack.encode(control.Close(session, "hangup"))
+        close = control.encode(control.Close(session, "hangup"))
         while not call.feed.over:
             with suppress(BusError):  # its ingress has it not yet, or the bus is away
                 await self._bus.request(subjects.control(session, subjects.INGRESS, "close"), close, CLOSE_WITHIN_S)
@@ -118,7 +116,7 @@ class Sessions:
 
     async def _follow(self, call: Call, session: str) -> None:
         for plane in (subjects.events(session=session), subjects.ephemerals(session=session)):
-            call.subscriptions.append(await self._bus.subscribe(plane, call.feed.hear))
+            call.subscriptions.append(await self._bus.subscribe(plane, lambda message: call.feed.hear(message.data)))
         await self._bus.flush(media=False)
 
     async def _find_session(self, call: Call) -> None:
@@ -129,7 +127,7 @@ class Sessions:
             except BusError:
                 await asyncio.sleep(HELD_EVERY_S)
                 continue
-            session = msgspec.msgpack.decode(answer, type=RoomHeld).session
+            session = control.decode(answer, RoomHeld).session
             call.session.set_result(session)
             call.feed.hold()
             await self._follow(call, session)
@@ -141,9 +139,7 @@ class Sessions:
 
     async def _claim(self, agent: str, transport: Literal["websocket", "livekit"]) -> control.SessionOffer:
         try:
-            asked = msgspec.msgpack.encode(
-                control.ClaimSession(check_id(agent, "agent id"), room=transport == "livekit")
-            )
+            asked = control.encode(control.ClaimSession(check_id(agent, "agent id"), room=transport == "livekit"))
             answer = await self._bus.request(subjects.claim(subjects.INGRESS), asked, CLAIM_WITHIN_S)
         except BadId as bad:
             raise Refused(400, str(bad)) from None
@@ -151,7 +147,7 @@ class Sessions:
             raise Refused(503, "nobody is there to take the call: no ingress is running, or all are full") from None
         except BusError:
             raise Refused(503, f"no ingress answered within {CLAIM_WITHIN_S:.0f} s") from None
-        line = msgspec.msgpack.decode(answer, type=control.SessionOffer)
+        line = control.decode(answer, control.SessionOffer)
         if line.refused:
             status = 404 if line.refused == "unknown_agent" else 503
             raise Refused(status, line.detail or f"the call was refused: {line.refused}")

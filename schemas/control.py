@@ -1,6 +1,6 @@
 """Control messages: the life of a session between ingress and the workers it claims. msgpack maps."""
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -231,3 +231,25 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     sessions: list[WorkerSession]
     counters: dict[str, int] = {}
     url: str = ""
+
+
+T = TypeVar("T")
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+class BadMessage(ValueError):
+    """Raised for bytes that are not the expected control message; the text names the message and the field."""
+
+
+def encode(message: msgspec.Struct) -> bytes:
+    """Return the msgpack map of a control message."""
+    return _encoder.encode(message)
+
+
+def decode(data: bytes, kind: type[T]) -> T:
+    """Return the control message of type `kind` in `data`. Ignores unknown fields. Raises BadMessage, nothing else."""
+    try:
+        return msgspec.msgpack.decode(data, type=kind)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise BadMessage(f"cannot read {kind.__name__}: {error}") from None

@@ -11,7 +11,7 @@ import traceback
 from typing import Any, TextIO
 
 import structlog
-from structlog.types import Processor
+from structlog.types import EventDict, Processor
 
 QUIET = ("nats", "asyncio", "aiohttp.access", "httpx", "httpx2", "httpcore", "openai", "sqlalchemy", "websockets")
 
@@ -44,6 +44,26 @@ def configure(level: str = "info", stream: TextIO = sys.stderr, *, colours: bool
     logging.basicConfig(handlers=[handler], level=threshold, force=True)
     for name in QUIET:  # some of them log audio or request bodies at debug
         logging.getLogger(name).setLevel(max(threshold, logging.WARNING))
+
+
+def configure_command() -> None:
+    """Log warnings to standard error, for a command whose standard output is data. Does nothing after `configure`."""
+    if structlog.is_configured():
+        return
+    structlog.configure(
+        processors=[
+            _drop_below_warning,
+            structlog.processors.add_log_level,
+            structlog.dev.ConsoleRenderer(colors=False),
+        ],
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
+
+
+def _drop_below_warning(_logger: object, method: str, event: EventDict) -> EventDict:
+    if method in ("debug", "info"):
+        raise structlog.DropEvent
+    return event
 
 
 def _without_tokens(record: logging.LogRecord) -> bool:

@@ -12,13 +12,13 @@ import time
 from collections import deque
 from collections.abc import Collection
 
-import msgspec
 import structlog
 
 from bus import journal
 from bus.connect import Bus
 from bus.errors import BusError
-from schemas import subjects
+from bus.message import Message
+from schemas import control, subjects
 from schemas.control import RoomFinished
 from stages.ingress.hold import is_free, tells_of
 from transports.rooms import Attended, Reaped, session_of
@@ -67,7 +67,7 @@ class Forgotten:
 
     def is_over(self, room: str, room_id: str) -> None:
         """The call in this room has come to its end: whoever is still there waits for nobody."""
-        self._bus.publish(subjects.room(room, "over"), msgspec.msgpack.encode(RoomFinished(room_id)))
+        self._bus.publish(subjects.room(room, "over"), control.encode(RoomFinished(room_id)))
 
     async def look(self) -> None:
         """Have LiveKit ask again for who waits, as long as there is somebody to be asked."""
@@ -96,6 +96,6 @@ class Forgotten:
         except (BusError, OSError) as error:
             log.warning(f"a room without an agent cannot be asked for: {error}")
 
-    def _hear(self, _subject: str, data: bytes, _reply: str) -> None:
-        if room_id := tells_of(data):
+    def _hear(self, message: Message) -> None:
+        if room_id := tells_of(message.data):
             self._over.append(room_id)

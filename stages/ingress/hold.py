@@ -11,11 +11,10 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import msgspec
-
 from bus.connect import Bus
 from bus.errors import BusError, NoResponders
-from schemas import subjects
+from bus.message import Message
+from schemas import control, subjects
 from schemas.control import RoomFinished, RoomHeld, RoomTaken
 
 ANSWERED_WITHIN_S = 0.15
@@ -30,17 +29,17 @@ async def hold(bus: Bus, room: str, room_id: str, session: str, finished: Callab
     """
     ours = False
     others = 0  # who took it, too, since we asked
-    taken = msgspec.msgpack.encode(RoomTaken(session))
+    taken = control.encode(RoomTaken(session))
 
-    def listen(_subject: str, data: bytes, _reply: str) -> None:
+    def listen(message: Message) -> None:
         nonlocal others
-        others += data != taken
+        others += message.data != taken
 
-    def hear(subject: str, data: bytes, reply: str) -> None:
-        verb = subjects.last_token(subject)
+    def hear(message: Message) -> None:
+        verb = subjects.last_token(message.subject)
         if verb == "held" and ours:
-            bus.publish(reply, msgspec.msgpack.encode(RoomHeld(session)))
-        elif verb == "finished" and tells_of(data) == room_id:
+            bus.publish(message.reply, control.encode(RoomHeld(session)))
+        elif verb == "finished" and tells_of(message.data) == room_id:
             finished()
 
     async with AsyncExitStack() as stack:
@@ -75,6 +74,6 @@ async def is_free(bus: Bus, room: str) -> bool:
 def tells_of(data: bytes) -> str | None:
     """The server's id of the room in a `RoomFinished`; None if this is none."""
     try:
-        return msgspec.msgpack.decode(data, type=RoomFinished).id
-    except msgspec.MsgspecError:
+        return control.decode(data, RoomFinished).id
+    except control.BadMessage:
         return None

@@ -59,9 +59,9 @@ class Owners:
                 self._call.id, epoch, self._document.id, self._worker.id, self._transport, self._providers(stage)
             )
             try:
-                data = msgspec.msgpack.encode(request)
+                data = control.encode(request)
                 answer = await self._worker.bus.request(subjects.claim(stage), data, CLAIM_WITHIN_S)
-                claimed = msgspec.msgpack.decode(answer, type=control.Claimed)
+                claimed = control.decode(answer, control.Claimed)
             except NoResponders:
                 why = "none is running or has room"
             except BusError:
@@ -93,17 +93,17 @@ class Owners:
         )
         try:
             answer = await self._worker.bus.request(
-                subjects.control(self._call.id, stage, "start"), msgspec.msgpack.encode(start), START_WITHIN_S
+                subjects.control(self._call.id, stage, "start"), control.encode(start), START_WITHIN_S
             )
         except BusError as error:
             raise CannotClaim(FAILED[stage], f'stage "{stage}" did not start: {error}') from None
-        started = msgspec.msgpack.decode(answer, type=control.Started)
+        started = control.decode(answer, control.Started)
         if started.failed:
             raise CannotClaim(FAILED[stage], f'stage "{stage}" cannot take the call: {started.failed}')
 
     async def close(self, reason: CloseReason) -> None:
         """All of them flush and let go of the session, as far as they answer."""
-        close = msgspec.msgpack.encode(control.Close(self._call.id, reason))
+        close = control.encode(control.Close(self._call.id, reason))
         await asyncio.gather(*(self._close(stage, close) for stage in self._owners))
 
     async def _close(self, stage: str, close: bytes) -> None:

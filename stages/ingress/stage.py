@@ -9,7 +9,8 @@ from typing import TypeVar
 import msgspec
 import structlog
 
-from bus.beats import EVERY_S
+from bus.heartbeats import EVERY_S
+from bus.message import Message
 from config_service.client import BUILT_IN, ConfigClient, Runtime, UnknownAgent
 from schemas import control, subjects
 from schemas.control import WorkerSession
@@ -57,8 +58,8 @@ class Ingress:
     # --- lines ------------------------------------------------------------------------------------------------------
 
     async def claimed(self, data: bytes) -> bytes:
-        asked = msgspec.msgpack.decode(data, type=control.ClaimSession)
-        return msgspec.msgpack.encode(await self._line(asked))
+        asked = control.decode(data, control.ClaimSession)
+        return control.encode(await self._line(asked))
 
     async def _line(self, asked: control.ClaimSession) -> control.SessionOffer:
         if asked.version != control.VERSION:
@@ -202,32 +203,32 @@ class Ingress:
                 if reserved.until < now:
                     del self._reserved[session]
 
-    def _on_beat(self, _subject: str, data: bytes, _reply: str) -> None:
-        beat = self._read(data, control.Heartbeat, "bad_heartbeat")
+    def _on_beat(self, message: Message) -> None:
+        beat = self._read(message.data, control.Heartbeat, "bad_heartbeat")
         if beat:
             for session in self._calls.keys() & set(beat.sessions):
                 self._calls[session].seen(beat.stage, beat.worker)
 
-    def _on_unknown(self, subject: str, _data: bytes, _reply: str) -> None:
-        if subject.split(".")[2] in self._calls:
+    def _on_unknown(self, message: Message) -> None:
+        if message.subject.split(".")[2] in self._calls:
             self._worker.counters["unknown_to_owner"] += 1
 
-    def _on_hang_up(self, _subject: str, data: bytes, reply: str) -> None:
-        close = self._read(data, control.Close, "bad_control")
+    def _on_hang_up(self, message: Message) -> None:
+        close = self._read(message.data, control.Close, "bad_control")
         if close and close.session in self._calls:  # another ingress answers for its own
             self._calls[close.session].hang_up(close.reason)
-            self._worker.bus.publish(reply, msgspec.msgpack.encode(control.Closed(self._worker.id)))
+            self._worker.bus.publish(message.reply, control.encode(control.Closed(self._worker.id)))
 
-    def _on_said_before(self, _subject: str, data: bytes, _reply: str) -> None:
-        said = self._read(data, control.PreConnectAudio, "bad_control")
+    def _on_said_before(self, message: Message) -> None:
+        said = self._read(message.data, control.PreConnectAudio, "bad_control")
         if said and said.session in self._calls:
             self._calls[said.session].pre_connect_audio(said.epoch, said.pcm)
 
     def _read(self, data: bytes, kind: type[T], counted: str) -> T | None:
         """None for what is no such message."""
         try:
-            return msgspec.msgpack.decode(data, type=kind)
-        except msgspec.MsgspecError:
+            return control.decode(data, kind)
+        except control.BadMessage:
             self._worker.counters[counted] += 1
             return None
 

@@ -2,9 +2,8 @@
 
 from collections import OrderedDict
 
-import msgspec
-
-from schemas import subjects
+from bus.message import Message
+from schemas import control, subjects
 from schemas.control import RoomFinished, Webhook, WebhookChecked
 from stages.runtime.worker import Worker
 from transports.rooms import Keys, Notice
@@ -25,10 +24,10 @@ class Webhooks:
         """Any ingress that has the secret may be asked."""
         await self._worker.bus.subscribe(subjects.webhook(), self._check, queue=subjects.INGRESS)
 
-    def _check(self, _subject: str, data: bytes, reply: str) -> None:
+    def _check(self, message: Message) -> None:
         try:
-            asked = msgspec.msgpack.decode(data, type=Webhook)
-        except msgspec.MsgspecError:
+            asked = control.decode(message.data, Webhook)
+        except control.BadMessage:
             self._worker.counters["bad_control"] += 1
             return
         notice = self._keys.opened(asked.body, asked.token) if len(asked.body) <= MAX_BODY else None
@@ -40,11 +39,11 @@ class Webhooks:
             checked = WebhookChecked(genuine=True, event=notice.event, room=notice.room, fresh=fresh)
             if fresh:
                 self._pass_on(notice)
-        self._worker.bus.publish(reply, msgspec.msgpack.encode(checked))
+        self._worker.bus.publish(message.reply, control.encode(checked))
 
     def _pass_on(self, notice: Notice) -> None:
         if notice.event == "room_finished":
-            finished = msgspec.msgpack.encode(RoomFinished(notice.room_id))
+            finished = control.encode(RoomFinished(notice.room_id))
             self._worker.bus.publish(subjects.room(notice.room, "finished"), finished)
 
     def _is_fresh(self, event: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from schemas import events, media, subjects
+from schemas import control, events, media, subjects
 from schemas.agent import AgentDocument
 from schemas.control import PreConnectAudio, RoomAccess
 from schemas.events import Event
@@ -129,7 +129,7 @@ class StageContext:
 
     def send_pre_connect_audio(self, pcm: bytes) -> None:
         """Give ingress what the caller said before the call and sent to egress (PCM16 mono at 16 kHz)."""
-        said = msgspec.msgpack.encode(PreConnectAudio(self.id, self.epoch, pcm))
+        said = control.encode(PreConnectAudio(self.id, self.epoch, pcm))
         self._outlet.publish_ephemeral(subjects.control(self.id, subjects.INGRESS, "pre_connect_audio"), said)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:

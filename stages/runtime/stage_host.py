@@ -11,11 +11,11 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import ModuleType
 from typing import Any, Literal
 
-import msgspec
 import structlog
 
-from bus.beats import EVERY_S, Heartbeats
 from bus.connect import Subscription
+from bus.heartbeats import EVERY_S, Heartbeats
+from bus.message import Message
 from schemas import control, events, subjects
 from schemas.agent import AgentDocument
 from stages.runtime.context import Overloaded, StageContext, handlers
@@ -58,7 +58,7 @@ class StageHost:
         self._providers = providers
         self._shared = shared
         self._holdings: dict[str, HostedSession] = {}
-        self._beats = Heartbeats(worker.bus, worker.id)
+        self._heartbeats = Heartbeats(worker.bus, worker.id)
         self._plays = hasattr(module.STAGE, "playhead")
         heard = set(handlers(module.STAGE))
         self._hears = sorted(
@@ -69,11 +69,13 @@ class StageHost:
     # --- claim ------------------------------------------------------------------------------------------------------
 
     async def claimed(self, data: bytes) -> bytes:
-        claim = msgspec.msgpack.decode(data, type=control.ClaimStage)
+        claim = control.decode(data, control.ClaimStage)
+        for part_of_a_subject in (claim.session, claim.agent, claim.coordinator):
+            subjects.check_id(part_of_a_subject)
         refused, detail = self._refusal(claim)
         if not refused:
             await self._make_room(claim)
-        return msgspec.msgpack.encode(control.Claimed(self._worker.id, refused, detail))
+        return control.encode(control.Claimed(self._worker.id, refused, detail))
 
     def _refusal(self, claim: control.ClaimStage) -> tuple[control.Refusal | None, str]:
         worker = self._worker
@@ -114,21 +116,21 @@ class StageHost:
 
     # --- start and close ---------------------------------------------------------------------------------------------
 
-    def _on_control(self, subject: str, data: bytes, reply: str) -> None:
-        holding = self._holdings.get(subject.split(".")[2])
-        verb = subjects.last_token(subject)
+    def _on_control(self, message: Message) -> None:
+        holding = self._holdings.get(message.subject.split(".")[2])
+        verb = subjects.last_token(message.subject)
         if verb == "close":
-            self._worker.tasks.create_task(self._close(holding, reply))
+            self._worker.tasks.create_task(self._close(holding, message.reply))
         elif verb == "start" and holding is not None:
             try:
-                start = msgspec.msgpack.decode(data, type=control.Start)
-            except msgspec.MsgspecError:
+                start = control.decode(message.data, control.Start)
+            except control.BadMessage:
                 self._worker.counters["bad_control"] += 1
                 return
             if start.epoch > holding.session.epoch:  # our answer came too late and another was asked
                 self._worker.tasks.create_task(self._close(holding))
             elif start.epoch == holding.session.epoch and holding.life is None:
-                holding.life = self._worker.tasks.create_task(self._live(holding, start, reply))
+                holding.life = self._worker.tasks.create_task(self._live(holding, start, message.reply))
 
     async def _live(self, holding: HostedSession, start: control.Start, reply: str) -> None:
         session = holding.session
@@ -138,7 +140,7 @@ class StageHost:
             nonlocal answered
             if not answered:
                 answered = True
-                self._worker.bus.publish(reply, msgspec.msgpack.encode(control.Started(self._worker.id, failed)))
+                self._worker.bus.publish(reply, control.encode(control.Started(self._worker.id, failed)))
 
         def gave_up(error: BaseException) -> None:
             reason, detail = _told(error)
@@ -169,7 +171,7 @@ class StageHost:
                 await self._finish(holding.life)
             await self._forget(holding)
         if reply:
-            self._worker.bus.publish(reply, msgspec.msgpack.encode(control.Closed(self._worker.id)))
+            self._worker.bus.publish(reply, control.encode(control.Closed(self._worker.id)))
 
     async def _finish(self, life: asyncio.Task[None]) -> None:
         done, _ = await asyncio.wait([life], timeout=FLUSH_WITHIN_S)
@@ -192,7 +194,7 @@ class StageHost:
     # --- beats --------------------------------------------------------------------------------------------------------
 
     async def attend(self) -> None:
-        await self._beats.open()
+        await self._heartbeats.open()
         due = time.monotonic()
         while True:
             self._beat()
@@ -216,11 +218,11 @@ class StageHost:
                 playheads,
                 time.time_ns() // 1_000,
             )
-            self._beats.send(coordinator, msgspec.msgpack.encode(beat))
-            if self._beats.unheard_s(coordinator) > ORPHANED_AFTER_S:
+            self._heartbeats.send(coordinator, control.encode(beat))
+            if self._heartbeats.undelivered_s(coordinator) > ORPHANED_AFTER_S:
                 log.warning("coordinator is gone", coordinator=coordinator, sessions=len(holdings))
                 self._worker.counters["orphaned"] += len(holdings)
-                self._beats.forget(coordinator)
+                self._heartbeats.forget(coordinator)
                 for holding in holdings:
                     self._worker.tasks.create_task(self._close(holding))
 

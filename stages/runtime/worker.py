@@ -16,10 +16,10 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from bus import services
+from bus import journal, services
 from bus.claims import QueueGroup
 from bus.connect import Bus, Subscription
-from bus.journal import Journal
+from bus.message import Message
 from schemas import control, subjects
 from schemas.control import WorkerSession, WorkerStatus
 from stages.runtime.context import StageContext
@@ -67,7 +67,6 @@ class Worker:
         self.url = ""  # ingress: where callers connect
         self.ready = asyncio.Event()
         self.tasks: asyncio.TaskGroup
-        self._journal = Journal(bus)
         self._speaker = SPEAKER.get(stage, "")
         self._work: Work
         self._group: QueueGroup
@@ -80,7 +79,6 @@ class Worker:
         """Take claims until `stop`, then leave the queue group, wait for own sessions, end those that are left."""
         self._work = work
         self._group = QueueGroup(self.bus, self.stage, self._on_claim)
-        await self._journal.open()
         if self._speaker:
             await self.bus.subscribe_media(subjects.media_to(self.id), self._on_media)
         status = {"status": (subjects.worker(self.id), self._tell)}
@@ -136,7 +134,7 @@ class Worker:
         filters = [subjects.events(session.agent_id, session.id, stage) for stage in stages]
         filters += [subjects.ephemerals(session.agent_id, session.id, stage) for stage in lives]
         return [
-            await self.bus.subscribe(subject, lambda heard, data, _reply: session.hear(heard, data))
+            await self.bus.subscribe(subject, lambda message: session.hear(message.subject, message.data))
             for subject in filters
         ]
 
@@ -151,7 +149,7 @@ class Worker:
     # --- what sessions say: the Outlet of a StageContext --------------------------------------------------------------
 
     def publish_event(self, subject: str, data: bytes, message_id: str) -> None:
-        self._journal.publish(subject, data, message_id)
+        journal.publish(self.bus, subject, data, message_id)
 
     def publish_ephemeral(self, subject: str, data: bytes) -> None:
         self.bus.publish(subject, data)
@@ -162,23 +160,24 @@ class Worker:
 
     # --- what comes in ----------------------------------------------------------------------------------------------
 
-    def _on_claim(self, _subject: str, data: bytes, reply: str) -> None:
-        self.tasks.create_task(self._answer(data, reply))
+    def _on_claim(self, message: Message) -> None:
+        self.tasks.create_task(self._answer(message.data, message.reply))
 
     async def _answer(self, data: bytes, reply: str) -> None:
         try:
             answer = await self._work.claimed(data)
-        except msgspec.MsgspecError:
+        except (control.BadMessage, subjects.BadId):
             self.counters["bad_claim"] += 1
             return
         self.bus.publish(reply, answer)
 
-    def _on_media(self, subject: str, data: bytes, _reply: str) -> None:
-        session = self.sessions.get(subjects.last_token(subject))
+    def _on_media(self, message: Message) -> None:
+        session_id = subjects.last_token(message.subject)
+        session = self.sessions.get(session_id)
         if session is None:
-            self._report_unknown(subjects.last_token(subject))
+            self._report_unknown(session_id)
             return
-        session.guard(session.on_audio, data, self._speaker)
+        session.guard(session.on_audio, message.data, self._speaker)
 
     def _report_unknown(self, session: str) -> None:
         self.counters["unknown_session"] += 1
@@ -186,7 +185,7 @@ class Worker:
         if now - self._unknown_at > UNKNOWN_EVERY_S:
             self._unknown_at = now
             unknown = control.Unknown(self.id, session)
-            self.bus.publish(subjects.control(session, self.stage, "unknown"), msgspec.msgpack.encode(unknown))
+            self.bus.publish(subjects.control(session, self.stage, "unknown"), control.encode(unknown))
 
     # --- what it tells of itself ------------------------------------------------------------------------------------
 
@@ -211,5 +210,5 @@ class Worker:
     def _stats(self) -> object:
         return msgspec.to_builtins(self.status())
 
-    async def _tell(self, _data: bytes) -> bytes:
+    async def _tell(self, _message: Message) -> bytes:
         return msgspec.json.encode(self.status())

@@ -13,8 +13,9 @@ import pytest
 from bus import server
 from bus.connect import Bus, connect
 from bus.errors import NoAnswer, NoResponders, Unreachable
+from bus.message import Message
+from bus.settings import BusSettings
 from cli.child_process import free_port
-from schemas.settings import BusSettings
 from tests.kit.bus import PATIENCE_S, server_pid, until
 
 
@@ -25,8 +26,8 @@ class Ear:
         self.heard: list[bytes] = []
         self._came = asyncio.Event()
 
-    def __call__(self, _subject: str, data: bytes, _reply: str) -> None:
-        self.heard.append(data)
+    def __call__(self, message: Message) -> None:
+        self.heard.append(message.data)
         self._came.set()
 
     async def hears(self, last: bytes) -> list[bytes]:
@@ -72,29 +73,29 @@ async def test_frames_that_linger_keep_their_place_among_those_that_do_not(bus: 
 
 async def test_who_asks_nobody_knows_it_at_once(bus: Bus) -> None:
     started = time.monotonic()
-    with pytest.raises(NoResponders, match="nobody answers on quiet"):
+    with pytest.raises(NoResponders, match="cannot ask quiet: no process serves it"):
         await bus.request("quiet", b"", 5.0)
     assert time.monotonic() - started < 1.0  # of the five seconds it would have waited
 
 
 async def test_who_is_not_answered_learns_it_in_time(bus: Bus) -> None:
     await bus.subscribe("mute", Ear())
-    with pytest.raises(NoAnswer, match="no answer on mute within 50 ms"):
+    with pytest.raises(NoAnswer, match="cannot ask mute: no answer within 50 ms"):
         await bus.request("mute", b"", 0.05)
 
 
 async def test_an_answer_comes_back_to_who_asked(bus: Bus) -> None:
-    await bus.subscribe("echo", lambda _subject, data, reply: bus.publish(reply, data[::-1]))
+    await bus.subscribe("echo", lambda message: bus.publish(message.reply, message.data[::-1]))
     assert await bus.request("echo", b"abc", 1.0) == b"cba"
 
 
 async def test_what_was_said_before_a_question_is_heard_before_it(bus: Bus) -> None:
     heard: list[bytes] = []
 
-    def note(_subject: str, data: bytes, reply: str) -> None:
-        heard.append(data)
-        if reply:
-            bus.publish(reply, b"")
+    def note(message: Message) -> None:
+        heard.append(message.data)
+        if message.reply:
+            bus.publish(message.reply, b"")
 
     await bus.subscribe("talk", note)
     bus.publish("talk", b"first")
@@ -104,7 +105,7 @@ async def test_what_was_said_before_a_question_is_heard_before_it(bus: Bus) -> N
 
 async def test_asking_everybody_brings_all_answers_soon_after_the_last(bus: Bus) -> None:
     for name in (b"a", b"b", b"c"):
-        await bus.subscribe("who", lambda _subject, _data, reply, name=name: bus.publish(reply, name))  # type: ignore[misc]
+        await bus.subscribe("who", lambda message, name=name: bus.publish(message.reply, name))  # type: ignore[misc]
     started = time.monotonic()
     assert sorted(await bus.gather("who", b"", within_s=5.0, quiet_s=0.1)) == [b"a", b"b", b"c"]
     assert time.monotonic() - started < 2.0  # of the five it may take
@@ -113,7 +114,9 @@ async def test_asking_everybody_brings_all_answers_soon_after_the_last(bus: Bus)
 
 async def test_a_server_that_is_not_there_is_named_with_the_reason() -> None:
     url = f"nats://someone:hush@127.0.0.1:{free_port()}"
-    with pytest.raises(Unreachable, match=r"no NATS server at nats://127\.0\.0\.1:\d+ \(Connection refused") as refused:
+    with pytest.raises(
+        Unreachable, match=r"cannot reach NATS at nats://127\.0\.0\.1:\d+: Connection refused\."
+    ) as refused:
         async with connect(BusSettings(url=url)):
             pass
     assert "hush" not in str(refused.value)

@@ -9,34 +9,29 @@ import pytest
 from bus import journal, server
 from bus.connect import Bus, connect
 from bus.errors import Unreachable
-from bus.journal import Journal
+from bus.settings import BusSettings
 from schemas import subjects
-from schemas.settings import BusSettings
-from tests.kit.bus import until
+from tests.kit.bus import journaled
 
 SUBJECT = subjects.event("desk", "s1", "llm.turn_ended")
 
 
 async def test_a_fact_said_twice_is_kept_once(bus: Bus) -> None:
     await journal.ensure(bus)
-    writer = Journal(bus)
-    await writer.open()
     for number in (0, 1, 1, 2, 0):
-        writer.publish(SUBJECT, b"event %d" % number, f"s1-llm-1-{number}")
-    await until(lambda: writer.kept == 5)  # a repeat is acknowledged too
-    assert writer.said == 5
-    assert await journal.read(bus, "s1") == [b"event 0", b"event 1", b"event 2"]
+        journal.publish(bus, SUBJECT, b"event %d" % number, f"s1-llm-1-{number}")
+    journal.publish(bus, SUBJECT, b"the end", "s1-llm-1-3")  # once it is kept, every repeat before it was dropped
+    await journaled(bus, 4)
+    assert await journal.read(bus, "s1") == [b"event 0", b"event 1", b"event 2", b"the end"]
 
 
 async def test_more_facts_than_one_fetch_come_back_whole_in_order_and_of_one_session_only(bus: Bus) -> None:
     await journal.ensure(bus)
-    writer = Journal(bus)
-    await writer.open()
     events = [b"%d" % number for number in range(1_200)]
     for number, event in enumerate(events):
-        writer.publish(SUBJECT, event, f"s1-llm-1-{number}")
-        writer.publish(subjects.event("desk", "s2", "llm.turn_ended"), b"another's", f"s2-llm-1-{number}")
-    await until(lambda: writer.kept == 2_400)
+        journal.publish(bus, SUBJECT, event, f"s1-llm-1-{number}")
+        journal.publish(bus, subjects.event("desk", "s2", "llm.turn_ended"), b"another's", f"s2-llm-1-{number}")
+    await journaled(bus, 2_400)
     assert await journal.read(bus, "s1") == events
     assert await journal.read(bus, "s3") == []
 
@@ -44,41 +39,38 @@ async def test_more_facts_than_one_fetch_come_back_whole_in_order_and_of_one_ses
 async def test_facts_are_heard_live_while_they_are_kept(bus: Bus) -> None:
     await journal.ensure(bus)
     heard: list[bytes] = []
-    await bus.subscribe(subjects.events(session="s1"), lambda _subject, data, _reply: heard.append(data))
-    writer = Journal(bus)
-    await writer.open()
-    writer.publish(SUBJECT, b"fact", "s1-llm-1-0")
-    await until(lambda: writer.kept == 1)
-    assert heard == [b"fact"]
+    await bus.subscribe(subjects.events(session="s1"), lambda message: heard.append(message.data))
+    journal.publish(bus, SUBJECT, b"event", "s1-llm-1-0")
+    await journaled(bus, 1)
+    assert heard == [b"event"]
 
 
 async def test_the_journal_survives_a_restart_of_the_server(tmp_path: Path) -> None:
     async with server.serve(tmp_path) as url, connect(BusSettings(url=url)) as bus:
         await journal.ensure(bus)
-        writer = Journal(bus)
-        await writer.open()
-        writer.publish(SUBJECT, b"fact", "s1-llm-1-0")
-        await until(lambda: writer.kept == 1)
+        journal.publish(bus, SUBJECT, b"event", "s1-llm-1-0")
+        await journaled(bus, 1)
     async with server.serve(tmp_path) as url, connect(BusSettings(url=url)) as bus:
         await journal.ensure(bus)
-        assert await journal.read(bus, "s1") == [b"fact"]
+        assert await journal.read(bus, "s1") == [b"event"]
 
 
 async def test_without_a_stream_reading_says_so(bus: Bus) -> None:
     await journal.check(bus)
-    with pytest.raises(Unreachable, match="the journal does not answer"):
+    with pytest.raises(Unreachable, match="cannot reach the journal"):
         await journal.read(bus, "s1")
-    with pytest.raises(Unreachable, match="there is no journal on this server"):
+    with pytest.raises(Unreachable, match="cannot read the journal: this server has no stream CALLS"):
         await journal.extent(bus)
 
 
 async def said(bus: Bus, number: int, session: str = "s1") -> None:
     """So many events of a session, kept."""
-    writer = Journal(bus)
-    await writer.open()
+    before = (await journal.extent(bus)).last
     for count in range(number):
-        writer.publish(subjects.event("desk", session, "llm.turn_ended"), b"%d" % count, f"{session}-llm-1-{count}")
-    await until(lambda: writer.kept == number)
+        journal.publish(
+            bus, subjects.event("desk", session, "llm.turn_ended"), b"%d" % count, f"{session}-llm-1-{count}"
+        )
+    await journaled(bus, before + number)
 
 
 async def test_the_journal_is_read_on_from_any_sequence_in_bounded_batches(bus: Bus) -> None:

@@ -17,9 +17,9 @@ async def test_a_value_is_read_directly_and_from_another_handle(bus: Bus) -> Non
     writer = await kv.bucket(bus, "things", create=True)
     assert await writer.get("a") is None
     assert await writer.keys() == []
-    await writer.put("a", b"1")
+    assert await writer.replace("a", b"1", 0)
     asked: list[str] = []
-    await bus.subscribe("$JS.API.>", lambda subject, _data, _reply: asked.append(subject))
+    await bus.subscribe("$JS.API.>", lambda message: asked.append(message.subject))
     reader = await kv.bucket(bus, "things")
     assert await reader.get("a") == b"1"
     assert await reader.keys() == ["a"]
@@ -39,7 +39,7 @@ async def test_of_two_who_read_the_same_only_the_first_writes(bus: Bus) -> None:
 
 async def test_what_was_deleted_may_be_made_anew(bus: Bus) -> None:
     bucket = await kv.bucket(bus, "things", create=True)
-    await bucket.put("a", b"1")
+    assert await bucket.replace("a", b"1", 0)
     await bucket.delete("a")
     assert await bucket.get("a") is None
     assert await bucket.keys() == ["a"]  # as its mark
@@ -48,13 +48,13 @@ async def test_what_was_deleted_may_be_made_anew(bus: Bus) -> None:
 
 
 async def test_a_bucket_that_is_not_there_shows_at_the_first_read(bus: Bus) -> None:
-    with pytest.raises(Unreachable, match="the KV store does not answer"):
+    with pytest.raises(Unreachable, match="cannot reach the KV store"):
         await (await kv.bucket(bus, "nothing")).get("a")
 
 
 async def test_a_key_is_told_while_its_bucket_is_written_to(bus: Bus) -> None:
     bucket = await kv.bucket(bus, "things", create=True)
-    await bucket.put("a", b"1")
+    assert await bucket.replace("a", b"1", 0)
     for _ in range(200):
         for _ in range(50):
             bus.publish("$KV.things.a", b"2", "nobody.listens")

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from bus.connect import connect
 from bus.errors import Unreachable
 from bus.server import binary
-from schemas.settings import BusSettings
+from bus.settings import BusSettings
 
 CANARY = "s3cret-canary"
 
@@ -56,7 +56,7 @@ async def works(settings: BusSettings) -> bool:
     """Whether a bus with these settings carries a message there and back."""
     async with connect(settings) as bus:
         heard = asyncio.Event()
-        await bus.subscribe("hello", lambda _subject, _data, _reply: heard.set())
+        await bus.subscribe("hello", lambda _message: heard.set())
         await bus.flush()
         bus.publish("hello", b"")
         async with asyncio.timeout(2):

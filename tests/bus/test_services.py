@@ -7,13 +7,14 @@ import pytest
 from bus import services
 from bus.connect import Bus, connect
 from bus.errors import NoResponders, ServiceError
-from schemas.settings import BusSettings
+from bus.message import Message
+from bus.settings import BusSettings
 
 
-async def shout(data: bytes) -> bytes:
-    if not data:
+async def shout(message: Message) -> bytes:
+    if not message.data:
         raise ServiceError("400", "nothing\nto shout")
-    return data.upper()
+    return message.data.upper()
 
 
 async def test_a_service_answers_refuses_and_is_gone(bus: Bus) -> None:

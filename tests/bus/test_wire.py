@@ -9,14 +9,18 @@ from urllib.parse import urlsplit
 
 import pytest
 from nats.aio.client import Client
+from structlog.testing import capture_logs
 
-from bus import kv
+from bus import kv, services
 from bus.connect import Bus, connect
-from schemas.settings import BusSettings
+from bus.message import Message
+from bus.settings import BusSettings
+from bus.wire import Wire
 from tests.bus.test_connect import Ear
 from tests.bus.test_security import certificate, guarded
 from tests.kit.bus import PATIENCE_S, until
 
+TRACE = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
 TRICKY = [b"", b"\r\n", b"MSG a 1 5\r\nhello\r\n", b"PING\r\n", b"-ERR 'x'\r\n", bytes(range(256)), b"H" * 70_000]
 
 
@@ -86,7 +90,7 @@ async def test_messages_of_plain_callbacks_do_not_pass_through_nats_py(bus: Bus,
 async def test_however_the_network_cuts_it_a_message_arrives_whole(nats: str, piece: int) -> None:
     async with proxied(nats, piece) as (_, url), connect(BusSettings(url=url)) as ours:
         heard: list[tuple[str, bytes, str]] = []
-        await ours.subscribe("story.>", lambda *message: heard.append(message))
+        await ours.subscribe("story.>", lambda message: heard.append((message.subject, message.data, message.reply)))
         await ours.flush()
         expected = []
         for number, data in enumerate(TRICKY if piece > 2 else TRICKY[:-1]):
@@ -97,15 +101,50 @@ async def test_however_the_network_cuts_it_a_message_arrives_whole(nats: str, pi
         assert heard == expected
 
 
+async def test_headers_arrive_on_the_short_way_and_without_them_there_is_none(bus: Bus, no_long_way: None) -> None:
+    received: list[Message] = []
+    await bus.subscribe("story", received.append)
+    bus.publish("story", b"traced", headers=TRACE)
+    bus.publish("story", b"plain")
+    await until(lambda: len(received) == 2)
+    assert [(message.data, message.headers) for message in received] == [(b"traced", TRACE), (b"plain", None)]
+
+
+async def test_headers_arrive_on_the_long_way(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    received: list[Message] = []
+    monkeypatch.setattr(Wire, "_caught_up", lambda _wire: False)
+    async with connect(BusSettings(url=f"nats://{bus.server.partition(',')[0]}")) as theirs:
+        await theirs.subscribe("story", received.append)
+        await theirs.flush()
+        bus.publish("story", b"traced", headers=TRACE)
+        bus.publish("story", b"plain")
+        await until(lambda: len(received) == 2)
+    assert [(message.data, message.headers) for message in received] == [(b"traced", TRACE), (b"plain", None)]
+
+
+async def test_a_request_carries_its_headers(bus: Bus) -> None:
+    async def answer(message: Message) -> bytes:
+        return (message.headers or {}).get("traceparent", "none").encode()
+
+    def reply(message: Message) -> None:
+        bus.publish(message.reply, (message.headers or {}).get("traceparent", "none").encode())
+
+    await bus.subscribe("echo", reply)
+    async with await services.serve(bus, "tracing", {"trace": ("va1.trace", answer)}):
+        for subject in ("echo", "va1.trace"):
+            assert await bus.request(subject, b"", PATIENCE_S, TRACE) == TRACE["traceparent"].encode()
+            assert await bus.request(subject, b"", PATIENCE_S) == b"none"
+
+
 async def test_what_nats_py_asks_for_itself_still_reaches_it(bus: Bus) -> None:
     ear = Ear()
     await bus.subscribe("story.told", ear)
-    await bus.subscribe("echo", lambda _subject, data, reply: bus.publish(reply, data[::-1]))
+    await bus.subscribe("echo", lambda message: bus.publish(message.reply, message.data[::-1]))
     bucket = await kv.bucket(bus, "things", create=True)
     for number in range(20):
         word = str(number).encode()
         bus.publish("story.told", word)
-        await bucket.put("a", word)
+        assert await bucket.replace("a", word, number)  # revisions count from 1
         assert await bucket.get("a") == word
         assert await bus.request("echo", word + b"!", PATIENCE_S) == b"!" + word[::-1]
     assert await ear.hears(b"19") == [str(number).encode() for number in range(20)]
@@ -114,7 +153,7 @@ async def test_what_nats_py_asks_for_itself_still_reaches_it(bus: Bus) -> None:
 async def test_when_the_line_is_cut_again_and_again_no_message_overtakes_another(bus: Bus, nats: str) -> None:
     async with proxied(nats, 65_536) as (proxy, url), connect(BusSettings(url=url)) as theirs:
         heard: list[int] = []
-        await theirs.subscribe("count", lambda _subject, data, _reply: heard.append(int(data)))
+        await theirs.subscribe("count", lambda message: heard.append(int(message.data)))
         await theirs.flush()
         number = 0
         for cuts in range(1, 6):
@@ -155,18 +194,19 @@ async def test_facts_said_while_the_server_is_away_keep_their_order(bus: Bus, na
         assert await ear.hears(said[-1]) == [b"0", *said]
 
 
-async def test_a_callback_that_fails_fails_alone(bus: Bus, caplog: pytest.LogCaptureFixture) -> None:
-    def fail(_subject: str, data: bytes, _reply: str) -> None:
-        raise ValueError(data.decode())
+async def test_a_callback_that_fails_fails_alone(bus: Bus) -> None:
+    def fail(message: Message) -> None:
+        raise ValueError(message.data.decode())
 
     ear = Ear()
     await bus.subscribe("story", fail)
     await bus.subscribe("story", ear)
-    bus.publish("story", b"what somebody said")
-    bus.publish("story", b"the end")
-    await ear.hears(b"the end")
-    assert "ValueError" in caplog.text
-    assert "what somebody said" not in caplog.text
+    with capture_logs() as logged:
+        bus.publish("story", b"what somebody said")
+        bus.publish("story", b"the end")
+        await ear.hears(b"the end")
+    assert [(entry["event"], entry["error"]) for entry in logged] == 2 * [("bus callback failed", "ValueError")]
+    assert "what somebody said" not in str(logged)
 
 
 async def test_a_message_above_what_the_server_takes_is_counted_and_cuts_nobody_off(bus: Bus) -> None:

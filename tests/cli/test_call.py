@@ -13,6 +13,7 @@ import soundfile
 from aiohttp import WSMsgType, web
 
 from bus.connect import Bus
+from bus.message import Message
 from cli.audiofile import write_wav
 from cli.call import QUIET_S, call, claim
 from cli.errors import Failed, WrongUse
@@ -34,12 +35,12 @@ class Ingress:
         self._seq: dict[str, int] = {}
         self.url = ""
 
-    def answer(self, _subject: str, data: bytes, reply: str) -> None:
-        agent = msgspec.msgpack.decode(data, type=control.ClaimSession).agent
+    def answer(self, message: Message) -> None:
+        agent = control.decode(message.data, control.ClaimSession).agent
         line = control.SessionOffer(SESSION, self.url)
         if agent != "desk":
             line = control.SessionOffer(refused="unknown_agent", detail=f"no agent {agent!r}")
-        self._bus.publish(reply, msgspec.msgpack.encode(line))
+        self._bus.publish(message.reply, control.encode(line))
 
     async def accept(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()

@@ -65,7 +65,7 @@ def test_what_rooms_need_is_looked_for_and_can_be_done_without(tmp_path: Path, m
 async def test_a_server_that_should_be_there_and_is_not_is_a_failure() -> None:
     told = await antiphon("doctor", "--nats", "nats://127.0.0.1:1")
     assert told.code == 1
-    assert "no NATS server at nats://127.0.0.1:1 (Connection refused)" in " ".join(told.out.split())
+    assert "cannot reach NATS at nats://127.0.0.1:1: Connection refused" in " ".join(told.out.split())
     assert "fail" in told.out
 
 

@@ -17,7 +17,6 @@ from pyarrow import parquet, table
 
 from bus import journal
 from bus.connect import Bus
-from bus.journal import Journal
 from cli import export as command
 from cli import parquet as files
 from cli.errors import Failed, WrongUse
@@ -25,7 +24,7 @@ from cli.export import What, since_when
 from cli.rows import EVENTS, TURNS, Row
 from schemas import events, subjects
 from schemas.events import Event
-from tests.kit.bus import server_pid, until
+from tests.kit.bus import journaled, server_pid, until
 from tests.kit.command import antiphon
 from tests.kit.platform import open_platform, scripted
 from tests.kit.processes import running
@@ -38,12 +37,11 @@ class TranscriptionScheduler:
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
-        self._journal = Journal(bus)
+        self._published = 0
         self._numbers: dict[tuple[str, str], int] = {}
 
     async def open(self) -> None:
         await journal.ensure(self.bus)
-        await self._journal.open()
 
     async def say(self, session: str, *call_events: Event) -> None:
         """Facts of a session, kept when this returns."""
@@ -56,10 +54,11 @@ class TranscriptionScheduler:
         await self.kept()
 
     def raw(self, session: str, tag: str, data: bytes, message_id: str) -> None:
-        self._journal.publish(subjects.event("desk", session, tag), data, message_id)
+        self._published += 1
+        journal.publish(self.bus, subjects.event("desk", session, tag), data, message_id)
 
     async def kept(self) -> None:
-        await until(lambda: self._journal.kept == self._journal.said)
+        await journaled(self.bus, self._published)
 
     async def flood(self, number: int) -> None:
         """So many events of one call."""
@@ -279,7 +278,7 @@ async def test_facts_that_the_journal_dropped_meanwhile_are_counted(
     await desk.say("s1", *spoken(2), *spoken(3))
     await desk.bus.client.jetstream().purge_stream(journal.STREAM, seq=7)
     await run(nats, target)
-    assert "2 call_events were dropped from the journal before they were exported" in capsys.readouterr().err
+    assert "2 events were dropped from the journal before they were exported" in capsys.readouterr().err
     assert sequences(target) == [1, 2, 3, 4, *range(7, 13)]
 
 
@@ -334,10 +333,10 @@ async def test_nothing_to_export_is_said_and_is_no_failure(
 async def test_what_goes_wrong_is_one_line(nats: str, tmp_path: Path) -> None:
     told = await antiphon("export", "--to", tmp_path / "a.parquet", "--nats", nats)  # no call was ever made
     assert told.code == 1
-    assert told.err.startswith("error: there is no journal on this server")
+    assert told.err.startswith("error: cannot read the journal: this server has no stream CALLS")
     told = await antiphon("export", "--to", tmp_path / "a.parquet", "--nats", "nats://127.0.0.1:1")
     assert told.code == 1
-    assert told.err.startswith("error: no NATS server at nats://127.0.0.1:1")
+    assert told.err.startswith("error: cannot reach NATS at nats://127.0.0.1:1")
     assert told.err.count("\n") == 1
     assert named(tmp_path, "parquet") == []
 

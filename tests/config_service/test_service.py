@@ -13,6 +13,7 @@ import pytest
 from bus import kv, server
 from bus.connect import Bus, connect
 from bus.errors import ServiceError
+from bus.settings import BusSettings
 from config_service import documents
 from config_service.client import ConfigClient, UnknownAgent
 from config_service.documents import BadDocument
@@ -21,7 +22,6 @@ from config_service.store import open_store
 from schemas import subjects
 from schemas.agent import AgentDocument
 from schemas.config import BUCKET, StoredAgent
-from schemas.settings import BusSettings
 from schemas.subjects import BadId
 from tests.kit.bus import PATIENCE_S, until
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from bus.settings import BusSettings
 from config_service.files import read_text
 from schemas.agent import AgentDocument, AgentFact, Turns
-from schemas.settings import LIVEKIT_VARIABLES, BusSettings
+from schemas.settings import LIVEKIT_VARIABLES
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(

@@ -27,9 +27,9 @@ async def calls(home: Platform, number: int) -> dict[int, int]:
     """That many calls, AT_ONCE at a time, each answered and over; a rest after each portion. Returns the last rest."""
 
     async def one() -> None:
-        asked = msgspec.msgpack.encode(control.ClaimSession("short", "null", msgspec.structs.asdict(PATTERN)))
+        asked = control.encode(control.ClaimSession("short", "null", msgspec.structs.asdict(PATTERN)))
         answer = await home.bus.request(subjects.claim(subjects.INGRESS), asked, 5)
-        line = msgspec.msgpack.decode(answer, type=control.SessionOffer)
+        line = control.decode(answer, control.SessionOffer)
         assert not line.refused, line
         closed = await home.events.until(line.session, events.SessionClosed)
         assert closed.reason == "hangup", closed

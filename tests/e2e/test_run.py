@@ -161,7 +161,7 @@ async def test_no_nats_is_one_line() -> None:
         *(antiphon("run", stage, "--nats", nobody) for stage in (*subjects.STAGES, "config"))
     ):
         assert (told.code, told.out) == (1, "")
-        assert told.err.startswith(f"error: no NATS server at {nobody}")
+        assert told.err.startswith(f"error: cannot reach NATS at {nobody}")
         assert told.err.count("\n") == 1
 
 

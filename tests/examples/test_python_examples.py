@@ -19,9 +19,9 @@ from nats import connect as nats_client
 from bus import journal
 from bus.connect import Bus, connect
 from bus.errors import NoAnswer, NoResponders
+from bus.settings import BusSettings
 from schemas import events, subjects
 from schemas.events import Event
-from schemas.settings import BusSettings
 from tests.bus.test_security import guarded
 from tests.kit.platform import open_platform, scripted
 

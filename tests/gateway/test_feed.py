@@ -31,7 +31,7 @@ def stamped(event: Event) -> bytes:
 
 def say(feed: Feed, *call_events: Event) -> None:
     for event in call_events:
-        feed.hear("", stamped(event))
+        feed.hear(stamped(event))
 
 
 async def told(feed: Feed, after: int = 0) -> list[dict[str, Any]]:
@@ -67,7 +67,7 @@ async def test_a_fact_that_comes_twice_is_told_once_and_rubbish_never() -> None:
     feed = Feed()
     opened = stamped(OPENED)
     for data in (opened, b"rubbish", opened):
-        feed.hear("", data)
+        feed.hear(data)
     feed.close()
     assert len(await told(feed)) == 1
 
@@ -76,8 +76,8 @@ async def test_what_was_said_before_anybody_listened_comes_first() -> None:
     feed = Feed()
     first, second, third = (stamped(events.TextReceived(text=text, number=1)) for text in ("one", "two", "three"))
     feed.hold()
-    feed.hear("", second)
-    feed.hear("", third)
+    feed.hear(second)
+    feed.hear(third)
     feed.release([first, second])
     feed.close()
     assert [message["fact"]["text"] for message in await told(feed)] == ["one", "two", "three"]

@@ -293,9 +293,9 @@ async def test_dispatch_makes_the_room_and_a_worker_without_a_name_takes_it_once
 
 async def test_a_claimed_line_may_be_a_room_for_one_caller(office: Office) -> None:
     while True:  # the house has an ingress without rooms, too, which says so
-        asked = msgspec.msgpack.encode(control.ClaimSession("shop", room=True))
+        asked = control.encode(control.ClaimSession("shop", room=True))
         answer = await office.home.bus.request(subjects.claim(subjects.INGRESS), asked, 5)
-        line = msgspec.msgpack.decode(answer, type=control.SessionOffer)
+        line = control.decode(answer, control.SessionOffer)
         if not line.refused:
             break
         assert "takes no rooms" in line.detail

@@ -5,7 +5,7 @@ import random
 from collections import defaultdict
 
 from bus.connect import Bus, connect
-from schemas.settings import BusSettings
+from bus.settings import BusSettings
 from stages.ingress.hold import hold
 
 ROOMS = 100

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from bus import server
+from bus import journal, server
 from bus.connect import Bus, connect
-from schemas.settings import BusSettings
+from bus.settings import BusSettings
 
 PATIENCE_S = 10.0  # nothing here takes longer unless it is broken
 
@@ -23,6 +23,13 @@ async def until(condition: Callable[[], bool]) -> None:
     """Return once it holds: for what has no event of its own."""
     async with asyncio.timeout(PATIENCE_S):
         while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def journaled(bus: Bus, last: int) -> None:
+    """Return once the journal holds the sequence `last`."""
+    async with asyncio.timeout(PATIENCE_S):
+        while (await journal.extent(bus)).last < last:
             await asyncio.sleep(0.01)
 
 

@@ -18,13 +18,14 @@ import msgspec
 from bus import journal, server
 from bus.connect import Bus, Subscription, connect
 from bus.errors import ServiceError
+from bus.message import Message
+from bus.settings import BusSettings
 from config_service.client import ConfigClient
 from config_service.service import open_service
 from schemas import control, events, subjects
 from schemas.agent import AgentDocument
 from schemas.config import AWAY
 from schemas.events import Event
-from schemas.settings import BusSettings
 from stages.ingress.dispatch import Rooms
 from stages.ingress.stage import Ingress
 from stages.runtime.providers import ProviderContext, Providers
@@ -53,9 +54,9 @@ class Heard:
         self.subscriptions: list[Subscription] = []
         self._came = asyncio.Event()
 
-    def hear(self, _subject: str, data: bytes, _reply: str) -> None:
+    def hear(self, message: Message) -> None:
         try:
-            event = events.decode(data)
+            event = events.decode(message.data)
         except events.BadEvent:  # a test may say rubbish
             return
         if self.session in ("", event.session):  # a null call's session is known after its first call_events
@@ -157,8 +158,8 @@ class Platform:
         heard.subscriptions.append(await self.bus.subscribe(subjects.events(agent=agent), heard.hear))
         await self.bus.flush()
         asked = control.ClaimSession(agent, "null", msgspec.structs.asdict(CallerPattern(**pattern)))
-        answer = await self.bus.request(subjects.claim(subjects.INGRESS), msgspec.msgpack.encode(asked), 5)
-        line = msgspec.msgpack.decode(answer, type=control.SessionOffer)
+        answer = await self.bus.request(subjects.claim(subjects.INGRESS), control.encode(asked), 5)
+        line = control.decode(answer, control.SessionOffer)
         assert not line.refused, line
         heard.only(line.session)
         return heard

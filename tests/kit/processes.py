@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from bus.connect import Bus, connect
+from bus.message import Message
+from bus.settings import BusSettings
 from cli.caller import Caller, dial
 from cli.ps import workers_on
 from cli.recording import Recording
@@ -33,7 +35,6 @@ from schemas.agent import AgentDocument
 from schemas.audio import AGENT_HZ, CALLER_HZ
 from schemas.control import WorkerStatus
 from schemas.events import Event
-from schemas.settings import BusSettings
 from stages.tts import token_codec
 from tests.kit.command import ROOT, Told, antiphon
 
@@ -185,9 +186,9 @@ class Facts:
     def __init__(self) -> None:
         self._of: dict[str, list[Event]] = defaultdict(list)
 
-    def hear(self, _subject: str, data: bytes, _reply: str) -> None:
+    def hear(self, message: Message) -> None:
         with suppress(events.BadEvent):
-            event = events.decode(data)
+            event = events.decode(message.data)
             self._of[event.session].append(event)
 
     @property

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bus.connect import Bus, connect
+from bus.settings import BusSettings
 from cli.call import Following, claim, closed, followed
 from cli.caller import Caller, dial
 from cli.platform import Options, platform
@@ -28,7 +29,6 @@ from config_service.client import ConfigClient
 from schemas.agent import AgentDocument
 from schemas.audio import AGENT_HZ
 from schemas.events import Event
-from schemas.settings import BusSettings
 from session.state import SessionState
 
 HZ = AGENT_HZ  # of both lines as they are looked at

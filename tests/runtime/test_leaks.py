@@ -4,7 +4,6 @@ import asyncio
 from collections import Counter
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from schemas import control, events, subjects
@@ -38,11 +37,11 @@ def held(home: Platform) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {"tasks": tasks()}
     for stage in subjects.STAGES:
         for worker in home.workers[stage]:
-            for connection in (worker.bus._facts, worker.bus._media):
+            for connection in (worker.bus._events, worker.bus._media):
                 found[f"{stage} {connection.client._client_id}"] = sorted(
                     subscription.subject for subscription in connection.client._subs.values()
                 )
-            found[f"{stage} requests"] = [*map(str, worker.bus.client._resp_map or {}), *map(str, worker.bus._requests)]
+            found[f"{stage} requests"] = [*map(str, worker.bus.client._resp_map or {})]
     return found
 
 
@@ -78,8 +77,8 @@ async def test_a_worker_that_is_asked_again_for_a_session_holds_it_once(
 
         async def claim(epoch: int) -> None:
             asked = control.ClaimStage("late", epoch, "short", "nobody", "null", ("scripted",))
-            answer = await home.bus.request(subjects.claim(subjects.LLM), msgspec.msgpack.encode(asked), 1)
-            assert msgspec.msgpack.decode(answer, type=control.Claimed).refused is None
+            answer = await home.bus.request(subjects.claim(subjects.LLM), control.encode(asked), 1)
+            assert control.decode(answer, control.Claimed).refused is None
 
         def subscribed() -> list[str]:
             of = [subscription.subject for subscription in worker.bus.client._subs.values()]

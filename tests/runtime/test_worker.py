@@ -137,8 +137,8 @@ async def test_a_claim_that_no_start_follows_is_forgotten(tmp_path: Path, monkey
     monkeypatch.setattr(stage_host, "START_WITHIN_S", 0.2)
     async with open_platform(tmp_path, [ECHO]) as home:
         claim = control.ClaimStage("lonely", 7, "echo", "nobody", "null", ("scripted",))
-        answer = await home.bus.request(subjects.claim(subjects.LLM), msgspec.msgpack.encode(claim), 1)
-        assert msgspec.msgpack.decode(answer, type=control.Claimed).refused is None
+        answer = await home.bus.request(subjects.claim(subjects.LLM), control.encode(claim), 1)
+        assert control.decode(answer, control.Claimed).refused is None
         async with asyncio.timeout(3):
             while home.workers[subjects.LLM][0].sessions:
                 await asyncio.sleep(0.02)
@@ -157,13 +157,25 @@ async def test_rubbish_on_the_bus_is_counted_and_the_call_goes_on(tmp_path: Path
         said = subjects.event("echo", call.session, "stt.speech_started")
         for rubbish in (b"", b"\xc1", msgspec.msgpack.encode({"event": "stt.speech_started", "utterance": "one"})):
             home.bus.publish(said, rubbish)
-        for other in (subjects.claim(subjects.LLM), subjects.control(call.session, subjects.LLM, "start")):
-            home.bus.publish(other, b"\xc1")
+        for other in (
+            subjects.claim(subjects.LLM),
+            subjects.control(call.session, subjects.LLM, "start"),
+            subjects.heartbeat(home.ingress.id, "nobody"),
+            subjects.control(call.session, subjects.INGRESS, "close"),
+            subjects.control(call.session, subjects.INGRESS, "pre_connect_audio"),
+        ):
+            for rubbish in (b"", b"\xc1", b"\x81\xa7session\xa2\xff\xfe", b"\x91" * 100_000):
+                home.bus.publish(other, rubbish)
+        for ids in (("a b", "echo", "c"), ("s", "*", "c"), ("s", "echo", "c.d")):
+            claim = control.ClaimStage(ids[0], 1, ids[1], ids[2], "null", ("scripted",))
+            home.bus.publish(subjects.claim(subjects.LLM), control.encode(claim))
         await call.until(events.TurnEnded, 2)
         assert stt.status().counters["bad_frame"] == 6
         assert stt.status().counters["unknown_session"] == 1
         llm = home.workers[subjects.LLM][0].status().counters
-        assert (llm["bad_event"], llm["bad_claim"], llm["bad_control"]) == (3, 1, 1)
+        assert (llm["bad_event"], llm["bad_claim"], llm["bad_control"]) == (3, 7, 4)
+        ingress = home.ingress.status().counters
+        assert (ingress["bad_heartbeat"], ingress["bad_control"]) == (4, 8)
         closed = await call.until(events.SessionClosed)
     assert closed.reason == "hangup"
     assert [ended.heard for ended in call.all(events.TurnEnded)][-1] == "You said second."

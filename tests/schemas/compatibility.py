@@ -98,7 +98,7 @@ def unread(golden: Path) -> Iterator[str]:
         sample = json.loads(file.read_text(encoding="utf-8"))
         try:
             now = _read(file.stem, bytes.fromhex(sample["bytes"]))
-        except (AttributeError, events.BadEvent, media.BadFrame, msgspec.MsgspecError) as error:
+        except (AttributeError, control.BadMessage, events.BadEvent, media.BadFrame, msgspec.MsgspecError) as error:
             yield f"`{file.stem}` is no longer read: {error}"
         else:
             yield from _lost(file.stem, sample["value"], json.loads(msgspec.json.encode(now)))
@@ -109,7 +109,7 @@ def _read(name: str, data: bytes) -> Any:
     if kind == "media":
         return media.decode(data)
     if kind == "control":
-        return msgspec.msgpack.decode(data, type=getattr(control, message))
+        return control.decode(data, getattr(control, message))
     if kind == "config":
         return msgspec.json.decode(data, type=getattr(config, message))
     return events.decode(data)

@@ -71,7 +71,7 @@ def sample_events() -> dict[str, events.Event]:
 def files() -> dict[str, str]:
     """File name -> text, for everything that is said."""
     said: dict[str, tuple[Any, bytes]] = {tag: (event, events.encode(event)) for tag, event in sample_events().items()}
-    said |= {name: (sample(message), msgspec.msgpack.encode(sample(message))) for name, message in CONTROLS.items()}
+    said |= {name: (sample(message), control.encode(sample(message))) for name, message in CONTROLS.items()}
     said |= {name: (sample(message), msgspec.json.encode(sample(message))) for name, message in REQUESTS.items()}
     said |= {name: (frame, media.encode(frame)) for name, frame in FRAMES.items()}
     return {f"{name}.json": _text(value, data) for name, (value, data) in said.items()}

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from docs import json_schemas
-from schemas import events, media
+from schemas import control, events, media
 from tests.schemas import samples
 
 AGAIN = "the protocol has changed: if that is meant, run `make schemas` and commit what it writes"
@@ -61,7 +61,7 @@ def test_a_golden_frame_is_still_understood(name: str) -> None:
 @pytest.mark.parametrize("name", samples.CONTROLS)
 def test_a_golden_control_message_is_still_understood(name: str) -> None:
     _, data = golden(name)
-    assert msgspec.msgpack.decode(data, type=samples.CONTROLS[name]) == samples.sample(samples.CONTROLS[name])
+    assert control.decode(data, samples.CONTROLS[name]) == samples.sample(samples.CONTROLS[name])
 
 
 @pytest.mark.parametrize("name", samples.REQUESTS)

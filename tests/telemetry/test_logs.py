@@ -19,3 +19,20 @@ def test_a_token_that_a_library_logs_is_left_out() -> None:
     told = subprocess.run([sys.executable, "-c", SAYS], cwd=ROOT, capture_output=True, text=True, check=True).stderr
     assert "it is expired" in told
     assert PART not in told
+
+
+def test_a_command_logs_warnings_alone_and_keeps_standard_output_for_data() -> None:
+    says = """
+import structlog
+from telemetry.logs import configure_command
+
+log = structlog.get_logger("bus")
+configure_command()
+log.info("connected")
+log.warning("nats error", error="TimeoutError")
+"""
+    ran = subprocess.run([sys.executable, "-c", says], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout == ""
+    assert "nats error" in ran.stderr
+    assert "TimeoutError" in ran.stderr
+    assert "connected" not in ran.stderr

@@ -1,19 +1,16 @@
-"""Who is in the group is asked; who leaves answers what was already on its way; who is not heard learns it."""
+"""A member of the queue group receives claims; one that leaves answers those already under way."""
 
 import asyncio
-import os
-import signal
-from pathlib import Path
 
 import pytest
 
-from bus.beats import Heartbeats
 from bus.claims import QueueGroup
 from bus.connect import Bus, connect
 from bus.errors import NoResponders
+from bus.message import Message
+from bus.settings import BusSettings
 from schemas import subjects
-from schemas.settings import BusSettings
-from tests.kit.bus import PATIENCE_S, server_pid, until
+from tests.kit.bus import PATIENCE_S
 
 CLAIMANTS = 8  # asking at once, all the time
 
@@ -23,9 +20,9 @@ async def test_no_claim_is_lost_or_doubled_while_a_worker_leaves_and_comes_back(
         answered: dict[str, list[bytes]] = {"stays": [], "goes": []}
 
         def worker(name: str, where: Bus) -> QueueGroup:
-            def take(_subject: str, data: bytes, reply: str) -> None:
-                answered[name].append(data)
-                where.publish(reply, data)
+            def take(message: Message) -> None:
+                answered[name].append(message.data)
+                where.publish(message.reply, message.data)
 
             return QueueGroup(where, "stt", take)
 
@@ -58,7 +55,7 @@ async def test_no_claim_is_lost_or_doubled_while_a_worker_leaves_and_comes_back(
 
 
 async def test_a_group_that_everybody_left_is_known_to_be_empty(bus: Bus) -> None:
-    group = QueueGroup(bus, "tts", lambda _subject, data, reply: bus.publish(reply, data))
+    group = QueueGroup(bus, "tts", lambda message: bus.publish(message.reply, message.data))
     await group.join()
     await group.join()  # twice is once
     assert await bus.request(subjects.claim("tts"), b"x", 1.0) == b"x"
@@ -66,49 +63,3 @@ async def test_a_group_that_everybody_left_is_known_to_be_empty(bus: Bus) -> Non
     await group.leave()
     with pytest.raises(NoResponders):
         await bus.request(subjects.claim("tts"), b"x", 1.0)
-
-
-async def test_a_worker_learns_that_its_coordinator_is_gone_and_that_it_is_back(bus: Bus) -> None:
-    beats = Heartbeats(bus, "w1")
-    await beats.open()
-    heard: list[bytes] = []
-    listening = await bus.subscribe(subjects.heartbeats_to("i1"), lambda _subject, data, _reply: heard.append(data))
-    beats.send("i1", b"beat")
-    await until(lambda: heard == [b"beat"])
-    assert beats.unheard_s("i1") == 0.0
-
-    await listening.unsubscribe()
-
-    def nobody() -> bool:
-        beats.send("i1", b"beat")
-        return beats.unheard_s("i1") > 0.1
-
-    await until(nobody)
-    assert beats.unheard_s("i2") == 0.0  # another coordinator is another matter
-
-    await bus.subscribe(subjects.heartbeats_to("i1"), lambda *_: None)
-
-    def somebody() -> bool:
-        beats.send("i1", b"beat")
-        return beats.unheard_s("i1") == 0.0
-
-    await until(somebody)
-
-
-async def test_a_worker_that_is_cut_off_from_the_bus_is_heard_by_nobody(bus: Bus, tmp_path: Path) -> None:
-    beats = Heartbeats(bus, "w1")
-    await beats.open()
-    await bus.subscribe(subjects.heartbeats_to("i1"), lambda *_: None)
-
-    def unheard() -> bool:
-        beats.send("i1", b"beat")
-        return beats.unheard_s("i1") > 0.1
-
-    assert not unheard()
-    server = server_pid(tmp_path)
-    os.kill(server, signal.SIGSTOP)
-    try:
-        await until(unheard)
-    finally:
-        os.kill(server, signal.SIGCONT)
-    await until(lambda: not unheard())
