@@ -1,10 +1,12 @@
 """The closed enumerations of the contract with their meanings: the tables of reasons in docs/operations.md."""
 
 from collections.abc import Mapping
-from typing import NamedTuple, get_args
+from typing import NamedTuple, TypeVar, get_args
 
 from schemas.control import Refusal
 from schemas.events import CloseReason, MetadataProblem, ProviderErrorKind
+
+Reason = TypeVar("Reason", bound=str)
 
 
 class Meaning(NamedTuple):
@@ -100,7 +102,7 @@ def complete() -> bool:
     return all(set(table) == set(get_args(kind)) for table, kind in tables)
 
 
-def table(meanings: Mapping[str, Meaning]) -> str:
+def table(meanings: Mapping[Reason, Meaning]) -> str:
     """Return the enumeration as a Markdown table."""
     rows = [f"| `{value}` | {meaning.happened} | {meaning.remedy} |" for value, meaning in meanings.items()]
     return "\n".join(["| reason | what happened | what to do |", "|---|---|---|", *rows, ""])
