@@ -12,9 +12,10 @@ from typing import NamedTuple
 import aiohttp
 import soxr
 
+from bus.session_client import SessionClient
 from cli import processes
 from cli.audiofile import read_pcm
-from cli.call import claim, closed, followed
+from cli.call import closed
 from cli.demo_voice import speak
 from cli.discovery import EXAMPLES, weights_folder
 from schemas.agent import AgentDocument
@@ -80,9 +81,9 @@ def receptionist() -> AgentDocument:
 # --- what is heard of a reader ----------------------------------------------------------------------------------------
 
 
-async def read_to(open_platform: Exchange, agent: str, name: str) -> Reading:
+async def read_to(platform: Exchange, agent: str, name: str) -> Reading:
     """One call in which a recording is played."""
-    async with open_platform.call(agent) as phone:
+    async with platform.call(agent) as phone:
         phone.say(recording(name))
         phone.say(silence(1))
         await phone.heard_out(SPOKEN_WITHIN_S)
@@ -94,12 +95,12 @@ async def read_to(open_platform: Exchange, agent: str, name: str) -> Reading:
 # --- what is heard of the agent ---------------------------------------------------------------------------------------
 
 
-async def round_trip(open_platform: Exchange, questions: tuple[str, ...] = QUESTIONS) -> list[Answer]:
+async def round_trip(platform: Exchange, questions: tuple[str, ...] = QUESTIONS) -> list[Answer]:
     """The greeting, and the answers to questions that are asked one after the other."""
     from stages.stt.providers.local import Moonshine
 
     sounds = await speak(questions, weights_folder() / "caller")
-    async with open_platform.call("receptionist") as phone:
+    async with platform.call("receptionist") as phone:
         await phone.heard_out()
         for sound in sounds:
             phone.say(read_pcm(sound))
@@ -124,7 +125,7 @@ def wrong_words(answers: list[Answer]) -> float:
 # --- first words ------------------------------------------------------------------------------------------------------
 
 
-async def first_words(open_platform: Exchange, agent: str) -> list[Opening]:
+async def first_words(platform: Exchange, agent: str) -> list[Opening]:
     """Calls that begin with a word: its first sample is the first of the first frame, sent before any answer came."""
     openings = []
     for voice, seconds, said in OPENINGS:
@@ -133,46 +134,47 @@ async def first_words(open_platform: Exchange, agent: str) -> list[Opening]:
         else:
             [path] = await speak([voice], weights_folder() / "caller")
             pcm = read_pcm(path)
-        openings.append(Opening(said, await _blurt(open_platform, agent, pcm[2 * onset(pcm) :])))
+        openings.append(Opening(said, await _blurt(platform, agent, pcm[2 * onset(pcm) :])))
     return openings
 
 
-async def _blurt(open_platform: Exchange, agent: str, pcm: bytes) -> str:
+async def _blurt(platform: Exchange, agent: str, pcm: bytes) -> str:
     """Connect and speak at once; the words of the first utterance."""
-    line = await claim(open_platform.bus, agent)
+    client = SessionClient(platform.bus)
+    offer = await client.claim(agent)
     pcm += silence(1)
     loop = asyncio.get_running_loop()
     async with (
-        followed(open_platform.bus, line.session, lambda _fact: None) as following,
+        client.follow(offer.session) as followed,
         aiohttp.ClientSession() as http,
     ):
-        async with http.ws_connect(line.url, params={"agent": agent, "session": line.session}) as socket:
+        async with http.ws_connect(offer.url, params={"agent": agent, "session": offer.session}) as socket:
             began = loop.time()
             for number, start in enumerate(range(0, len(pcm), CALLER_FRAME_BYTES)):
                 await asyncio.sleep(began + number * FRAME_MS / 1000 - loop.time())
                 await socket.send_bytes(pcm[start : start + CALLER_FRAME_BYTES])
             async with asyncio.timeout(WITHIN_S):
-                while following.state.busy:
+                while followed.state.busy:
                     await asyncio.sleep(FRAME_MS / 1000)
-        await closed(following)
-    return " ".join(event.text for event in following.events if isinstance(event, TranscriptFinal))
+        await closed(followed)
+    return " ".join(event.text for event in followed.events if isinstance(event, TranscriptFinal))
 
 
 # --- the report -------------------------------------------------------------------------------------------------------
 
 
 async def report() -> None:
-    async with exchange(listener("brief", "Yes."), receptionist()) as open_platform:
+    async with exchange(listener("brief", "Yes."), receptionist()) as platform:
         for agent in ("brief", "receptionist"):
             for name in READINGS:
-                reading = await read_to(open_platform, agent, name)
+                reading = await read_to(platform, agent, name)
                 print(f"{name} to {agent}: {reading.wrong:.1%} of the words wrong;", end=" ")
                 print(f"{reading.answers} answers, {reading.cut} of them cut\n  {reading.text}")
-        answers = await round_trip(open_platform)
+        answers = await round_trip(platform)
         print(f"what the receptionist said: {wrong_words(answers):.1%} of the words were heard otherwise")
         for answer in answers:
             print(f"  {answer.reply}\n  {answer.heard}")
-        openings = await first_words(open_platform, "brief")
+        openings = await first_words(platform, "brief")
         print(f"whole from the first frame: {sum(one.whole for one in openings)} of {len(openings)}")
         for opening in openings:
             print(f"  {opening.said} | {opening.heard}")

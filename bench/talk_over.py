@@ -91,7 +91,7 @@ def talkers(voice: str = "scripted") -> list[AgentDocument]:
     return [listener("long", *LONG, tts=tts), listener("patient", COUGHED_INTO, tts=tts)]
 
 
-async def talk_over(open_platform: Exchange, tries: int, at_once: int = 1) -> list[Interruption]:
+async def talk_over(platform: Exchange, tries: int, at_once: int = 1) -> list[Interruption]:
     """Every phrase of the reader but the first of a call is said into the answer to the one before it.
 
     at_once: calls that the tries are shared out to.
@@ -102,12 +102,12 @@ async def talk_over(open_platform: Exchange, tries: int, at_once: int = 1) -> li
         [reader[(first + number) % len(reader)] for number in range(min(per_call, tries - first) + 1)]
         for first in range(0, tries, per_call)
     ]
-    found = await asyncio.gather(*(_call(open_platform, pieces) for pieces in calls))
+    found = await asyncio.gather(*(_call(platform, pieces) for pieces in calls))
     return [one for call in found for one in call]
 
 
-async def _call(open_platform: Exchange, pieces: list[bytes]) -> list[Interruption]:
-    async with open_platform.call("long") as phone:
+async def _call(platform: Exchange, pieces: list[bytes]) -> list[Interruption]:
+    async with platform.call("long") as phone:
         for number, piece in enumerate(pieces):
             last = max(phone.state.turns, default=0)
             phone.say(piece)
@@ -144,10 +144,10 @@ def _reply(phone: Phone, turn: int) -> str:
 # --- coughs -----------------------------------------------------------------------------------------------------------
 
 
-async def cough_at(open_platform: Exchange, coughs: Sequence[bytes]) -> Coughed:
+async def cough_at(platform: Exchange, coughs: Sequence[bytes]) -> Coughed:
     """One question, and coughs into its answer."""
     loop = asyncio.get_running_loop()
-    async with open_platform.call("patient") as phone:
+    async with platform.call("patient") as phone:
         phone.say(phrases("two_cities")[1])
         await phone.until(lambda: phone.state.speaking > 0)
         began = loop.time() + FIRST_COUGH_S
@@ -208,9 +208,9 @@ def stretches(line: Samples, silent: int, pause_s: float) -> list[tuple[int, int
 
 
 async def report(tries: int, voice: str) -> None:
-    async with exchange(*talkers(voice)) as open_platform:
-        found = await talk_over(open_platform, tries)
-        coughed = await cough_at(open_platform, [cough(*breath) for breath in BREATHS])
+    async with exchange(*talkers(voice)) as platform:
+        found = await talk_over(platform, tries)
+        coughed = await cough_at(platform, [cough(*breath) for breath in BREATHS])
     measured = [one.silent_ms for one in found if one.silent_ms is not None]
     print(
         f"talked over {len(found)} times ({len(found) - len(measured)} in a pause of the agent): from the onset to the"

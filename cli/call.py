@@ -1,8 +1,8 @@
-"""`antiphon call WAV`: a caller who plays a file, listens until the agent has answered, and keeps what was heard."""
+"""`antiphon call WAV`: a caller plays a file, listens until the agent has answered, and keeps the recording."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +12,7 @@ from cli.errors import Failed, WrongUse
 from cli.options import Data, Nats
 
 if TYPE_CHECKING:
-    from bus.connect import Bus
-    from bus.message import Message
+    from bus.session_client import FollowedSession, SessionClient
     from bus.settings import BusSettings
     from cli.caller import Caller
     from cli.recording import Recording
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from schemas.events import Event
     from session.state import SessionState
 
-CLAIM_WITHIN_S = 3.0
 CLOSED_WITHIN_S = 3.0  # stages flush within 2 s, then session_closed comes
 QUIET_S = 2.0  # nothing pending and nothing to hear for so long: the call has come to its end
 CAP_S = 30.0  # after the file; an agent that never stops is hung up on
@@ -35,7 +33,7 @@ def call(
     record: Annotated[Path | None, typer.Option(help="Write both sides: caller left, agent right.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw the call: a PNG file.")] = None,
     json: Annotated[
-        bool, typer.Option("--json", help="The call's call_events as they happen, one JSON object a line.")
+        bool, typer.Option("--json", help="The call's events as they happen, one JSON object a line.")
     ] = False,
     nats: Nats = None,
     data: Data = None,
@@ -78,67 +76,14 @@ def call(
         raise Failed(problem)
 
 
-class Following:
-    """A session's events as they arrive, and what they add up to."""
+async def claim(client: "SessionClient", agent: str) -> "SessionOffer":
+    """Return ingress's offer of a session with `agent`. Raises Failed with the cause and the remedy."""
+    from bus.session_client import SessionRefused
 
-    def __init__(self, show: "Callable[[Event], None]") -> None:
-        from session.state import SessionState
-
-        self.state: SessionState = SessionState()
-        self.events: list[Event] = []  # of the event plane only
-        self.closed = asyncio.Event()
-        self._show = show
-
-    def hear(self, message: "Message") -> None:
-        """A message of the event or live plane; what is no event is none of ours."""
-        from schemas import events
-        from session.state import fold
-
-        try:
-            event = events.decode(message.data)
-        except events.BadEvent:
-            return
-        if not isinstance(event, events.EPHEMERAL):
-            self.events.append(event)
-        self.state = fold(self.state, event)
-        self._show(event)
-        if isinstance(event, events.SessionClosed):
-            self.closed.set()
-
-
-async def claim(bus: "Bus", agent: str) -> "SessionOffer":
-    """A line to `agent`: its URL and session. Raises Failed that says why there is none."""
-
-    from bus.errors import NoAnswer, NoResponders
-    from schemas import control, subjects
-
-    asked = control.encode(control.ClaimSession(agent))
     try:
-        answer = await bus.request(subjects.claim(subjects.INGRESS), asked, CLAIM_WITHIN_S)
-    except NoResponders:
-        raise Failed("no ingress is running: start `antiphon up`, or `antiphon run ingress`") from None
-    except NoAnswer:
-        raise Failed(f"no ingress answered within {CLAIM_WITHIN_S:.0f} s: antiphon ps shows who is running") from None
-    line = control.decode(answer, control.SessionOffer)
-    if line.refused:
-        raise Failed(line.detail or f"the call was refused: {line.refused}")
-    return line
-
-
-@asynccontextmanager
-async def followed(bus: "Bus", session: str, show: "Callable[[Event], None]") -> "AsyncIterator[Following]":
-    """Hear all events and live messages of a session, from before it opens."""
-    from schemas import subjects
-
-    following = Following(show)
-    planes = (subjects.events(session=session), subjects.ephemerals(session=session))
-    subscriptions = [await bus.subscribe(plane, following.hear) for plane in planes]
-    await bus.flush()
-    try:
-        yield following
-    finally:
-        for subscription in subscriptions:
-            await subscription.unsubscribe()
+        return await client.claim(agent)
+    except SessionRefused as refused:
+        raise Failed(str(refused)) from None
 
 
 async def until_quiet(caller: "Caller", state: "Callable[[], SessionState]") -> None:
@@ -160,27 +105,29 @@ async def _call(
     from rich.console import Console
 
     from bus.connect import connect
+    from bus.session_client import SessionClient
     from cli.caller import dial
     from cli.render import CallView
 
     view = CallView(Console())
     show = print_json if json else view.show
     async with connect(settings, "antiphon call") as bus:
-        line = await claim(bus, agent)
-        async with followed(bus, line.session, show) as following:
+        client = SessionClient(bus)
+        offer = await claim(client, agent)
+        async with client.follow(offer.session, show) as followed:
             with nullcontext() if json else view.live():
-                async with dial(line.url, agent, line.session, recording) as caller:
+                async with dial(offer.url, agent, offer.session, recording) as caller:
                     caller.say(pcm)
-                    await until_quiet(caller, lambda: following.state)
-                await closed(following)
-    return caller.problem, following.events
+                    await until_quiet(caller, lambda: followed.state)
+                await closed(followed)
+    return caller.problem, followed.events
 
 
-async def closed(following: Following) -> None:
-    """Return when the session has closed, as far as it is heard in time."""
+async def closed(followed: "FollowedSession") -> None:
+    """Return when the session has closed, or after CLOSED_WITHIN_S."""
     try:
         async with asyncio.timeout(CLOSED_WITHIN_S):
-            await following.closed.wait()
+            await followed.closed.wait()
     except TimeoutError:
         pass  # the recording is whole all the same
 

@@ -17,7 +17,7 @@ from cli.discovery import EXAMPLES
 from cli.errors import Failed
 
 if TYPE_CHECKING:
-    from cli.call import Following
+    from bus.session_client import FollowedSession
     from cli.caller import Caller
     from cli.recording import Recording
     from schemas.events import Event
@@ -39,9 +39,9 @@ class Question:
 
 
 def demo(
-    out: Annotated[Path | None, typer.Option(help="Where to leave recording, call_events and picture.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to leave recording, events and picture.")] = None,
     script: Annotated[Path, typer.Option(help="Who is called and what is asked.")] = SCRIPT,
-    json: Annotated[bool, typer.Option("--json", help="The call's call_events as they happen, one a line.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="The call's events as they happen, one a line.")] = False,
 ) -> None:
     """Play a call from the first hello to the last goodbye, with local models and no network.
 
@@ -57,7 +57,7 @@ def demo(
 
     check_installed()
     folder = (out or Path(f"demo-{time.strftime('%Y%m%d-%H%M%S')}")).absolute()
-    with redirect_stdout(sys.stderr) if json else nullcontext():  # there are only call_events on the standard output
+    with redirect_stdout(sys.stderr) if json else nullcontext():  # there are only events on the standard output
         fetch()
     folder.mkdir(parents=True, exist_ok=True)
     with Recording() as recording:
@@ -84,8 +84,9 @@ async def _demo(script: Path, cache: Path, recording: "Recording", *, json: bool
     from rich.console import Console
 
     from bus.connect import connect
+    from bus.session_client import SessionClient
     from bus.settings import BusSettings
-    from cli.call import claim, closed, followed, print_json
+    from cli.call import claim, closed, print_json
     from cli.caller import dial
     from cli.platform import Options, platform
     from cli.render import CallView
@@ -99,13 +100,14 @@ async def _demo(script: Path, cache: Path, recording: "Recording", *, json: bool
             platform(Options(Path(data)), asyncio.Event()) as running,
             connect(BusSettings(url=running.nats), "antiphon demo") as bus,
         ):
-            line = await claim(bus, agent)
-            async with followed(bus, line.session, print_json if json else view.show) as following:
+            client = SessionClient(bus)
+            offer = await claim(client, agent)
+            async with client.follow(offer.session, print_json if json else view.show) as followed:
                 with nullcontext() if json else view.live():
-                    async with dial(line.url, agent, line.session, recording) as caller:
-                        await converse(caller, following, questions)
-                    await closed(following)
-    return caller.problem, following.events
+                    async with dial(offer.url, agent, offer.session, recording) as caller:
+                        await converse(caller, followed, questions)
+                    await closed(followed)
+    return caller.problem, followed.events
 
 
 async def _read(script: Path, cache: Path) -> tuple[str, list[Question]]:
@@ -121,19 +123,19 @@ async def _read(script: Path, cache: Path) -> tuple[str, list[Question]]:
     return str(told["agent"]), questions
 
 
-async def converse(caller: "Caller", following: "Following", questions: list[Question]) -> None:
+async def converse(caller: "Caller", followed: "FollowedSession", questions: list[Question]) -> None:
     """Ask each question: 0.7 s after the agent has been heard out, or in the middle of its answer."""
     for question in questions:
         if question.interrupts_after_ms is None:
-            await _until(caller, lambda: not following.state.busy and not caller.hearing)
+            await _until(caller, lambda: not followed.state.busy and not caller.hearing)
             await asyncio.sleep(THINKS_MS / 1000)
         else:
-            await _until(caller, lambda: following.state.speaking > 0)
+            await _until(caller, lambda: followed.state.speaking > 0)
             await asyncio.sleep(question.interrupts_after_ms / 1000)
-        turns = len(following.state.turns)
+        turns = len(followed.state.turns)
         caller.say(question.pcm)
-        await _until(caller, lambda turns=turns: len(following.state.turns) > turns)  # type: ignore[misc]
-    await _until(caller, lambda: not following.state.busy and not caller.hearing)
+        await _until(caller, lambda turns=turns: len(followed.state.turns) > turns)  # type: ignore[misc]
+    await _until(caller, lambda: not followed.state.busy and not caller.hearing)
     await asyncio.sleep(FAREWELL_S)
 
 

@@ -8,7 +8,7 @@ import typer
 
 from cli.options import Data, Nats
 
-WAITING = 10_000  # call_events; a terminal slower than this loses the oldest and is told how many
+WAITING = 10_000  # events; a terminal slower than this loses the oldest and is told how many
 
 
 def tail(

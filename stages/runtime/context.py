@@ -22,7 +22,7 @@ from schemas.events import Event
 from schemas.media import Frame
 from session.gate import Gate
 
-MAX_EVENTS = 1_000  # waiting call_events of one session; a conversation says about ten a second
+MAX_EVENTS = 1_000  # waiting events of one session; a conversation says about ten a second
 MAX_TIMERS = 64  # kept before those that were cancelled meanwhile are swept out
 MAX_EARLY_FRAMES = 1_500  # 30 s of 20 ms frames that came before the provider was ready
 

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from aiohttp import ClientSession, WSMsgType
 
-from cli.call import claim
+from bus.session_client import SessionClient
 from schemas.agent import AgentDocument
 from tests.kit.command import Told, antiphon
 from tests.kit.platform import scripted
@@ -185,7 +185,7 @@ async def test_a_websocket_to_an_agent_without_its_key_is_told_the_variable(home
 
 
 async def test_a_line_is_good_for_one_call(home: Platform) -> None:
-    line = await claim(home.bus, "echo")
+    line = await SessionClient(home.bus).claim("echo")
     async with ClientSession() as http, http.ws_connect(line.url) as socket:
         assert (await socket.receive_json(timeout=10))["session"] == line.session
         [(_, message)] = await said_to(home, agent="echo", session=line.session)

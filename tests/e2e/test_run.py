@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.call import claim
+from bus.session_client import SessionClient
 from cli.caller import dial
 from schemas import events, subjects
 from tests.kit.command import antiphon
@@ -123,7 +123,7 @@ async def test_an_ingress_on_another_machine_is_called_where_it_is(tmp_path: Pat
             with running(tmp_path, "run", "ingress", *options, inside=far.name) as worker:
                 ready = await worker.ready()
                 assert ready["url"].startswith(f"ws://{FAR}:")
-                line = await claim(home.bus, LONG.id)
+                line = await SessionClient(home.bus).claim(LONG.id)
                 assert line.url.startswith(ready["url"])
                 heard = await home.listen()
                 async with dial(line.url, LONG.id, line.session) as caller:

@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bus.connect import Bus, connect
+from bus.session_client import FollowedSession, SessionClient
 from bus.settings import BusSettings
-from cli.call import Following, claim, closed, followed
+from cli.call import closed
 from cli.caller import Caller, dial
 from cli.platform import Options, platform
 from cli.recording import Recording
@@ -43,20 +44,20 @@ Samples = NDArray[np.int16]
 class Phone:
     """One call. Once it is over, `said` and `heard` are its two lines at HZ, sample 0 of both at the same moment."""
 
-    def __init__(self, caller: Caller, following: Following) -> None:
+    def __init__(self, caller: Caller, followed: FollowedSession) -> None:
         self.say = caller.say
         self.said: Samples = np.zeros(0, np.int16)
         self.heard: Samples = np.zeros(0, np.int16)
         self._caller = caller
-        self._following = following
+        self._followed = followed
 
     @property
     def state(self) -> SessionState:
-        return self._following.state
+        return self._followed.state
 
     def events(self, kind: type[F]) -> list[F]:
         """All of a kind so far."""
-        return [event for event in self._following.events if isinstance(event, kind)]
+        return self._followed.all(kind)
 
     async def until(self, met: Callable[[], bool], within_s: float = WITHIN_S) -> None:
         """Return as soon as it holds, as a caller notices it: to the frame. Raises TimeoutError, CallFailed."""
@@ -80,13 +81,14 @@ class Exchange:
     @asynccontextmanager
     async def call(self, agent: str) -> AsyncIterator[Phone]:
         """A call from the first frame to the last event."""
-        line = await claim(self.bus, agent)
+        client = SessionClient(self.bus)
+        offer = await client.claim(agent)
         with Recording() as recording:
-            async with followed(self.bus, line.session, lambda _fact: None) as following:
-                async with dial(line.url, agent, line.session, recording) as caller:
-                    phone = Phone(caller, following)
+            async with client.follow(offer.session) as followed:
+                async with dial(offer.url, agent, offer.session, recording) as caller:
+                    phone = Phone(caller, followed)
                     yield phone
-                await closed(following)
+                await closed(followed)
             phone.said, phone.heard = recording.lines(HZ)
 
 
