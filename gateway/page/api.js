@@ -1,47 +1,48 @@
-// The gateway's addresses.
+// Requests to the gateway's HTTP interface.
 
-import { AWAY, Trouble } from './trouble.js'
+import { CallError, UNREACHABLE } from './errors.js'
 
-const WITHIN_MS = 12000
+const TIMEOUT_MS = 12000 // the gateway itself gives up after 10 s
 
-async function ask(path, options = {}) {
-  let answer
+async function request(path, options = {}) {
+  let response
   try {
-    answer = await fetch(path, { ...options, signal: AbortSignal.timeout(WITHIN_MS) })
+    response = await fetch(path, { ...options, signal: AbortSignal.timeout(TIMEOUT_MS) })
   } catch {
-    throw new Trouble(AWAY)
+    throw new CallError(UNREACHABLE)
   }
-  const told = await answer.json().catch(() => ({}))
-  if (!answer.ok) throw new Trouble(told.error ? sentence(told.error) : AWAY)
-  return told
+  const body = await response.json().catch(() => ({}))
+  if (!response.ok) throw new CallError(body.error ? asSentence(body.error) : UNREACHABLE)
+  return body
 }
 
-// {agents: [id], transports: [name]}
-export const agents = () => ask('v1/agents')
+// Return {agents: [id], transports: [name]}.
+export const listAgents = () => request('v1/agents')
 
-// {session, url, events, hangup}, or of a room {url, token, room, events, hangup}
-export const session = (agent, transport) =>
-  ask('v1/sessions', {
+// Return {session, url, events, hangup}, for a room also {room, token}.
+export const openSession = (agent, transport) =>
+  request('v1/sessions', {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
     body: JSON.stringify({ agent, transport }),
   })
 
-// End a session now: a room would wait for who left it. It is said even while the page is left.
+// End a session at once. Without this request a room waits for its caller to come back.
+// `keepalive`: the browser sends the request even while it leaves the page.
 export const hangUp = (path) => fetch(path, { method: 'DELETE', keepalive: true }).catch(() => {})
 
-// Call `hear` for every message of a session until it is over; returns what stops it.
-export function events(path, hear, over) {
+// Call `onMessage` for each message of a session, and `onEnd` after the last one. Return a function that stops both.
+export function followEvents(path, onMessage, onEnd) {
   const source = new EventSource(path)
   const stop = () => source.close()
-  source.onmessage = ({ data }) => hear(JSON.parse(data))
-  source.addEventListener('over', () => { stop(); over() })
+  source.onmessage = ({ data }) => onMessage(JSON.parse(data))
+  source.addEventListener('over', () => { stop(); onEnd() })
   source.addEventListener('behind', stop)
-  source.onerror = () => { if (source.readyState === EventSource.CLOSED) over() }
+  source.onerror = () => { if (source.readyState === EventSource.CLOSED) onEnd() }
   return stop
 }
 
-function sentence(text) {
-  const first = text.charAt(0).toUpperCase() + text.slice(1)
-  return /[.?!]$/.test(first) ? first : `${first}.`
+function asSentence(text) {
+  const capitalised = text.charAt(0).toUpperCase() + text.slice(1)
+  return /[.?!]$/.test(capitalised) ? capitalised : `${capitalised}.`
 }

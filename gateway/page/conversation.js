@@ -1,61 +1,62 @@
-// What was said so far, folded from the messages of a session's events. Pure.
+// The transcript of a call, folded from the messages of its event stream. Pure.
+
+const STAGES = { stt: 'Speech recognition', llm: 'The language model', tts: 'The voice' }
 
 export class Conversation {
   items = [] // {key, who, ...}: caller {text, typed, utterance}, agent {turn, answers, sentences, heard, cut, waterfall}
   interim = ''
   state = 'listening'
-  held = false // the agent fell silent because the caller began to speak
-  cuts = 0 // answers that the caller interrupted
+  held = false // the agent is silent because the caller began to speak
+  cuts = 0 // turns that the caller interrupted
   problem = ''
-  closed = null // the reason, once it is over
+  closed = null // the reason of `session_closed`
 
-  #turns = new Map()
-  #early = new Map() // waterfalls and cuts that were told before their turn
+  #turns = new Map() // by number; an event or a waterfall may arrive before `turn_started`
 
   // message: {fact, state, waterfall?}
-  hear({ fact, state, waterfall }) {
+  apply({ fact: event, state, waterfall }) {
     this.state = state
     if (waterfall) this.#turn(waterfall.turn).waterfall = waterfall
-    const [stage, what] = fact.event.split('.')
-    switch (what) {
+    const [stage, name] = event.event.split('.')
+    switch (name) {
       case 'transcript_interim':
-        this.interim = fact.text
+        this.interim = event.text
         break
       case 'transcript_final':
         this.interim = ''
-        if (fact.text) this.#say({ key: `u${fact.utterance}`, who: 'caller', text: fact.text, utterance: fact.utterance })
+        if (event.text) this.#addCaller({ key: `u${event.utterance}`, who: 'caller', text: event.text, utterance: event.utterance })
         break
       case 'text_received':
-        this.#say({ key: `t${fact.number}`, who: 'caller', text: fact.text, typed: true })
+        this.#addCaller({ key: `t${event.number}`, who: 'caller', text: event.text, typed: true })
         break
       case 'turn_started':
-        this.#turn(fact.turn).answers = fact.answers
+        this.#turn(event.turn).answers = event.answers
         break
       case 'sentence_ready':
-        if (fact.text) this.#speak(this.#turn(fact.turn), fact)
+        if (event.text) this.#addSentence(this.#turn(event.turn), event)
         break
       case 'turn_ended':
-        this.#end(this.#turn(fact.turn), fact)
+        this.#endTurn(this.#turn(event.turn), event)
         break
       case 'paused':
-        this.held = this.state === 'speaking' || this.held || this.#isPlaying(fact.turn)
+        this.held = this.state === 'speaking' || this.held || this.#isPlaying(event.turn)
         break
       case 'playback_started':
-        this.#turn(fact.turn).playing = true
+        this.#turn(event.turn).playing = true
         break
       case 'resumed':
         this.held = false
         break
       case 'playback_ended':
         this.held = false
-        this.#turn(fact.turn).playing = false
-        if (fact.interrupted && fact.heard_ms > 0) this.cuts++
+        this.#turn(event.turn).playing = false
+        if (event.interrupted && event.heard_ms > 0) this.cuts++
         break
       case 'provider_failed':
-        this.problem = `${{ stt: 'Hearing', llm: 'Thinking', tts: 'Speaking' }[stage]} failed: ${fact.message}`
+        this.problem = `${STAGES[stage]} failed: ${event.message}`
         break
       case 'session_closed':
-        this.closed = fact.reason
+        this.closed = event.reason
         this.interim = ''
         break
     }
@@ -72,22 +73,22 @@ export class Conversation {
     return this.#turns.get(number)
   }
 
-  // Speakers are heard in their own order only: words that an answer answers stand before it, whoever came first.
-  #say(item) {
+  // Only the events of one stage arrive in order, so an answer may arrive before the words that it answers.
+  #addCaller(item) {
     if (this.items.some((known) => known.key === item.key)) return
     const after = this.items.findIndex((known) => known.who === 'agent' && item.utterance !== undefined && known.answers >= item.utterance)
     this.items.splice(after < 0 ? this.items.length : after, 0, item)
   }
 
-  #speak(turn, fact) {
-    turn.sentences[fact.segment] = fact.text
+  #addSentence(turn, event) {
+    turn.sentences[event.segment] = event.text
     this.#show(turn)
   }
 
-  #end(turn, fact) {
-    turn.heard = fact.heard
-    turn.cut = fact.interrupted
-    if (fact.heard) this.#show(turn)
+  #endTurn(turn, event) {
+    turn.heard = event.heard
+    turn.cut = event.interrupted
+    if (event.heard) this.#show(turn)
     else this.items = this.items.filter((item) => item !== turn)
   }
 
@@ -97,8 +98,8 @@ export class Conversation {
   }
 }
 
-// Of an answer, what was heard and what was not: [heard, rest].
-export function spoken({ sentences, heard }) {
+// Split an answer into the text that the caller heard and the rest: [heard, rest].
+export function splitHeard({ sentences, heard }) {
   const whole = sentences.filter(Boolean).join(' ')
   if (heard === null) return [whole, '']
   return [heard, whole.startsWith(heard) ? whole.slice(heard.length).trim() : '']

@@ -1,8 +1,8 @@
-// Sound at one rate to sound at another, a block at a time, with a windowed sinc. Pure.
+// Converts audio from one sample rate to another, block by block, with a windowed sinc. Pure.
 
 const CROSSINGS = 8 // zero crossings on each side of the kernel: 60 dB of stopband
 const STEPS = 256 // kernel values between two crossings; the nearest is taken
-const PASS = 0.92 // of the lower rate's band: the rest is the filter's slope
+const PASS = 0.92 // the pass band, as a share of the lower rate's band; the filter falls off in the rest
 
 function kernel() {
   const table = new Float32Array(CROSSINGS * STEPS + 1)
@@ -16,45 +16,45 @@ function kernel() {
 
 export class Resampler {
   #kernel = kernel()
-  #kept = new Float32Array(0) // input that later output still needs
-  #at = 0 // of the next output sample, in samples of #kept
+  #input = new Float32Array(0) // samples that later output still needs
+  #next = 0 // position of the next output sample in #input
 
   constructor(from, to) {
     this.step = from / to
-    this.cutoff = PASS * Math.min(1, to / from) // crossings of the kernel in a sample of input
+    this.cutoff = PASS * Math.min(1, to / from) // zero crossings of the kernel per input sample
     this.reach = Math.ceil(CROSSINGS / this.cutoff)
-    this.#kept = new Float32Array(this.reach) // silence before the beginning
-    this.#at = this.reach
+    this.#input = new Float32Array(this.reach) // silence before the beginning
+    this.#next = this.reach
   }
 
-  // Float32Array at the first rate -> Float32Array at the second; what is missing comes with the next block.
+  // Take a Float32Array at the first rate, return one at the second; the end of a block comes out with the next block.
   push(block) {
-    const input = new Float32Array(this.#kept.length + block.length)
-    input.set(this.#kept)
-    input.set(block, this.#kept.length)
-    const made = []
-    while (this.#at + this.reach < input.length) {
-      made.push(this.#sample(input))
-      this.#at += this.step
+    const input = new Float32Array(this.#input.length + block.length)
+    input.set(this.#input)
+    input.set(block, this.#input.length)
+    const output = []
+    while (this.#next + this.reach < input.length) {
+      output.push(this.#sample(input))
+      this.#next += this.step
     }
-    const spent = Math.max(0, Math.floor(this.#at) - this.reach)
-    this.#kept = input.slice(spent)
-    this.#at -= spent
-    return Float32Array.from(made)
+    const used = Math.max(0, Math.floor(this.#next) - this.reach)
+    this.#input = input.slice(used)
+    this.#next -= used
+    return Float32Array.from(output)
   }
 
   #sample(input) {
-    const middle = Math.floor(this.#at)
+    const middle = Math.floor(this.#next)
     let sum = 0
     for (let index = middle - this.reach + 1; index <= middle + this.reach; index++) {
-      const place = Math.round(Math.abs(index - this.#at) * this.cutoff * STEPS)
+      const place = Math.round(Math.abs(index - this.#next) * this.cutoff * STEPS)
       if (place < this.#kernel.length) sum += input[index] * this.#kernel[place]
     }
     return sum * this.cutoff
   }
 }
 
-// Floats -> 16-bit samples, gathered into frames of `size`.
+// Converts floats to 16-bit samples and gathers them into frames of `size` samples.
 export class Framer {
   #frame
   #filled = 0

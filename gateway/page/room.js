@@ -1,76 +1,76 @@
-// A call in a LiveKit room, with LiveKit's own client, which `make page` has brought.
+// A call in a LiveKit room, over LiveKit's own client, which `make page` installs.
 
 import './bundle/livekit-client.js'
-import { AWAY, LOST, ofClosing, STALE, Trouble } from './trouble.js'
+import { CallError, EXPIRED, HUNG_UP, LOST, UNREACHABLE } from './errors.js'
 
-const { ConnectionErrorReason, ConnectionState, Room: Client, RoomEvent, Track } = globalThis.LivekitClient
+const { ConnectionErrorReason, ConnectionState, Room, RoomEvent, Track } = globalThis.LivekitClient
 const CHAT = 'lk.chat'
-const STATE = 'lk.agent.state'
+const AGENT_STATE = 'lk.agent.state'
 
-export class Room {
-  #client = new Client({ disconnectOnPageLeave: true, stopLocalTrackOnUnpublish: false })
-  #microphone = null // its publication
+export class RoomCall {
+  #room = new Room({ disconnectOnPageLeave: true, stopLocalTrackOnUnpublish: false })
+  #publication = null
   #track = null
-  #over = false
-  #attended = new Promise((resolve) => {
-    const look = () => [...this.#client.remoteParticipants.values()].some((one) => one.attributes[STATE]) && resolve()
-    this.#client.on(RoomEvent.ParticipantConnected, look)
-    this.#client.on(RoomEvent.ParticipantAttributesChanged, look)
-    this.#client.on(RoomEvent.Connected, look)
+  #ended = false
+  #agentReady = new Promise((resolve) => {
+    const check = () => [...this.#room.remoteParticipants.values()].some((one) => one.attributes[AGENT_STATE]) && resolve()
+    this.#room.on(RoomEvent.ParticipantConnected, check)
+    this.#room.on(RoomEvent.ParticipantAttributesChanged, check)
+    this.#room.on(RoomEvent.Connected, check)
   })
 
-  // attach(MediaStream), over(words). Without a stream the caller types. Throws Trouble.
-  static async open({ url, token }, stream, { attach, over }) {
-    const made = new Room()
-    const client = made.#client
-    made.end = (words) => {
-      if (made.#over) return
-      made.#over = true
-      made.#track?.stop()
-      client.disconnect()
-      over(words)
+  // onTrack(MediaStream), onEnd(message). Without a microphone stream the caller types. Throws CallError.
+  static async open({ url, token }, stream, { onTrack, onEnd }) {
+    const call = new RoomCall()
+    const room = call.#room
+    call.end = (message) => {
+      if (call.#ended) return
+      call.#ended = true
+      call.#track?.stop()
+      room.disconnect()
+      onEnd(message)
     }
-    client.on(RoomEvent.TrackSubscribed, (track) => {
+    room.on(RoomEvent.TrackSubscribed, (track) => {
       if (track.kind !== Track.Kind.Audio) return
-      track.attach().muted = true // without an element of its own a remote track gives no sound to the context
-      attach(new MediaStream([track.mediaStreamTrack]))
+      track.attach().muted = true // Chromium gives a remote track's audio to a context only if an element plays it
+      onTrack(new MediaStream([track.mediaStreamTrack]))
     })
-    client.on(RoomEvent.TrackUnsubscribed, (track) => track.detach().forEach((element) => element.remove()))
-    client.on(RoomEvent.Disconnected, () => made.end(LOST))
+    room.on(RoomEvent.TrackUnsubscribed, (track) => track.detach().forEach((element) => element.remove()))
+    room.on(RoomEvent.Disconnected, () => call.end(LOST))
     try {
-      await client.connect(url, token)
-      if (stream) await made.attach(stream)
+      await room.connect(url, token)
+      if (stream) await call.useMicrophone(stream)
     } catch (error) {
-      made.#over = true
-      client.disconnect()
-      throw new Trouble(error.reason === ConnectionErrorReason.NotAllowed ? STALE : AWAY)
+      call.#ended = true
+      room.disconnect()
+      throw new CallError(error.reason === ConnectionErrorReason.NotAllowed ? EXPIRED : UNREACHABLE)
     }
-    return made
+    return call
   }
 
   get isOpen() {
-    return this.#client.state === ConnectionState.Connected
+    return this.#room.state === ConnectionState.Connected
   }
 
-  async attach(stream) {
-    const track = stream.getAudioTracks()[0].clone() // the meter's own copy may be stopped
+  async useMicrophone(stream) {
+    const track = stream.getAudioTracks()[0].clone() // the original stops when the page changes the microphone
     this.#track?.stop()
     this.#track = track
-    if (this.#microphone) return this.#microphone.track.replaceTrack(track, true)
-    this.#microphone = await this.#client.localParticipant.publishTrack(track, { source: Track.Source.Microphone })
+    if (this.#publication) return this.#publication.track.replaceTrack(track, true)
+    this.#publication = await this.#room.localParticipant.publishTrack(track, { source: Track.Source.Microphone })
   }
 
   mute(muted) {
-    return muted ? this.#microphone?.mute() : this.#microphone?.unmute()
+    return muted ? this.#publication?.mute() : this.#publication?.unmute()
   }
 
-  // What is sent before the agent listens is lost: its state tells when it does.
-  async type(text) {
-    await this.#attended
-    await this.#client.localParticipant.sendText(text, { topic: CHAT })
+  // A text that is sent before the agent listens is lost. Its state attribute appears when it listens.
+  async sendText(text) {
+    await this.#agentReady
+    await this.#room.localParticipant.sendText(text, { topic: CHAT })
   }
 
   hangUp() {
-    this.end(ofClosing('hangup'))
+    this.end(HUNG_UP)
   }
 }

@@ -1,37 +1,37 @@
-// Microphone and speaker: frames out of the one, frames into the other, and how loud both are.
+// The microphone and the speaker of the browser, as frames of audio with their levels.
 
-import { ofMicrophone, Trouble } from './trouble.js'
+import { CallError, microphoneMessage } from './errors.js'
 
 const AGENT_HZ = 24000
 
-// The stream of the chosen microphone. Throws Trouble that says what to do.
+// Open the chosen microphone. Return a MediaStream; throw CallError with the remedy.
 export async function microphoneStream(device) {
-  if (!navigator.mediaDevices?.getUserMedia) throw new Trouble(ofMicrophone({ name: 'InsecureContext' }))
+  if (!navigator.mediaDevices?.getUserMedia) throw new CallError(microphoneMessage({ name: 'InsecureContext' }))
   const wanted = { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 }
   if (device) wanted.deviceId = { exact: device }
   try {
     return await navigator.mediaDevices.getUserMedia({ audio: wanted })
   } catch (error) {
-    throw new Trouble(ofMicrophone(error))
+    throw new CallError(microphoneMessage(error))
   }
 }
 
-// Frames of 20 ms at 16 kHz, silence as long as no stream is attached. hear(Int16Array, level)
+// Calls onFrame(Int16Array, level) for every 20 ms at 16 kHz. The frames are silent while no stream is attached.
 export class Microphone {
   #source = null
   #stream = null
 
-  static async open(hear) {
+  static async open(onFrame) {
     const context = new AudioContext({ latencyHint: 'interactive' })
     await context.audioWorklet.addModule(new URL('worklets/microphone.js', import.meta.url))
-    return new Microphone(context, hear)
+    return new Microphone(context, onFrame)
   }
 
-  constructor(context, hear) {
+  constructor(context, onFrame) {
     this.context = context
     this.node = new AudioWorkletNode(context, 'microphone', { numberOfOutputs: 1, channelCount: 1, channelCountMode: 'explicit' })
-    this.node.port.onmessage = ({ data }) => hear(new Int16Array(data.frame), data.level)
-    this.node.connect(context.destination) // it gives silence: this only keeps it running
+    this.node.port.onmessage = ({ data }) => onFrame(new Int16Array(data.frame), data.level)
+    this.node.connect(context.destination) // its output is silent: a worklet runs only while it is connected
     context.resume()
   }
 
@@ -53,18 +53,18 @@ export class Microphone {
   }
 }
 
-// What the agent says. heard(Int16Array, level) is told every 20 ms of what was played, silence included.
+// Plays the agent. Calls onFrame(Int16Array, level) for every 20 ms at 24 kHz that were played, silence included.
 export class Speaker {
-  static async open(heard) {
+  static async open(onFrame) {
     const context = new AudioContext({ latencyHint: 'interactive', sampleRate: AGENT_HZ })
     await context.audioWorklet.addModule(new URL('worklets/speaker.js', import.meta.url))
-    return new Speaker(context, heard)
+    return new Speaker(context, onFrame)
   }
 
-  constructor(context, heard) {
+  constructor(context, onFrame) {
     this.context = context
     this.node = new AudioWorkletNode(context, 'speaker', { outputChannelCount: [1] })
-    this.node.port.onmessage = ({ data }) => heard(new Int16Array(data.frame), data.level)
+    this.node.port.onmessage = ({ data }) => onFrame(new Int16Array(data.frame), data.level)
     this.node.connect(context.destination)
     context.resume()
   }
@@ -77,7 +77,7 @@ export class Speaker {
     this.node.port.postMessage({ clear: true })
   }
 
-  // A track of a room instead of frames.
+  // Play a track of a room instead of frames.
   attach(stream) {
     this.context.createMediaStreamSource(stream).connect(this.node)
   }
@@ -91,7 +91,8 @@ export class Speaker {
   }
 }
 
-// [{id, name}] of a kind, `audioinput` or `audiooutput`; those without a name are not shown to us yet.
+// List the devices of a kind, `audioinput` or `audiooutput`: [{id, name}].
+// A browser hides the names until the caller has allowed the microphone; devices without a name are left out.
 export async function devices(kind) {
   const all = (await navigator.mediaDevices?.enumerateDevices?.()) ?? []
   return all

@@ -1,7 +1,7 @@
-// The page as elements: the conversation as it grows, and the words around it.
+// The elements of the page: the transcript, the state, the levels and the notices.
 
-import { spoken } from './conversation.js'
-import { loudness } from './score.js'
+import { splitHeard } from './conversation.js'
+import { loudness } from './timeline.js'
 import { bars, inWords } from './waterfall.js'
 
 const METER_EVERY_MS = 100
@@ -10,15 +10,15 @@ const STATES = { listening: 'Listening', thinking: 'Thinking', speaking: 'Speaki
 export const byId = (id) => document.getElementById(id)
 
 function element(name, className, text) {
-  const made = document.createElement(name)
-  if (className) made.className = className
-  if (text !== undefined) made.textContent = text
-  return made
+  const created = document.createElement(name)
+  if (className) created.className = className
+  if (text !== undefined) created.textContent = text
+  return created
 }
 
 export class View {
-  #shown = new Map() // key -> {item element, what it showed}
-  #metered = { caller: 0, agent: 0 }
+  #shown = new Map() // item key -> {element, text, and what they show}
+  #meteredAt = { caller: 0, agent: 0 }
 
   constructor() {
     this.words = byId('words')
@@ -33,11 +33,11 @@ export class View {
     this.conversation({ items: [], interim: '' })
   }
 
-  // idle, calling, over
+  // phase: 'idle', 'calling' or 'over'
   phase(phase) {
     document.body.dataset.phase = phase
     byId('opening').hidden = phase !== 'idle'
-    byId('score').hidden = phase === 'idle'
+    byId('timeline').hidden = phase === 'idle'
     byId('mute').hidden = phase !== 'calling'
     byId('call-word').textContent = { idle: 'Start talking', calling: 'Hang up', over: 'Call again' }[phase]
   }
@@ -47,9 +47,10 @@ export class View {
     byId('state-word').textContent = STATES[state]
   }
 
-  notice(words, kind = '') {
+  // kind: '' or 'error'
+  notice(message, kind = '') {
     const notice = byId('notice')
-    notice.textContent = words
+    notice.textContent = message
     notice.dataset.kind = kind
   }
 
@@ -57,8 +58,8 @@ export class View {
     const meter = byId(`meter-${who}`)
     const now = performance.now()
     meter.style.setProperty('--level', loudness(level).toFixed(3))
-    if (now - this.#metered[who] < METER_EVERY_MS) return
-    this.#metered[who] = now
+    if (now - this.#meteredAt[who] < METER_EVERY_MS) return
+    this.#meteredAt[who] = now
     meter.setAttribute('aria-valuenow', Math.round(loudness(level) * 100))
   }
 
@@ -81,23 +82,23 @@ export class View {
   }
 
   #make(item) {
-    const made = element('li', `line ${item.who}`)
-    made.append(element('span', 'by', item.who === 'caller' ? (item.typed ? 'You, typed' : 'You') : this.agent))
+    const line = element('li', `line ${item.who}`)
+    line.append(element('span', 'by', item.who === 'caller' ? (item.typed ? 'You, typed' : 'You') : this.agent))
     const text = element('p', 'said')
     if (item.who === 'caller') text.textContent = item.text
-    made.append(text)
-    const shown = { element: made, text, told: '', sentences: 0, falls: '' }
+    line.append(text)
+    const shown = { element: line, text, final: '', sentences: 0, latency: '' }
     this.#shown.set(item.key, shown)
     return shown
   }
 
   #fill(shown, item) {
-    const [heard, rest] = spoken(item)
+    const [heard, rest] = splitHeard(item)
     if (item.heard === null) {
       item.sentences.slice(shown.sentences).forEach((sentence) => shown.text.append(element('span', 'sentence', `${sentence} `)))
       shown.sentences = item.sentences.length
-    } else if (shown.told !== heard + rest + item.cut) {
-      shown.told = heard + rest + item.cut
+    } else if (shown.final !== heard + rest + item.cut) {
+      shown.final = heard + rest + item.cut
       if (item.cut) {
         shown.text.replaceChildren(element('span', 'sentence', heard))
         const unheard = element('s', 'unheard', rest ? ` ${rest}` : '')
@@ -109,25 +110,25 @@ export class View {
     this.#waterfall(shown, item.waterfall)
   }
 
-  #waterfall(shown, told) {
-    if (!told || told.total_ms === null || shown.falls) return
-    const falls = bars(told)
-    shown.falls = inWords(falls)
+  #waterfall(shown, waterfall) {
+    if (!waterfall || waterfall.total_ms === null || shown.latency) return
+    const latency = bars(waterfall)
+    shown.latency = inWords(latency)
     const details = element('details', 'falls')
     const summary = element('summary')
-    summary.setAttribute('aria-label', shown.falls)
+    summary.setAttribute('aria-label', shown.latency)
     const track = element('span', 'track')
     track.setAttribute('aria-hidden', 'true')
-    for (const step of falls.steps) {
+    for (const step of latency.steps) {
       const bar = element('i', step.kind)
       bar.style.left = `${step.left}%`
       bar.style.width = `${step.width}%`
       track.append(bar)
     }
-    summary.append(track, element('b', '', `${falls.total} ms`))
+    summary.append(track, element('b', '', `${latency.total} ms`))
     const list = element('dl')
-    for (const step of falls.steps) list.append(element('dt', step.kind, step.name), element('dd', '', `${step.ms} ms`))
-    details.append(summary, element('p', 'from', `Counted from: ${falls.from}`), list)
+    for (const step of latency.steps) list.append(element('dt', step.kind, step.name), element('dd', '', `${step.ms} ms`))
+    details.append(summary, element('p', 'from', `Counted from: ${latency.from}`), list)
     shown.element.append(details)
   }
 }

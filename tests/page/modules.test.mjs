@@ -6,10 +6,10 @@ import { test } from 'node:test'
 const page = new URL('../../gateway/page/', import.meta.url)
 const { Framer, Resampler } = await import(new URL('resample.js', page))
 const { Player } = await import(new URL('player.js', page))
-const { Conversation, spoken } = await import(new URL('conversation.js', page))
+const { Conversation, splitHeard } = await import(new URL('conversation.js', page))
 const { bars, inWords } = await import(new URL('waterfall.js', page))
 const { Recording } = await import(new URL('recording.js', page))
-const { ofMicrophone } = await import(new URL('trouble.js', page))
+const { microphoneMessage } = await import(new URL('errors.js', page))
 
 const tone = (hz, rate, seconds) => Float32Array.from({ length: rate * seconds }, (_, n) => 0.5 * Math.sin((2 * Math.PI * hz * n) / rate))
 const rms = (samples) => Math.sqrt(samples.reduce((sum, value) => sum + value * value, 0) / samples.length)
@@ -22,7 +22,7 @@ function resampled(samples, from, to, block = 128) {
 }
 
 for (const rate of [48000, 44100, 16000]) {
-  test(`a voice at ${rate} Hz keeps its pitch and its loudness`, () => {
+  test(`resampling from ${rate} Hz keeps pitch and loudness`, () => {
     const made = resampled(tone(1000, rate, 1), rate, 16000)
     assert.ok(Math.abs(made.length - 16000) < 40)
     const middle = made.slice(2000, 14000)
@@ -32,17 +32,17 @@ for (const rate of [48000, 44100, 16000]) {
   })
 }
 
-test('what the lower rate cannot hold is gone, not folded back', () => {
+test('resampling removes frequencies above the band of the lower rate', () => {
   const made = resampled(tone(11000, 48000, 1), 48000, 16000)
   assert.ok(rms(made.slice(2000, 14000)) < 0.003)
 })
 
-test('the size of the blocks does not matter', () => {
+test('resampling does not depend on the block size', () => {
   const voice = tone(440, 48000, 0.2)
   assert.deepEqual(resampled(voice, 48000, 16000, 128), resampled(voice, 48000, 16000, 1000))
 })
 
-test('frames are whole, in order, and never overflow', () => {
+test('the framer fills whole frames and clips loud samples', () => {
   const framer = new Framer(4)
   assert.deepEqual(framer.push([0, 1, 2]), [])
   const [first, ...rest] = framer.push([-2, 0.5])
@@ -50,7 +50,7 @@ test('frames are whole, in order, and never overflow', () => {
   assert.deepEqual(rest, [])
 })
 
-test('frames play back to back, and a clear finishes the one that sounds', () => {
+test('the player plays frames back to back, and a clear keeps the frame that is being played', () => {
   const player = new Player()
   const block = new Float32Array(3)
   for (const value of [1, 2, 3]) player.push(new Int16Array(4).fill(value * 8192))
@@ -59,52 +59,52 @@ test('frames play back to back, and a clear finishes the one that sounds', () =>
   player.pull(block)
   assert.deepEqual([...block], [0.25, 0, 0])
   player.push(new Int16Array(4).fill(8192))
-  player.clear() // nothing of it had sounded
+  player.clear() // none of it was played
   assert.equal(player.pull(block), false)
 })
 
-const told = (event, fields, more = {}) => ({ fact: { event, ...fields }, state: 'listening', ...more })
+const message = (event, fields, more = {}) => ({ fact: { event, ...fields }, state: 'listening', ...more })
 
-test('a conversation reads in the order it was had, whoever is heard first', () => {
+test('caller words stand before their answer, even when they arrive after it', () => {
   const conversation = new Conversation()
-  conversation.hear(told('llm.turn_started', { turn: 2, answers: 0 }))
-  conversation.hear(told('llm.sentence_ready', { turn: 2, segment: 0, text: 'At nine.' }))
-  conversation.hear(told('stt.transcript_final', { utterance: 0, text: 'When?' }))
-  conversation.hear(told('ingress.text_received', { number: 1, text: 'Thanks' }))
+  conversation.apply(message('llm.turn_started', { turn: 2, answers: 0 }))
+  conversation.apply(message('llm.sentence_ready', { turn: 2, segment: 0, text: 'At nine.' }))
+  conversation.apply(message('stt.transcript_final', { utterance: 0, text: 'When?' }))
+  conversation.apply(message('ingress.text_received', { number: 1, text: 'Thanks' }))
   assert.deepEqual(conversation.items.map((item) => item.key), ['u0', 'a2', 't1'])
 })
 
-test('interim words become final ones', () => {
+test('a final transcript replaces the interim one', () => {
   const conversation = new Conversation()
-  conversation.hear(told('stt.transcript_interim', { utterance: 0, text: 'When do' }))
+  conversation.apply(message('stt.transcript_interim', { utterance: 0, text: 'When do' }))
   assert.equal(conversation.interim, 'When do')
-  conversation.hear(told('stt.transcript_final', { utterance: 0, text: 'When do you open?' }))
+  conversation.apply(message('stt.transcript_final', { utterance: 0, text: 'When do you open?' }))
   assert.equal(conversation.interim, '')
   assert.equal(conversation.items[0].text, 'When do you open?')
 })
 
-test('of an answer that was cut, what was heard and what was not are told apart', () => {
+test('an interrupted answer is split into heard and unheard text', () => {
   const conversation = new Conversation()
-  conversation.hear(told('llm.sentence_ready', { turn: 2, segment: 0, text: 'One two.' }))
-  conversation.hear(told('llm.sentence_ready', { turn: 2, segment: 1, text: 'Three.' }))
-  conversation.hear(told('egress.playback_started', { turn: 2 }))
-  conversation.hear(told('egress.paused', { turn: 2 }))
+  conversation.apply(message('llm.sentence_ready', { turn: 2, segment: 0, text: 'One two.' }))
+  conversation.apply(message('llm.sentence_ready', { turn: 2, segment: 1, text: 'Three.' }))
+  conversation.apply(message('egress.playback_started', { turn: 2 }))
+  conversation.apply(message('egress.paused', { turn: 2 }))
   assert.equal(conversation.held, true)
-  conversation.hear(told('egress.playback_ended', { turn: 2, heard_ms: 400, interrupted: true }))
-  conversation.hear(told('llm.turn_ended', { turn: 2, heard: 'One', interrupted: true }))
+  conversation.apply(message('egress.playback_ended', { turn: 2, heard_ms: 400, interrupted: true }))
+  conversation.apply(message('llm.turn_ended', { turn: 2, heard: 'One', interrupted: true }))
   assert.equal(conversation.held, false)
   assert.equal(conversation.cuts, 1)
-  assert.deepEqual(spoken(conversation.items[0]), ['One', 'two. Three.'])
+  assert.deepEqual(splitHeard(conversation.items[0]), ['One', 'two. Three.'])
 })
 
-test('an answer of which nothing was heard leaves no trace', () => {
+test('an answer that the caller did not hear is removed', () => {
   const conversation = new Conversation()
-  conversation.hear(told('llm.sentence_ready', { turn: 2, segment: 0, text: 'One.' }))
-  conversation.hear(told('llm.turn_ended', { turn: 2, heard: '', interrupted: true }))
+  conversation.apply(message('llm.sentence_ready', { turn: 2, segment: 0, text: 'One.' }))
+  conversation.apply(message('llm.turn_ended', { turn: 2, heard: '', interrupted: true }))
   assert.deepEqual(conversation.items, [])
 })
 
-test('a waterfall fills its width with its steps', () => {
+test('the steps of a waterfall fill its width', () => {
   const marks = [{ name: 'end of speech', at: 0 }, { name: 'transcript final', at: 300 }, { name: 'first audio out', at: 500 }]
   const falls = bars({ marks, total_ms: 500 })
   assert.deepEqual(falls.steps.map(({ kind, left, width }) => [kind, left, width]), [['transcript', 0, 30], ['out', 30, 20]])
@@ -125,8 +125,8 @@ test('a recording is a stereo WAV as long as its longer side', () => {
   assert.ok(data.getInt16(44 + 4 * 100, true) < -900)
 })
 
-test('every trouble with a microphone has words, those that nobody has thought of, too', () => {
+test('every microphone error has a message, an unknown one too', () => {
   for (const name of ['NotAllowedError', 'NotFoundError', 'NotReadableError', 'WhateverError']) {
-    assert.match(ofMicrophone({ name }), /type/)
+    assert.match(microphoneMessage({ name }), /type/)
   }
 })

@@ -1,4 +1,4 @@
-// The microphone -> frames of 20 ms at 16 kHz, and how loud each is. Without an input it sends silence.
+// Cuts the microphone's audio into frames of 20 ms at 16 kHz, with their levels. Sends silence without an input.
 
 import { Framer, Resampler } from '../resample.js'
 import { send } from './send.js'

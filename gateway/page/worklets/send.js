@@ -1,4 +1,4 @@
-// Every frame that a framer has filled goes to the page: {frame: Int16 buffer, level 0 to 1}.
+// Post each full frame to the page: {frame: ArrayBuffer of Int16, level: RMS, 0 to 1}.
 
 export function send(port, framer, block) {
   for (const frame of framer.push(block)) {

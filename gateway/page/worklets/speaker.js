@@ -1,4 +1,4 @@
-// Frames of the agent at the context's rate -> the speaker; tells what was played, silence included, and how loud.
+// Plays the agent's frames, at the context's rate. Posts each played frame with its level, silence included.
 
 import { Framer } from '../resample.js'
 import { Player } from '../player.js'
@@ -18,7 +18,7 @@ class Speaker extends AudioWorkletProcessor {
     }
   }
 
-  // An input, where there is one, is played instead: the agent's track in a room.
+  // In a room the agent's track is the input, and is played instead of the queue.
   process([input], [output]) {
     const block = output[0]
     if (input.length) block.set(input[0])

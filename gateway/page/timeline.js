@@ -1,15 +1,15 @@
-// The last seconds of both lines, drawn like a score: the caller above, the agent below, holds and cuts between them.
+// Draws the last 20 s of the call: the caller's audio above, the agent's below, holds and interruptions between them.
 
 const SHOWN_MS = 20000
-const BAR_MS = 80 // one stroke
-const CALM_MS = 400 // between two drawings, where motion is not wanted
-const QUIET = 0.002 // below, a line is silent
+const BAR_MS = 80 // the audio that one bar stands for
+const REDUCED_MOTION_MS = 400 // between two drawings, where the browser asks for reduced motion
+const SILENCE = 0.002 // RMS; quieter audio is not drawn
 
-export class Score {
+export class Timeline {
   #bars = { caller: [], agent: [] } // {at, level}
   #marks = [] // {kind: 'hold'|'cut', from, to}
-  #calm = matchMedia('(prefers-reduced-motion: reduce)')
-  #drawn = 0
+  #reducedMotion = matchMedia('(prefers-reduced-motion: reduce)')
+  #drawnAt = 0
   #running = false
 
   constructor(canvas) {
@@ -23,7 +23,7 @@ export class Score {
     if (this.#running) return
     this.#running = true
     const tick = (now) => {
-      if (now - this.#drawn >= (this.#calm.matches ? CALM_MS : 0)) this.#draw(now)
+      if (now - this.#drawnAt >= (this.#reducedMotion.matches ? REDUCED_MOTION_MS : 0)) this.#draw(now)
       if (this.#running) requestAnimationFrame(tick)
     }
     requestAnimationFrame(tick)
@@ -33,8 +33,8 @@ export class Score {
     this.#running = false
   }
 
-  // 20 ms of one side
-  hear(who, level) {
+  // Add 20 ms of audio. who: 'caller' or 'agent'
+  add(who, level) {
     const now = performance.now()
     const bars = this.#bars[who]
     const last = bars.at(-1)
@@ -44,11 +44,12 @@ export class Score {
     while (bars[0].at < now - SHOWN_MS - BAR_MS) bars.shift()
   }
 
-  // The agent fell silent because the caller began to speak, and what came of it.
+  // A hold begins: the agent is silent because the caller began to speak.
   hold() {
     if (!this.#open) this.#marks.push({ kind: 'hold', from: performance.now(), to: null })
   }
 
+  // The hold ends. cut: the caller interrupted the agent.
   release(cut) {
     const now = performance.now()
     if (this.#open) this.#open.to = now
@@ -61,16 +62,16 @@ export class Score {
   }
 
   #draw(now) {
-    this.#drawn = now
+    this.#drawnAt = now
     const { canvas, pen } = this
     const style = getComputedStyle(canvas)
-    const colour = (name) => style.getPropertyValue(name).trim()
-    const dots = devicePixelRatio || 1
+    const color = (name) => style.getPropertyValue(name).trim()
+    const scale = devicePixelRatio || 1
     const width = canvas.clientWidth
     const height = canvas.clientHeight
-    if (canvas.width !== Math.round(width * dots)) canvas.width = Math.round(width * dots)
-    if (canvas.height !== Math.round(height * dots)) canvas.height = Math.round(height * dots)
-    pen.setTransform(dots, 0, 0, dots, 0, 0)
+    if (canvas.width !== Math.round(width * scale)) canvas.width = Math.round(width * scale)
+    if (canvas.height !== Math.round(height * scale)) canvas.height = Math.round(height * scale)
+    pen.setTransform(scale, 0, 0, scale, 0, 0)
     pen.clearRect(0, 0, width, height)
     const x = (at) => width - ((now - at) / SHOWN_MS) * width
     const lane = height / 2
@@ -78,24 +79,24 @@ export class Score {
 
     for (const mark of this.#marks) {
       if (mark.kind !== 'hold') continue
-      pen.fillStyle = colour('--hold')
+      pen.fillStyle = color('--hold')
       pen.fillRect(x(mark.from), lane + 6, x(mark.to ?? now) - x(mark.from), lane - 12)
     }
-    pen.fillStyle = colour('--rule')
+    pen.fillStyle = color('--rule')
     for (const who of ['caller', 'agent']) pen.fillRect(0, middles[who] - 0.5, width, 1)
 
-    const stroke = Math.max(1.5, (BAR_MS / SHOWN_MS) * width - 1.5)
+    const barWidth = Math.max(1.5, (BAR_MS / SHOWN_MS) * width - 1.5)
     for (const who of ['caller', 'agent']) {
-      pen.fillStyle = colour(`--${who}`)
+      pen.fillStyle = color(`--${who}`)
       for (const { at, level } of this.#bars[who]) {
-        if (level < QUIET) continue
-        const tall = Math.max(2, loudness(level) * (lane - 14))
+        if (level < SILENCE) continue
+        const barHeight = Math.max(2, loudness(level) * (lane - 14))
         pen.beginPath()
-        pen.roundRect(x(at + BAR_MS), middles[who] - tall / 2, stroke, tall, stroke / 2)
+        pen.roundRect(x(at + BAR_MS), middles[who] - barHeight / 2, barWidth, barHeight, barWidth / 2)
         pen.fill()
       }
     }
-    pen.fillStyle = colour('--cut')
+    pen.fillStyle = color('--cut')
     for (const mark of this.#marks) {
       if (mark.kind !== 'cut') continue
       const at = x(mark.from)
@@ -109,7 +110,7 @@ export class Score {
   }
 }
 
-// An RMS level -> 0..1 as an ear takes it: 54 dB from the quietest stroke to a full one.
+// Map an RMS level to 0..1 on a logarithmic scale of 54 dB, as loudness is perceived.
 export function loudness(level) {
   return Math.min(1, Math.max(0, 1 + Math.log10(Math.max(level, 1e-6)) / 2.7))
 }
