@@ -2,7 +2,7 @@
 
 import * as api from './api.js'
 import { Conversation } from './conversation.js'
-import { CallError, closedMessage, LOST, UNREACHABLE } from './errors.js'
+import { CallError, closedMessage, HUNG_UP, LOST, UNREACHABLE } from './errors.js'
 import { Recording } from './recording.js'
 import { Microphone, microphoneStream, Speaker } from './sound.js'
 import { WebsocketCall } from './websocket_call.js'
@@ -49,6 +49,7 @@ export class Call {
       onClear: () => this.speaker.clear(),
       onEnd: (message) => this.#end(message),
     })
+    if (this.#ended) this.connection.end('') // the call ended while the transport was connecting
   }
 
   sendText(text) {
@@ -71,9 +72,10 @@ export class Call {
     return this.#ended
   }
 
+  // Also while the call is being opened.
   hangUp() {
-    api.hangUp(this.#hangupPath)
-    this.connection.hangUp()
+    if (this.connection) this.connection.hangUp()
+    else this.#end(HUNG_UP)
   }
 
   #callerAudio(frame, level) {
@@ -115,8 +117,12 @@ export class Call {
     this.onEnd(message, this.#recording)
   }
 
+  // The page never returns to a session, so it hangs up whatever ended the call. When the browser leaves the page, the
+  // first sign may be the lost event stream: Chromium closes that before `pagehide`.
   #close() {
+    if (this.#ended) return
     this.#ended = true
+    if (this.#hangupPath && !this.#conversation.closed) api.hangUp(this.#hangupPath)
     this.connection?.end?.('')
     this.microphone?.close()
     this.speaker?.close()

@@ -8,7 +8,8 @@ const CHAT = 'lk.chat'
 const AGENT_STATE = 'lk.agent.state'
 
 export class RoomCall {
-  #room = new Room({ disconnectOnPageLeave: true, stopLocalTrackOnUnpublish: false })
+  // disconnectOnPageLeave: LiveKit would leave the room before the page hangs up, and the session would wait for the caller.
+  #room = new Room({ disconnectOnPageLeave: false, stopLocalTrackOnUnpublish: false })
   #publication = null
   #track = null
   #ended = false

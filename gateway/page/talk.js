@@ -14,6 +14,7 @@ const view = new View()
 const timeline = new Timeline(byId('lanes'))
 const choices = { agent: byId('agent'), microphone: byId('microphone'), speaker: byId('speaker'), transport: byId('transport') }
 let call = null
+let opening = null // the call that is being opened
 let cancelled = false // the caller pressed the button again while the call was being opened
 
 // typing: without the microphone. Return the Call, or null if there is none.
@@ -31,10 +32,10 @@ async function start({ typing = false } = {}) {
     timeline.start()
     byId('save').hidden = true
     setMuted(false)
-    const opened = new Call(view, timeline, showEnd)
-    await opened.open(agent, choices.transport.value || 'websocket', stream, choices.speaker.value)
-    if (opened.ended) return null // `showEnd` has shown why
-    call = opened
+    opening = new Call(view, timeline, showEnd)
+    await opening.open(agent, choices.transport.value || 'websocket', stream, choices.speaker.value)
+    if (opening.ended) return null // `showEnd` has shown why
+    call = opening
     call.mute(byId('mute').getAttribute('aria-pressed') === 'true') // the caller may press it while the call is being opened
     if (cancelled) call.hangUp()
     byId('mute').disabled = typing
@@ -49,6 +50,7 @@ async function start({ typing = false } = {}) {
     view.notice(error.message, 'error')
     return null
   } finally {
+    opening = null
     delete document.body.dataset.busy
   }
 }
@@ -122,7 +124,7 @@ choices.microphone.addEventListener('change', async () => {
 })
 choices.speaker.addEventListener('change', () => call?.speaker.use(choices.speaker.value).catch(() => {}))
 navigator.mediaDevices?.addEventListener?.('devicechange', listDevices)
-addEventListener('pagehide', () => call?.hangUp())
+addEventListener('pagehide', () => (call ?? opening)?.hangUp())
 
 view.phase('idle')
 listAgents()

@@ -36,12 +36,13 @@ LOOK_EVERY_S = 0.1
 WIDE, TALL, PHONE = {"width": 1120, "height": 820}, {"width": 1120, "height": 980}, {"width": 360, "height": 740}
 
 DRAWN = "() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
-LINES = """() => [...document.querySelectorAll('#words .line')].map((line) => ({
+SHOWN = """() => [[...document.querySelectorAll('#words .line')].map((line) => ({
   who: line.classList.contains('agent') ? 'agent' : 'caller',
   said: line.querySelector('.said').textContent.trim(),
   cut: Boolean(line.querySelector('.cut')),
   waited: line.querySelector('.falls b')?.textContent ?? '',
-}))"""
+})), document.body.dataset.phase, document.getElementById('state').dataset.state,
+document.getElementById('notice').textContent]"""
 
 
 def wav(path: Path, pcm: bytes) -> Path:
@@ -84,10 +85,8 @@ class Talk:
             raise AssertionError(f"the page did not come to it: {told}") from None
 
     async def look(self) -> None:
-        self.lines = await self.page.evaluate(LINES)
-        self.phase = await self.page.evaluate("document.body.dataset.phase")
-        self.state = await self.page.evaluate("document.getElementById('state').dataset.state")
-        self.notice = await self.page.evaluate("document.getElementById('notice').textContent")
+        """Read the page in one step: in several, it may change in between."""
+        self.lines, self.phase, self.state, self.notice = await self.page.evaluate(SHOWN)
 
     async def picture(self, name: str) -> None:
         """What it shows, light and dark: NAME.png and NAME-dark.png."""

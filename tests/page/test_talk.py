@@ -49,6 +49,7 @@ STORY_S, STOPS_AFTER_S = 30, 3.0
 STOPS, STOPS_EVERY_S = 3, 2.0  # a browser that takes echo and noise away may take a voice with it
 HEARD_WITHIN_S = 60.0  # local models and two browsers share two cores
 WRONG = 0.2  # of the words at most: two voices of machines, and a recogniser between them
+RELOAD_ENDS_WITHIN_S = 3.0  # without a hang-up, ingress waits 10 s for the caller to come back to a room
 SILENT = 64  # of 32,768: what Opus makes of silence is below
 TELLER = scripted(
     "teller",
@@ -314,6 +315,39 @@ async def test_a_call_ends_when_the_button_says_so(home: Platform, chromium: Bro
         assert (await home.events.until(session, events.SessionClosed)).reason == "hangup"
         await talk.until(lambda: talk.notice == "The call has ended.")
         assert talk.troubles == []
+
+
+async def test_a_reload_ends_the_session_at_once(home: Platform, chromium: Browser, transport: str) -> None:
+    async with chromium.visit(home.page, "echo", transport) as talk:
+        await talk.start()
+        await talk.until(lambda: talk.phase == "calling" and talk.state in STATES)
+        session = home.events.sessions[-1]
+        await talk.page.reload()
+        closed = await home.events.until(session, events.SessionClosed, within_s=RELOAD_ENDS_WITHIN_S)
+        assert closed.reason == "hangup"
+
+
+async def test_a_reload_while_the_call_is_being_opened_hangs_up(home: Platform, chromium: Browser) -> None:
+    if why_no_rooms():
+        pytest.skip(why_no_rooms())
+    async with chromium.visit(home.page, "echo", "livekit") as talk:
+        await talk.page.route_web_socket("**/rtc/**", lambda _socket: None)  # LiveKit never answers
+        async with talk.page.expect_response(lambda answer: answer.request.method == "POST"):
+            await talk.start()
+        await talk.until(lambda: talk.state == "connecting")
+        await talk.page.evaluate(NOTE_HANG_UP)
+        await talk.page.reload()
+        assert await talk.page.evaluate("localStorage.hungUp") == "yes"
+
+
+# Playwright reports no request of a page that is being left.
+NOTE_HANG_UP = """() => {
+  const send = window.fetch
+  window.fetch = (path, options) => {
+    if (options?.method === 'DELETE') localStorage.hungUp = 'yes'
+    return send(path, options)
+  }
+}"""
 
 
 async def test_who_comes_too_late_for_a_room_is_told_so(home: Platform, chromium: Browser) -> None:
