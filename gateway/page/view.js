@@ -17,7 +17,7 @@ function element(name, className, text) {
 }
 
 export class View {
-  #shown = new Map() // item key -> {element, text, and what they show}
+  #shown = new Map() // item key -> {element, body, text, and what they show}
   #meteredAt = { caller: 0, agent: 0 }
 
   constructor() {
@@ -86,8 +86,10 @@ export class View {
     line.append(element('span', 'by', item.who === 'caller' ? (item.typed ? 'You, typed' : 'You') : this.agent))
     const text = element('p', 'said')
     if (item.who === 'caller') text.textContent = item.text
-    line.append(text)
-    const shown = { element: line, text, final: '', sentences: 0, latency: '' }
+    const body = element('div')
+    body.append(text)
+    line.append(body)
+    const shown = { element: line, body, text, final: '', sentences: 0, latency: '' }
     this.#shown.set(item.key, shown)
     return shown
   }
@@ -129,6 +131,6 @@ export class View {
     const list = element('dl')
     for (const step of latency.steps) list.append(element('dt', step.kind, step.name), element('dd', '', `${step.ms} ms`))
     details.append(summary, element('p', 'from', `Counted from: ${latency.from}`), list)
-    shown.element.append(details)
+    shown.body.append(details)
   }
 }

@@ -50,6 +50,7 @@ STOPS, STOPS_EVERY_S = 3, 2.0  # a browser that takes echo and noise away may ta
 HEARD_WITHIN_S = 60.0  # local models and two browsers share two cores
 WRONG = 0.2  # of the words at most: two voices of machines, and a recogniser between them
 RELOAD_ENDS_WITHIN_S = 3.0  # without a hang-up, ingress waits 10 s for the caller to come back to a room
+TOUCH_PX = 40  # the height of a button that a thumb hits
 SILENT = 64  # of 32,768: what Opus makes of silence is below
 TELLER = scripted(
     "teller",
@@ -57,6 +58,7 @@ TELLER = scripted(
     llm={"replies": ["Once upon a time there was a king.", "As you like."]},
     tts={"duration_ms": STORY_S * 1000},
 )
+LONG_NAME = scripted("reception-of-the-northside-clinic")
 ECHO = scripted("echo", llm={"replies": ["You said {text}"]})
 
 
@@ -98,7 +100,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def home(up: Running) -> AsyncIterator[Platform]:
     async with looked_at(up) as platform:
-        await platform.set(TELLER, ECHO)
+        await platform.set(TELLER, ECHO, LONG_NAME)
         yield platform
 
 
@@ -287,6 +289,32 @@ async def test_it_fits_a_phone(home: Platform, chromium: Browser) -> None:
         await talk.page.click(".falls summary")
         await talk.picture("phone")
         assert await talk.page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+
+
+async def test_a_long_name_is_shown_whole_on_a_phone(home: Platform, chromium: Browser) -> None:
+    async with chromium.visit(home.page, LONG_NAME.id, viewport=PHONE) as talk:
+        await talk.start()
+        await talk.until(lambda: talk.phase == "calling")
+        name = talk.page.locator("#lane-agent")
+        assert await name.text_content() == LONG_NAME.id
+        assert await name.evaluate("(name) => name.scrollWidth <= name.clientWidth"), "it is cut off"
+        await talk.picture("phone-long-name")
+        assert await talk.page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+
+
+async def test_sound_looks_and_works_like_a_button(home: Platform, chromium: Browser) -> None:
+    async with chromium.visit(home.page, "echo", microphone=False, viewport=PHONE) as talk:
+        button = talk.page.locator("#settings summary")
+        style = await button.evaluate("(it) => ({ ...getComputedStyle(it) })")
+        assert style["borderTopStyle"] == "solid"
+        assert style["backgroundColor"] != "rgba(0, 0, 0, 0)"
+        box = await button.bounding_box()
+        assert box
+        assert box["height"] >= TOUCH_PX
+        assert box["x"] + box["width"] <= PHONE["width"]
+        await button.click()
+        assert await talk.page.is_visible("#microphone")
+        await talk.picture("phone-sound")
 
 
 async def test_a_server_that_goes_away_is_told_in_words(home: Platform, chromium: Browser) -> None:
