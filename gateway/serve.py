@@ -61,12 +61,16 @@ class Gateway:
         return files.answer(found, request)
 
     async def agents(self, _request: web.Request) -> web.Response:
-        """Who can be called, and how."""
+        """Answer `{agents, details, transports}`: the ids, each one's name and description, and the transports."""
         try:
-            names = [line.id for line in await self._config.list()]
+            lines = await self._config.list()
         except BusError:
-            raise web.HTTPServiceUnavailable(text="the agents cannot be read: is the config service there?") from None
-        return web.json_response({"agents": names, "transports": self._transports})
+            raise web.HTTPServiceUnavailable(
+                text="cannot read the agents: the config service does not answer. Is it running?"
+            ) from None
+        details = {line.id: {"name": line.name or line.id, "description": line.description} for line in lines}
+        ids = [line.id for line in lines]
+        return web.json_response({"agents": ids, "details": details, "transports": self._transports})
 
     async def open(self, request: web.Request) -> web.Response:
         """A session for this page: where to connect, and where its events are."""

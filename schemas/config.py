@@ -50,7 +50,11 @@ class ListAgents(msgspec.Struct, frozen=True):
 
 
 class AgentLine(msgspec.Struct, frozen=True):
-    """One agent in a list. updated: UTC microseconds. problem: what is wrong with what is stored."""
+    """One agent in a list.
+
+    updated: UTC microseconds. problem: why its stored document is not valid, or empty. name: what people see; the id
+    where the document has none.
+    """
 
     id: str
     revision: int
@@ -60,6 +64,8 @@ class AgentLine(msgspec.Struct, frozen=True):
     tts: str = ""
     facts: int = 0
     problem: str = ""
+    name: str = ""
+    description: str = ""
 
 
 class AgentPage(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ async function request(path, options = {}) {
   return body
 }
 
-// Return {agents: [id], transports: [name]}.
+// Return {agents: [id], details: {id: {name, description}}, transports: [name]}.
 export const listAgents = () => request('v1/agents')
 
 // Return {session, url, events, hangup}, for a room also {room, token}.

@@ -1,5 +1,6 @@
 // The talk page: its buttons, its choices and the call that they control.
 
+import { agentChoices } from './agents.js'
 import * as api from './api.js'
 import { Call } from './call.js'
 import { CallError, HUNG_UP, UNREACHABLE } from './errors.js'
@@ -25,15 +26,14 @@ async function start({ typing = false } = {}) {
   view.notice('')
   try {
     const stream = typing ? null : await microphoneStream(choices.microphone.value)
-    const agent = choices.agent.value
-    view.reset(agent)
+    view.reset(choices.agent.selectedOptions[0].text)
     view.phase('calling')
     view.state('connecting')
     timeline.start()
     byId('save').hidden = true
     setMuted(false)
     opening = new Call(view, timeline, showEnd)
-    await opening.open(agent, choices.transport.value || 'websocket', stream, choices.speaker.value)
+    await opening.open(choices.agent.value, choices.transport.value || 'websocket', stream, choices.speaker.value)
     if (opening.ended) return null // `showEnd` has shown why
     call = opening
     call.mute(byId('mute').getAttribute('aria-pressed') === 'true') // the caller may press it while the call is being opened
@@ -84,13 +84,25 @@ async function listDevices() {
   choices.speaker.disabled = !('setSinkId' in AudioContext.prototype)
 }
 
+function agentOption({ id, name, description }) {
+  const option = new Option(name, id)
+  option.dataset.description = description
+  return option
+}
+
+function describeAgent() {
+  byId('description').textContent = choices.agent.selectedOptions[0].dataset.description
+}
+
 async function listAgents() {
   try {
-    const { agents, transports } = await api.listAgents()
+    const listed = await api.listAgents()
+    const { agents, transports } = listed
     const wanted = new URLSearchParams(location.search).get('agent')
-    choices.agent.replaceChildren(...agents.map((agent) => new Option(agent, agent)))
+    choices.agent.replaceChildren(...agentChoices(listed).map(agentOption))
     choices.agent.value = [wanted, 'receptionist', agents[0]].find((agent) => agents.includes(agent))
     choices.agent.disabled = false
+    describeAgent()
     choices.transport.replaceChildren(...transports.map((transport) => new Option(TRANSPORTS[transport] ?? transport, transport)))
     byId('transports').hidden = transports.length < 2
     if (byId('notice').textContent === UNREACHABLE) view.notice('')
@@ -115,6 +127,7 @@ byId('type').addEventListener('submit', async (event) => {
   open.sendText(text)
   byId('text').value = ''
 })
+choices.agent.addEventListener('change', describeAgent)
 choices.microphone.addEventListener('change', async () => {
   try {
     await call?.useMicrophone(choices.microphone.value)

@@ -11,8 +11,10 @@ import pytest_asyncio
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
 from aiohttp.client import ClientResponse
 
+from config_service.client import ConfigClient
 from gateway import relay, sessions
 from gateway.serve import serve
+from schemas.config import AgentLine
 from schemas.events import SessionClosed, SessionOpened
 from stages.tts import token_codec
 from tests.kit.platform import Platform, open_platform, scripted
@@ -213,7 +215,25 @@ async def test_what_cannot_be_served_says_why(desk: TranscriptionScheduler) -> N
 
 async def test_agents_are_listed(desk: TranscriptionScheduler) -> None:
     async with desk.http.get(f"{desk.url}v1/agents") as answer:
-        assert (await answer.json())["agents"] == ["default", "echo"]
+        listed = await answer.json()
+    assert listed["agents"] == ["default", "echo"]
+    assert listed["details"]["echo"] == {"name": "echo", "description": ""}
+
+
+async def test_agents_are_listed_with_their_names(
+    desk: TranscriptionScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = AgentLine("clinic", 1, name="Northside Clinic", description="Books appointments.")
+
+    async def listing(_client: ConfigClient) -> list[AgentLine]:
+        return [named, AgentLine("echo", 1)]
+
+    monkeypatch.setattr(ConfigClient, "list", listing)
+    async with desk.http.get(f"{desk.url}v1/agents") as answer:
+        assert (await answer.json())["details"] == {
+            "clinic": {"name": "Northside Clinic", "description": "Books appointments."},
+            "echo": {"name": "echo", "description": ""},
+        }
 
 
 async def test_what_the_browser_has_is_not_sent_again(desk: TranscriptionScheduler) -> None:

@@ -8,6 +8,7 @@ const { Framer, Resampler } = await import(new URL('resample.js', page))
 const { Player } = await import(new URL('player.js', page))
 const { Conversation, splitHeard } = await import(new URL('conversation.js', page))
 const { bars, inWords } = await import(new URL('waterfall.js', page))
+const { agentChoices } = await import(new URL('agents.js', page))
 const { Recording } = await import(new URL('recording.js', page))
 const { microphoneMessage } = await import(new URL('errors.js', page))
 
@@ -123,6 +124,14 @@ test('a recording is a stereo WAV as long as its longer side', () => {
   assert.equal(data.getUint32(24, true), 24000)
   assert.equal(data.getInt16(44 + 2, true), 1000)
   assert.ok(data.getInt16(44 + 4 * 100, true) < -900)
+})
+
+test('agents are shown by name, and by id where they have none or share one', () => {
+  const details = { a: { name: 'Clinic', description: 'Books.' }, b: { name: 'Clinic' }, c: { name: 'Bank' }, d: { name: '' } }
+  const choices = agentChoices({ agents: ['a', 'b', 'c', 'd', 'e'], details })
+  assert.deepEqual(choices.map((choice) => choice.name), ['Clinic (a)', 'Clinic (b)', 'Bank', 'd', 'e'])
+  assert.deepEqual(choices.map((choice) => choice.description), ['Books.', '', '', '', ''])
+  assert.deepEqual(agentChoices({ agents: ['desk'] }), [{ id: 'desk', name: 'desk', description: '' }])
 })
 
 test('every microphone error has a message, an unknown one too', () => {

@@ -302,6 +302,28 @@ async def test_a_long_name_is_shown_whole_on_a_phone(home: Platform, chromium: B
         assert await talk.page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 
+async def test_an_agent_is_shown_by_its_name(home: Platform, chromium: Browser) -> None:
+    async def name_the_agent(route: Any) -> None:
+        answer = await route.fetch()
+        listed = await answer.json()
+        listed["details"]["echo"] = {"name": "Northside Clinic", "description": "Books appointments."}
+        await route.fulfill(response=answer, json=listed)
+
+    async with chromium.visit(home.page, microphone=False) as talk:
+        await talk.page.route("**/v1/agents", name_the_agent)
+        await talk.page.goto(f"{home.page}?agent=echo")
+        await talk.page.wait_for_selector("#agent:not([disabled])")
+        assert await talk.page.locator("#agent option:checked").text_content() == "Northside Clinic"
+        assert await talk.page.text_content("#description") == "Books appointments."
+        await talk.picture("named")
+        await talk.page.fill("#text", "hello")
+        await talk.page.press("#text", "Enter")
+        await talk.until(lambda: len(talk.lines) == 2)
+        assert await talk.page.text_content("#lane-agent") == "Northside Clinic"
+        assert await talk.page.text_content(".line.agent .by") == "Northside Clinic"
+        await talk.page.click("#call")
+
+
 async def test_sound_looks_and_works_like_a_button(home: Platform, chromium: Browser) -> None:
     async with chromium.visit(home.page, "echo", microphone=False, viewport=PHONE) as talk:
         button = talk.page.locator("#settings summary")

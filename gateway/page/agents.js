@@ -1,0 +1,12 @@
+// The agents as a caller chooses them. Pure.
+
+// {agents: [id], details?: {id: {name?, description?}}} -> [{id, name, description}]. Without a name the id stands for it.
+// Two agents with one name are told apart by their ids.
+export function agentChoices({ agents, details = {} }) {
+  const nameOf = (id) => details[id]?.name || id
+  const count = (name) => agents.filter((id) => nameOf(id) === name).length
+  return agents.map((id) => {
+    const name = nameOf(id)
+    return { id, name: count(name) > 1 && name !== id ? `${name} (${id})` : name, description: details[id]?.description ?? '' }
+  })
+}
