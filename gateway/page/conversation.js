@@ -1,5 +1,8 @@
 // The transcript of a call, folded from the messages of its event stream. Pure.
 
+import { sinceConnected } from './waterfall.js'
+
+const GREETING = 1 // the turn of the greeting
 const STAGES = { stt: 'Speech recognition', llm: 'The language model', tts: 'The voice' }
 
 export class Conversation {
@@ -11,12 +14,12 @@ export class Conversation {
   problem = ''
   closed = null // the reason of `session_closed`
 
+  #opened = null // `session_opened`
   #turns = new Map() // by number; an event or a waterfall may arrive before `turn_started`
 
   // message: {fact, state, waterfall?}
   apply({ fact: event, state, waterfall }) {
     this.state = state
-    if (waterfall) this.#turn(waterfall.turn).waterfall = waterfall
     const [stage, name] = event.event.split('.')
     switch (name) {
       case 'transcript_interim':
@@ -24,13 +27,17 @@ export class Conversation {
         break
       case 'transcript_final':
         this.interim = ''
-        if (event.text) this.#addCaller({ key: `u${event.utterance}`, who: 'caller', text: event.text, utterance: event.utterance })
+        if (event.text) this.#addTranscript(event)
         break
       case 'text_received':
         this.#addCaller({ key: `t${event.number}`, who: 'caller', text: event.text, typed: true })
         break
+      case 'session_opened':
+        this.#opened = event
+        break
       case 'turn_started':
         this.#turn(event.turn).answers = event.answers
+        if (event.turn === GREETING) this.#turn(event.turn).waited = this.#waited(event)
         break
       case 'sentence_ready':
         if (event.text) this.#addSentence(this.#turn(event.turn), event)
@@ -60,6 +67,18 @@ export class Conversation {
         this.interim = ''
         break
     }
+    if (waterfall) this.#addWaterfall(this.#turn(waterfall.turn), waterfall)
+  }
+
+  // Return the ms from the start of the call until a turn of llm started, by the clock of ingress.
+  #waited({ time }) {
+    if (!this.#opened) return null
+    const { started_us, clock_offset_us } = this.#opened
+    return Math.max(0, Math.round((time - (clock_offset_us?.llm ?? 0) - started_us) / 1000))
+  }
+
+  #addWaterfall(turn, waterfall) {
+    turn.waterfall = turn.waited === null ? waterfall : sinceConnected(waterfall, turn.waited)
   }
 
   #isPlaying(turn) {
@@ -68,7 +87,7 @@ export class Conversation {
 
   #turn(number) {
     if (!this.#turns.has(number)) {
-      this.#turns.set(number, { key: `a${number}`, who: 'agent', turn: number, answers: -1, sentences: [], heard: null, cut: false, shown: false })
+      this.#turns.set(number, { key: `a${number}`, who: 'agent', turn: number, answers: -1, sentences: [], waited: null, heard: null, cut: false, shown: false })
     }
     return this.#turns.get(number)
   }
@@ -78,6 +97,14 @@ export class Conversation {
     if (this.items.some((known) => known.key === item.key)) return
     const after = this.items.findIndex((known) => known.who === 'agent' && item.utterance !== undefined && known.answers >= item.utterance)
     this.items.splice(after < 0 ? this.items.length : after, 0, item)
+  }
+
+  #addTranscript({ utterance, part = 0, text }) {
+    const key = `u${utterance}`
+    const item = this.items.find((known) => known.key === key) ?? { key, who: 'caller', utterance, parts: [] }
+    item.parts[part] = text
+    item.text = item.parts.filter(Boolean).join(' ')
+    this.#addCaller(item)
   }
 
   #addSentence(turn, event) {

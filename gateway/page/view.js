@@ -75,6 +75,7 @@ export class View {
       const shown = this.#shown.get(item.key) ?? this.#make(item)
       if (this.words.children[index] !== shown.element) this.words.insertBefore(shown.element, this.words.children[index] ?? null)
       if (item.who === 'agent') this.#fill(shown, item)
+      else if (shown.text.textContent !== item.text) shown.text.textContent = item.text
     })
     this.interim.textContent = interim
     this.interim.hidden = !interim
@@ -85,11 +86,10 @@ export class View {
     const line = element('li', `line ${item.who}`)
     line.append(element('span', 'by', item.who === 'caller' ? (item.typed ? 'You, typed' : 'You') : this.agent))
     const text = element('p', 'said')
-    if (item.who === 'caller') text.textContent = item.text
     const body = element('div')
     body.append(text)
     line.append(body)
-    const shown = { element: line, body, text, final: '', sentences: 0, latency: '' }
+    const shown = { element: line, body, text, final: '', sentences: 0, latency: '', details: null }
     this.#shown.set(item.key, shown)
     return shown
   }
@@ -113,12 +113,15 @@ export class View {
   }
 
   #waterfall(shown, waterfall) {
-    if (!waterfall || waterfall.total_ms === null || shown.latency) return
+    if (!waterfall || waterfall.total_ms === null) return
     const latency = bars(waterfall)
-    shown.latency = inWords(latency)
+    const words = inWords(latency)
+    if (shown.latency === words) return // a later event may still move a mark
+    shown.latency = words
     const details = element('details', 'falls')
+    details.open = shown.details?.open ?? false
     const summary = element('summary')
-    summary.setAttribute('aria-label', shown.latency)
+    summary.setAttribute('aria-label', words)
     const track = element('span', 'track')
     track.setAttribute('aria-hidden', 'true')
     for (const step of latency.steps) {
@@ -127,10 +130,14 @@ export class View {
       bar.style.width = `${step.width}%`
       track.append(bar)
     }
-    summary.append(track, element('b', '', `${latency.total} ms`))
+    const figure = element('span', '', `${latency.title} `)
+    figure.append(element('b', '', `${latency.total} ms`))
+    summary.append(track, figure)
     const list = element('dl')
     for (const step of latency.steps) list.append(element('dt', step.kind, step.name), element('dd', '', `${step.ms} ms`))
-    details.append(summary, element('p', 'from', `Counted from: ${latency.from}`), list)
-    shown.body.append(details)
+    details.append(summary, element('p', 'from', `From when ${latency.from} until the agent spoke:`), list)
+    if (shown.details) shown.details.replaceWith(details)
+    else shown.body.append(details)
+    shown.details = details
   }
 }

@@ -7,7 +7,7 @@ const page = new URL('../../gateway/page/', import.meta.url)
 const { Framer, Resampler } = await import(new URL('resample.js', page))
 const { Player } = await import(new URL('player.js', page))
 const { Conversation, splitHeard } = await import(new URL('conversation.js', page))
-const { bars, inWords } = await import(new URL('waterfall.js', page))
+const { bars, inWords, sinceConnected } = await import(new URL('waterfall.js', page))
 const { agentChoices } = await import(new URL('agents.js', page))
 const { Recording } = await import(new URL('recording.js', page))
 const { microphoneMessage } = await import(new URL('errors.js', page))
@@ -109,9 +109,37 @@ test('the steps of a waterfall fill its width', () => {
   const marks = [{ name: 'end of speech', at: 0 }, { name: 'transcript final', at: 300 }, { name: 'first audio out', at: 500 }]
   const falls = bars({ marks, total_ms: 500 })
   assert.deepEqual(falls.steps.map(({ kind, left, width }) => [kind, left, width]), [['transcript', 0, 30], ['out', 30, 20]])
-  assert.equal(inWords(falls), '500 milliseconds after end of speech: transcript final 300, first audio out 200')
+  assert.equal(falls.from, 'you stopped speaking')
+  assert.equal(inWords(falls), 'Answered in 500 milliseconds, counted from when you stopped speaking: recognizing your words 300, starting the sound 200')
   const slow = bars({ marks: [marks[0], { name: 'first audio out', at: 4000 }], total_ms: 4000 })
   assert.equal(slow.steps[0].width, 100)
+})
+
+test('every step and every start of the gateway has words for the caller', () => {
+  const names = ['end of speech', 'transcript final', 'end of turn', 'LLM first token', 'TTS first audio', 'first audio out']
+  const shown = bars({ marks: names.map((name, at) => ({ name, at })), total_ms: 5 })
+  for (const step of shown.steps) assert.ok(step.kind !== 'other' && !names.includes(step.name), step.name)
+  for (const name of ['end of speech', 'text received', 'turn started']) assert.notEqual(bars({ marks: [{ name, at: 0 }], total_ms: 0 }).from, name)
+})
+
+test('a greeting is counted from when the call was connected', () => {
+  const marks = [{ name: 'turn started', at: 0 }, { name: 'first audio out', at: 60 }]
+  const conversation = new Conversation()
+  conversation.apply(message('ingress.session_opened', { started_us: 1_000_000, clock_offset_us: { llm: 500_000 } }))
+  conversation.apply(message('llm.turn_started', { turn: 1, answers: -1, time: 1_540_000 }))
+  conversation.apply(message('llm.sentence_ready', { turn: 1, segment: 0, text: 'Hello.' }))
+  conversation.apply(message('egress.playback_started', { turn: 1 }, { waterfall: { turn: 1, marks, total_ms: 60 } }))
+  const falls = bars(conversation.items[0].waterfall)
+  assert.deepEqual([falls.title, falls.from, falls.total], ['Greeted in', 'the call was connected', 100])
+  assert.deepEqual(falls.steps.map((step) => step.ms), [40, 60])
+  assert.equal(sinceConnected({ marks, total_ms: null }, 40).total_ms, null)
+})
+
+test('the parts of one utterance are one entry', () => {
+  const conversation = new Conversation()
+  conversation.apply(message('stt.transcript_final', { utterance: 0, part: 1, last: true, text: 'for Tuesday.' }))
+  conversation.apply(message('stt.transcript_final', { utterance: 0, part: 0, last: false, text: 'I want to book' }))
+  assert.deepEqual(conversation.items.map((item) => item.text), ['I want to book for Tuesday.'])
 })
 
 test('a recording is a stereo WAV as long as its longer side', () => {

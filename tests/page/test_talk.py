@@ -50,6 +50,7 @@ STOPS, STOPS_EVERY_S = 3, 2.0  # a browser that takes echo and noise away may ta
 HEARD_WITHIN_S = 60.0  # local models and two browsers share two cores
 WRONG = 0.2  # of the words at most: two voices of machines, and a recogniser between them
 RELOAD_ENDS_WITHIN_S = 3.0  # without a hang-up, ingress waits 10 s for the caller to come back to a room
+ROUNDING_MS = 3  # of the three steps, each in whole ms
 TOUCH_PX = 40  # the height of a button that a thumb hits
 SILENT = 64  # of 32,768: what Opus makes of silence is below
 TELLER = scripted(
@@ -58,7 +59,7 @@ TELLER = scripted(
     llm={"replies": ["Once upon a time there was a king.", "As you like."]},
     tts={"duration_ms": STORY_S * 1000},
 )
-LONG_NAME = scripted("reception-of-the-northside-clinic")
+LONG_NAME = scripted("reception-of-the-northside-clinic", greeting="Good morning!")
 ECHO = scripted("echo", llm={"replies": ["You said {text}"]})
 
 
@@ -337,6 +338,34 @@ async def test_sound_looks_and_works_like_a_button(home: Platform, chromium: Bro
         await button.click()
         assert await talk.page.is_visible("#microphone")
         await talk.picture("phone-sound")
+
+
+async def test_latencies_explain_themselves(home: Platform, tmp_path: Path, transport: str) -> None:
+    async with (
+        browser(wav(tmp_path / "silence.wav", silence(60))) as quiet,
+        quiet.visit(home.page, LONG_NAME.id, transport) as talk,
+    ):
+        await talk.start()
+        await talk.until(lambda: talk.state == "listening" and len(talk.lines) == 1 and bool(talk.lines[0]["waited"]))
+        session = home.events.sessions[-1]
+        [opened] = home.events.of(session, events.SessionOpened)
+        [plays] = home.events.of(session, events.PlaybackStarted)
+        waited_ms = (plays.time - opened.started_us) / 1000
+        assert abs(int(talk.lines[0]["waited"].removesuffix(" ms")) - waited_ms) <= ROUNDING_MS
+        await talk.page.fill("#text", "May I park here?")
+        await talk.page.press("#text", "Enter")
+        await talk.until(lambda: talk.state == "listening" and len(talk.lines) == 3 and bool(talk.lines[2]["waited"]))
+        latencies = talk.page.locator(".falls")
+        for index in (0, 1):
+            await latencies.nth(index).locator("summary").click()
+        greeted, answered = [await latencies.nth(index).inner_text() for index in (0, 1)]
+        assert "Greeted in" in greeted
+        assert "From when the call was connected until the agent spoke" in greeted
+        assert "Answered in" in answered
+        assert "From when your text arrived until the agent spoke" in answered
+        assert "Starting the sound" in answered
+        await talk.picture(f"latency-{transport}")
+        await talk.page.click("#call")
 
 
 async def test_a_server_that_goes_away_is_told_in_words(home: Platform, chromium: Browser) -> None:
