@@ -3,7 +3,8 @@
 import './bundle/livekit-client.js'
 import { CallError, EXPIRED, HUNG_UP, LOST, UNREACHABLE } from './errors.js'
 
-const { ConnectionErrorReason, ConnectionState, Room, RoomEvent, Track } = globalThis.LivekitClient
+const { ConnectionErrorReason, ConnectionState, LogLevel, Room, RoomEvent, setLogLevel, Track } = globalThis.LivekitClient
+setLogLevel(LogLevel.warn) // at info the client logs every step of every connection
 const CHAT = 'lk.chat'
 const AGENT_STATE = 'lk.agent.state'
 

@@ -53,15 +53,22 @@ def wav(path: Path, pcm: bytes) -> Path:
 
 
 class Talk:
-    """The page, opened. troubles: what the browser complained of, a forbidden request for one."""
+    """The page, opened. troubles: errors in its console, a forbidden request for one. logged: all below a warning."""
 
     def __init__(self, page: Any) -> None:
         self.page = page
         self.lines: list[dict[str, Any]] = []
         self.state = self.notice = self.phase = ""
         self.troubles: list[str] = []
+        self.logged: list[str] = []
         page.on("pageerror", lambda error: self.troubles.append(str(error)))
-        page.on("console", lambda told: self.troubles.append(told.text) if told.type == "error" else None)
+        page.on("console", self._log)
+
+    def _log(self, message: Any) -> None:
+        if message.type == "error":
+            self.troubles.append(message.text)
+        elif message.type != "warning":
+            self.logged.append(message.text)
 
     def said(self, who: str) -> list[str]:
         """The lines of a side as they stand in the transcript."""

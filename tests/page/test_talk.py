@@ -394,6 +394,7 @@ async def test_a_call_ends_when_the_button_says_so(home: Platform, chromium: Bro
         assert (await home.events.until(session, events.SessionClosed)).reason == "hangup"
         await talk.until(lambda: talk.notice == "The call has ended.")
         assert talk.troubles == []
+        assert talk.logged == []
 
 
 async def test_a_reload_ends_the_session_at_once(home: Platform, chromium: Browser, transport: str) -> None:
