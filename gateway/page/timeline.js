@@ -1,7 +1,9 @@
-// Draws the last 20 s of the call: the caller's audio above, the agent's below, holds and interruptions between them.
+// Draws the last 20 s of the call, fewer on a narrow screen: the caller's audio above, the agent's below, holds and interruptions between them.
 
-const SHOWN_MS = 20000
+const SHOWN_MS = 20000 // at most
 const BAR_MS = 80 // the audio that one bar stands for
+const BAR_PX = 2.25 // from one bar to the next, at least: closer bars merge into a block
+const GAP_PX = 0.75
 const REDUCED_MOTION_MS = 400 // between two drawings, where the browser asks for reduced motion
 const SILENCE = 0.002 // RMS; quieter audio is not drawn
 
@@ -73,7 +75,8 @@ export class Timeline {
     if (canvas.height !== Math.round(height * scale)) canvas.height = Math.round(height * scale)
     pen.setTransform(scale, 0, 0, scale, 0, 0)
     pen.clearRect(0, 0, width, height)
-    const x = (at) => width - ((now - at) / SHOWN_MS) * width
+    const shown = shownMs(width)
+    const x = (at) => width - ((now - at) / shown) * width
     const lane = height / 2
     const middles = { caller: lane * 0.5, agent: lane * 1.5 }
 
@@ -85,7 +88,7 @@ export class Timeline {
     pen.fillStyle = color('--rule')
     for (const who of ['caller', 'agent']) pen.fillRect(0, middles[who] - 0.5, width, 1)
 
-    const barWidth = Math.max(1.5, (BAR_MS / SHOWN_MS) * width - 1.5)
+    const barWidth = (BAR_MS / shown) * width - GAP_PX
     for (const who of ['caller', 'agent']) {
       pen.fillStyle = color(`--${who}`)
       for (const { at, level } of this.#bars[who]) {
@@ -108,6 +111,11 @@ export class Timeline {
       pen.fill()
     }
   }
+}
+
+// The audio that fits into a width in px, in ms.
+export function shownMs(width) {
+  return Math.min(SHOWN_MS, (width / BAR_PX) * BAR_MS)
 }
 
 // Map an RMS level to 0..1 on a logarithmic scale of 54 dB, as loudness is perceived.

@@ -8,6 +8,7 @@ const { Framer, Resampler } = await import(new URL('resample.js', page))
 const { Player } = await import(new URL('player.js', page))
 const { Conversation, splitHeard } = await import(new URL('conversation.js', page))
 const { bars, inWords, sinceConnected } = await import(new URL('waterfall.js', page))
+const { loudness, shownMs } = await import(new URL('timeline.js', page))
 const { agentChoices } = await import(new URL('agents.js', page))
 const { Recording } = await import(new URL('recording.js', page))
 const { microphoneMessage } = await import(new URL('errors.js', page))
@@ -152,6 +153,17 @@ test('a recording is a stereo WAV as long as its longer side', () => {
   assert.equal(data.getUint32(24, true), 24000)
   assert.equal(data.getInt16(44 + 2, true), 1000)
   assert.ok(data.getInt16(44 + 4 * 100, true) < -900)
+})
+
+test('the timeline shows 20 s, and on a narrow screen as much as its bars leave room for', () => {
+  assert.equal(shownMs(1120), 20000)
+  assert.equal(shownMs(315), 11200)
+})
+
+test('loudness is a scale of 54 dB', () => {
+  assert.equal(loudness(1), 1)
+  assert.equal(loudness(0), 0)
+  assert.ok(Math.abs(loudness(10 ** (-27 / 20)) - 0.5) < 1e-9)
 })
 
 test('agents are shown by name, and by id where they have none or share one', () => {
