@@ -91,7 +91,7 @@ class Feed:
     def _shown(self, event: Event) -> dict[str, Any]:
         told = msgspec.to_builtins(event)
         shown: dict[str, Any] = {
-            "fact": {name: value for name, value in told.items() if name not in HIDDEN},
+            "event": {name: value for name, value in told.items() if name not in HIDDEN},
             "state": self.state.agent_state,
         }
         falls = latency.waterfall(self.state, event.turn) if event.turn else None

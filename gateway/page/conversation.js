@@ -17,8 +17,8 @@ export class Conversation {
   #opened = null // `session_opened`
   #turns = new Map() // by number; an event or a waterfall may arrive before `turn_started`
 
-  // message: {fact, state, waterfall?}
-  apply({ fact: event, state, waterfall }) {
+  // message: {event, state, waterfall?}
+  apply({ event, state, waterfall }) {
     this.state = state
     const [stage, name] = event.event.split('.')
     switch (name) {

@@ -49,7 +49,7 @@ async def test_a_page_hears_every_fact_and_what_it_adds_up_to() -> None:
         events.SessionClosed(reason="hangup"),
     )
     messages = await told(feed)
-    assert [message["fact"]["event"].partition(".")[2] for message in messages] == [
+    assert [message["event"]["event"].partition(".")[2] for message in messages] == [
         "session_opened", "transcript_interim", "turn_started", "playback_started", "session_closed"
     ]  # fmt: skip
     assert [message["state"] for message in messages] == ["listening", "listening", "thinking", "speaking", "listening"]
@@ -60,7 +60,7 @@ async def test_who_calls_is_not_told_how_the_agent_is_made() -> None:
     feed = Feed()
     say(feed, OPENED, events.SessionClosed(reason="hangup"))
     assert "secret" not in json.dumps(await told(feed))
-    assert "owners" not in (await told(feed))[0]["fact"]
+    assert "owners" not in (await told(feed))[0]["event"]
 
 
 async def test_a_fact_that_comes_twice_is_told_once_and_rubbish_never() -> None:
@@ -80,13 +80,13 @@ async def test_what_was_said_before_anybody_listened_comes_first() -> None:
     feed.hear(third)
     feed.release([first, second])
     feed.close()
-    assert [message["fact"]["text"] for message in await told(feed)] == ["one", "two", "three"]
+    assert [message["event"]["text"] for message in await told(feed)] == ["one", "two", "three"]
 
 
 async def test_who_comes_back_goes_on_where_it_was() -> None:
     feed = Feed()
     say(feed, OPENED, events.TurnStarted(turn=1, answers=-1), events.SessionClosed(reason="hangup"))
-    assert [message["fact"]["event"] for message in await told(feed, after=2)] == ["ingress.session_closed"]
+    assert [message["event"]["event"] for message in await told(feed, after=2)] == ["ingress.session_closed"]
 
 
 async def test_a_reader_waits_for_what_comes() -> None:

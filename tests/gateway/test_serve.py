@@ -24,7 +24,7 @@ ECHO = scripted("echo", llm={"replies": ["You said {text}"]})
 WITHIN_S = 20.0
 
 
-class TranscriptionScheduler:
+class Desk:
     """A house behind a gateway, and who asks it."""
 
     def __init__(self, home: Platform, url: str, http: ClientSession) -> None:
@@ -44,13 +44,13 @@ class TranscriptionScheduler:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TranscriptionScheduler]:
+async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
     async with (
         open_platform(tmp_path_factory.mktemp("house"), [ECHO]) as home,
         serve(home.bus, "127.0.0.1", 0, ["talk.example"], "ws://rooms.example:7880") as url,
         ClientSession() as http,
     ):
-        yield TranscriptionScheduler(home, url, http)
+        yield Desk(home, url, http)
 
 
 async def messages(stream: ClientResponse) -> AsyncIterator[tuple[str, Any]]:
@@ -65,7 +65,7 @@ async def messages(stream: ClientResponse) -> AsyncIterator[tuple[str, Any]]:
             kind = "message"
 
 
-async def test_a_page_calls_types_hears_and_follows(desk: TranscriptionScheduler) -> None:
+async def test_a_page_calls_types_hears_and_follows(desk: Desk) -> None:
     opened = await desk.open()
     assert opened["status"] == "201"
     line, stream = await desk.call(opened), await desk.events(opened)
@@ -80,7 +80,7 @@ async def test_a_page_calls_types_hears_and_follows(desk: TranscriptionScheduler
     await line.send_json({"type": "hangup"})
     async with asyncio.timeout(WITHIN_S):
         told = [entry async for entry in messages(stream)]
-    names = [entry["fact"]["event"] for kind, entry in told if kind == "message"]
+    names = [entry["event"]["event"] for kind, entry in told if kind == "message"]
     assert names[0] == "ingress.session_opened"
     assert names[-1] == "ingress.session_closed"
     assert "ingress.text_received" in names
@@ -88,7 +88,7 @@ async def test_a_page_calls_types_hears_and_follows(desk: TranscriptionScheduler
     await line.close()
 
 
-async def test_a_session_ends_when_its_page_asks_for_it(desk: TranscriptionScheduler) -> None:
+async def test_a_session_ends_when_its_page_asks_for_it(desk: Desk) -> None:
     opened = await desk.open()
     heard = await desk.home.listen(opened["session"])
     line = await desk.call(opened)
@@ -101,7 +101,7 @@ async def test_a_session_ends_when_its_page_asks_for_it(desk: TranscriptionSched
     await line.close()
 
 
-async def test_who_hangs_up_before_anybody_answered_is_heard_all_the_same(desk: TranscriptionScheduler) -> None:
+async def test_who_hangs_up_before_anybody_answered_is_heard_all_the_same(desk: Desk) -> None:
     opened = await desk.open()
     heard = await desk.home.listen(opened["session"])
     asking = asyncio.create_task(desk.http.delete(f"{desk.url[:-1]}{opened['hangup']}"))
@@ -114,7 +114,7 @@ async def test_who_hangs_up_before_anybody_answered_is_heard_all_the_same(desk: 
 
 @pytest.mark.parametrize("how", ["broke off", "fell silent"])
 async def test_a_caller_who_vanishes_behind_the_gateway_has_not_hung_up(
-    desk: TranscriptionScheduler, monkeypatch: pytest.MonkeyPatch, how: str
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     monkeypatch.setattr(relay, "HEARTBEAT_S", 0.5)
     opened = await desk.open()
@@ -135,7 +135,7 @@ HANDSHAKE = (
 )
 
 
-async def test_a_session_opens_its_door_to_nobody_else(desk: TranscriptionScheduler) -> None:
+async def test_a_session_opens_its_door_to_nobody_else(desk: Desk) -> None:
     opened = await desk.open()
     session = opened["session"]
     for token in ("", "x", opened["events"].partition("token=")[2][:-1]):
@@ -161,7 +161,7 @@ async def test_a_session_opens_its_door_to_nobody_else(desk: TranscriptionSchedu
     ],
 )
 async def test_other_peoples_pages_get_nothing(
-    desk: TranscriptionScheduler, headers: dict[str, str], status: int
+    desk: Desk, headers: dict[str, str], status: int
 ) -> None:
     sent = {"Content-Type": "application/json", **headers}
     async with desk.http.post(f"{desk.url}v1/sessions", data=b'{"agent": "echo"}', headers=sent) as answer:
@@ -171,14 +171,14 @@ async def test_other_peoples_pages_get_nothing(
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-async def test_another_page_cannot_take_the_line(desk: TranscriptionScheduler) -> None:
+async def test_another_page_cannot_take_the_line(desk: Desk) -> None:
     opened = await desk.open()
     with pytest.raises(WSServerHandshakeError) as refused:
         await desk.http.ws_connect(desk.url[:-1] + opened["url"], headers={"Origin": "http://evil.example"})
     assert refused.value.status == 403
 
 
-async def test_ingress_believes_no_page_that_comes_without_a_claimed_line(desk: TranscriptionScheduler) -> None:
+async def test_ingress_believes_no_page_that_comes_without_a_claimed_line(desk: Desk) -> None:
     with pytest.raises(WSServerHandshakeError) as refused:
         await desk.http.ws_connect(f"{desk.home.ingress.url}?agent=echo", headers={"Origin": "http://evil.example"})
     assert refused.value.status == 403
@@ -189,7 +189,7 @@ async def test_ingress_believes_no_page_that_comes_without_a_claimed_line(desk: 
     [b"", b"{}", b"[]", b'{"agent": 1}', b'{"agent": "echo", "transport": "null"}', b'{"agent": "e", "x": 1}',
      b"[" * 9_999, b'{"agent": "../x"}', b'{"agent": "' + b"e" * 99 + b'"}', b"\xff"],
 )  # fmt: skip
-async def test_a_body_that_is_none_is_refused_in_words(desk: TranscriptionScheduler, body: bytes) -> None:
+async def test_a_body_that_is_none_is_refused_in_words(desk: Desk, body: bytes) -> None:
     async with desk.http.post(
         f"{desk.url}v1/sessions", data=body, headers={"Content-Type": "application/json"}
     ) as answer:
@@ -197,7 +197,7 @@ async def test_a_body_that_is_none_is_refused_in_words(desk: TranscriptionSchedu
         assert (await answer.json())["error"]
 
 
-async def test_what_cannot_be_served_says_why(desk: TranscriptionScheduler) -> None:
+async def test_what_cannot_be_served_says_why(desk: Desk) -> None:
     unknown = await desk.open("nobody")
     assert unknown["status"] == "404"
     assert "nobody" in unknown["error"]
@@ -213,7 +213,7 @@ async def test_what_cannot_be_served_says_why(desk: TranscriptionScheduler) -> N
         assert answer.status == 503
 
 
-async def test_agents_are_listed(desk: TranscriptionScheduler) -> None:
+async def test_agents_are_listed(desk: Desk) -> None:
     async with desk.http.get(f"{desk.url}v1/agents") as answer:
         listed = await answer.json()
     assert listed["agents"] == ["default", "echo"]
@@ -221,7 +221,7 @@ async def test_agents_are_listed(desk: TranscriptionScheduler) -> None:
 
 
 async def test_agents_are_listed_with_their_names(
-    desk: TranscriptionScheduler, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     named = AgentLine("clinic", 1, name="Northside Clinic", description="Books appointments.")
 
@@ -236,14 +236,14 @@ async def test_agents_are_listed_with_their_names(
         }
 
 
-async def test_what_the_browser_has_is_not_sent_again(desk: TranscriptionScheduler) -> None:
+async def test_what_the_browser_has_is_not_sent_again(desk: Desk) -> None:
     async with desk.http.get(desk.url) as first:
         assert "<h1" in await first.text()
     async with desk.http.get(desk.url, headers={"If-None-Match": first.headers["ETag"]}) as again:
         assert again.status == 304
 
 
-async def test_a_line_nobody_called_is_forgotten(desk: TranscriptionScheduler, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_line_nobody_called_is_forgotten(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "OPENED_WITHIN_S", 0.0)
     opened = await desk.open()
     async with asyncio.timeout(WITHIN_S):
@@ -252,7 +252,7 @@ async def test_a_line_nobody_called_is_forgotten(desk: TranscriptionScheduler, m
 
 
 async def test_a_gateway_takes_so_many_calls_and_no_more(
-    desk: TranscriptionScheduler, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sessions, "MAX_CALLS", 0)
     assert (await desk.open())["status"] == "503"

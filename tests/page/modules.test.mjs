@@ -65,7 +65,7 @@ test('the player plays frames back to back, and a clear keeps the frame that is 
   assert.equal(player.pull(block), false)
 })
 
-const message = (event, fields, more = {}) => ({ fact: { event, ...fields }, state: 'listening', ...more })
+const message = (event, fields, more = {}) => ({ event: { event, ...fields }, state: 'listening', ...more })
 
 test('caller words stand before their answer, even when they arrive after it', () => {
   const conversation = new Conversation()
