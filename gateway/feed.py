@@ -1,4 +1,4 @@
-"""What one session said, as the page shows it: every event with what it adds up to, kept for whoever comes back."""
+"""The events of one session as the page shows them: each with the state after it, kept for a page that reconnects."""
 
 import asyncio
 from collections import deque
@@ -12,25 +12,25 @@ from schemas.events import Event
 from session import latency
 from session.state import SessionState, fold
 
-MAX_KEPT = 500  # messages of a call, the newest; a reader that is further behind has lost some, and is told
-HIDDEN = ("agent", "config", "coordinator", "origin", "owners", "session")  # of an event: not for who calls
+MAX_KEPT = 500  # newest messages of a session; a reader that is further behind gets `behind`
+HIDDEN = ("agent", "config", "coordinator", "origin", "owners", "session")  # event fields that callers may not see
 
 
 class Entry(NamedTuple):
-    """A message. number: counts from 1 in its session."""
+    """One message of the feed. number: counts from 1 in its session."""
 
     number: int
     text: str
 
 
 class Behind(Exception):
-    """The reader was too slow: what it would read next is gone."""
+    """The reader was too slow: its next message is no longer kept."""
 
 
 class Feed:
     """The messages of one session, each a JSON object `{event, state, waterfall?}`.
 
-    state: `listening`, `thinking` or `speaking`. waterfall: of the event's turn, as far as it has come.
+    state: `listening`, `thinking` or `speaking`. waterfall: the latency steps of the event's turn so far.
     """
 
     def __init__(self) -> None:
@@ -38,17 +38,13 @@ class Feed:
         self.over = False
         self._kept: deque[Entry] = deque(maxlen=MAX_KEPT)
         self._last = 0
-        self._held: list[bytes] | None = None
+        self._held: list[Event] | None = None
         self._grew = asyncio.Event()
 
-    def hear(self, data: bytes) -> None:
-        """A message of the event or live plane; what is no event, or was heard before, is none of ours."""
+    def receive(self, event: Event) -> None:
+        """Add an event or ephemeral of the session; skip one that came before, or that the fold drops."""
         if self._held is not None:
-            self._held.append(data)
-            return
-        try:
-            event = events.decode(data)
-        except events.BadEvent:
+            self._held.append(event)
             return
         before, self.state = self.state, fold(self.state, event)
         if self.over or (self.state is before and not isinstance(event, events.EPHEMERAL)):
@@ -59,17 +55,17 @@ class Feed:
         self._tell()
 
     def hold(self) -> None:
-        """What comes from now on waits: `release` knows what was said before it."""
+        """Keep events from now on until `release` brings those published before."""
         self._held = []
 
-    def release(self, earlier: Iterable[bytes]) -> None:
-        """First `earlier`, then what has waited; what is in both counts once."""
+    def release(self, earlier: Iterable[Event]) -> None:
+        """Add `earlier`, then the kept events; an event that is in both is added once."""
         held, self._held = self._held or [], None
-        for data in (*earlier, *held):
-            self.hear(data)
+        for event in (*earlier, *held):
+            self.receive(event)
 
     def close(self) -> None:
-        """There will be no more."""
+        """End the feed."""
         self.over = True
         self._tell()
 

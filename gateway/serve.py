@@ -87,8 +87,8 @@ class Gateway:
         token = urlencode({"token": call.token})
         address = f"/v1/sessions/{call.id}"
         told = {"session": call.id, "events": f"{address}/events?{token}", "hangup": f"{address}?{token}"}
-        if call.line.room:
-            told |= {"url": call.line.url, "room": call.line.room, "token": call.line.token}
+        if call.offer.room:
+            told |= {"url": call.offer.url, "room": call.offer.room, "token": call.offer.token}
         else:
             told["url"] = f"/v1/call?session={call.id}&{token}"
         return web.json_response(told, status=201)
@@ -137,9 +137,9 @@ class Gateway:
     async def call(self, request: web.Request) -> web.StreamResponse:
         """The line of one session."""
         call = self._find(request, request.query.get("session", ""))
-        if call.line.room:
+        if call.offer.room:
             raise web.HTTPConflict(text="this call is in a room: there is no line here")
-        return await relay(request, call.line.url)
+        return await relay(request, call.offer.url)
 
     async def webhook(self, request: web.Request) -> web.Response:
         """What LiveKit says of its rooms."""

@@ -1,32 +1,32 @@
-"""The calls that browsers make through this gateway: a line claimed for each, its events, and who may hear them."""
+"""The calls that browsers make through this gateway: a claimed session for each, its events, and its reader's token."""
 
 import asyncio
 import secrets
 import time
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
 from bus import journal
-from bus.connect import Bus, Subscription
-from bus.errors import BusError, NoResponders
+from bus.connect import Bus
+from bus.errors import BusError
+from bus.session_client import SessionClient, SessionRefused
 from gateway.feed import Feed
-from schemas import control, subjects
-from schemas.control import RoomHeld
-from schemas.subjects import BadId, check_id
+from schemas import events
+from schemas.control import SessionOffer
+from schemas.subjects import BadId
 
 CLAIM_WITHIN_S = 3.0
 MAX_CALLS = 500  # of a gateway; each keeps its last messages
-OPENED_WITHIN_S = 30.0  # a line that was claimed and never called is forgotten
-KEPT_FOR_S = 15.0  # after the end, for a page that has to read it
+OPENED_WITHIN_S = 30.0  # a claimed session that no caller joins is forgotten
+KEPT_FOR_S = 15.0  # after the end, for a page that still reads the events
 LOOK_EVERY_S = 1.0
-ENTERED_WITHIN_S = 60.0  # who may enter a room has to allow the microphone first
-HELD_EVERY_S, HELD_WITHIN_S = 0.05, 0.15  # looking for who serves a room: it is soon after somebody has entered
-CLOSE_WITHIN_S = 0.5
+ENTERED_WITHIN_S = 60.0  # a caller allows the microphone before entering a room
+LOOK_FOR_SESSION_S = 0.05  # an ingress serves a room soon after the caller has entered
 
 
 class Refused(Exception):
-    """There is no call; `status` is HTTP's word for it."""
+    """The gateway cannot give this call; `status` is the HTTP status."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -35,62 +35,60 @@ class Refused(Exception):
 
 @dataclass
 class Call:
-    """A session of a page. line: at ingress, or a room. token: of ours, for who was given it. until: monotonic.
+    """A page's session.
 
-    id: the session's, or the room's. session: known once somebody serves the room.
+    id: of the session, or the name of its room. token: the page shows it to read events. until: monotonic seconds.
+    session: set at once, or as soon as an ingress serves the room. following: ends the subscriptions.
     """
 
     id: str
-    line: control.SessionOffer
+    offer: SessionOffer
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     feed: Feed = field(default_factory=Feed)
-    subscriptions: list[Subscription] = field(default_factory=list)
+    following: AsyncExitStack = field(default_factory=AsyncExitStack, repr=False)
     session: asyncio.Future[str] = field(default_factory=asyncio.Future, repr=False)
     finding: asyncio.Task[None] | None = None
     until: float = field(default_factory=lambda: time.monotonic() + OPENED_WITHIN_S)
 
 
 class Sessions:
-    """Every call of this gateway by its session."""
+    """Every call of this gateway, by its id."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
+        self._client = SessionClient(bus)
         self._calls: dict[str, Call] = {}
 
     async def open(self, agent: str, transport: Literal["websocket", "livekit"]) -> Call:
-        """A line to `agent`, whose events are followed from the first one on. Raises Refused."""
+        """Claim a session with `agent` and follow its events from the first one on. Raises Refused."""
         if len(self._calls) >= MAX_CALLS:
             raise Refused(503, "this gateway has too many calls: try again in a moment")
-        line = await self._claim(agent, transport)
-        call = Call(line.session or line.room, line)
+        offer = await self._claim(agent, transport)
+        call = Call(offer.session or offer.room, offer)
         self._calls[call.id] = call
-        if line.room:
+        if offer.room:
             call.until = time.monotonic() + ENTERED_WITHIN_S
             call.finding = asyncio.create_task(self._find_session(call))
         else:
-            call.session.set_result(line.session)
-            await self._follow(call, line.session)
+            call.session.set_result(offer.session)
+            await self._follow(call, offer.session)
         return call
 
     def find(self, call_id: str, token: str) -> Call:
-        """The call, for who has its token. Raises Refused."""
+        """Return the call, if the token is right. Raises Refused."""
         call = self._calls.get(call_id)
         if call is None or not secrets.compare_digest(call.token.encode(), token.encode()):
             raise Refused(404, "there is no such session, or it is over")
         return call
 
     async def hang_up(self, call: Call) -> None:
-        """End it now; one in a room that nobody serves yet, as soon as somebody does. The caller sets the deadline."""
+        """End the session; in a room, as soon as an ingress serves the room. The caller sets the deadline."""
         session = await asyncio.shield(call.session)
-        close = control.encode(control.Close(session, "hangup"))
-        while not call.feed.over:
-            with suppress(BusError):  # its ingress has it not yet, or the bus is away
-                await self._bus.request(subjects.control(session, subjects.INGRESS, "close"), close, CLOSE_WITHIN_S)
-                return
-            await asyncio.sleep(HELD_EVERY_S)
+        while not (call.feed.over or await self._client.close(session)):  # ingress does not have the session yet
+            await asyncio.sleep(LOOK_FOR_SESSION_S)
 
     async def attend(self) -> None:
-        """Forget what is over."""
+        """Forget calls that are over, for as long as the gateway runs."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             now = time.monotonic()
@@ -102,7 +100,7 @@ class Sessions:
                     await self._forget(call)
 
     async def close(self) -> None:
-        """Forget everything: readers come to their end."""
+        """Forget every call; their readers end."""
         for call in self._calls.values():
             await self._forget(call)
         self._calls.clear()
@@ -111,44 +109,29 @@ class Sessions:
         call.feed.close()
         if call.finding:
             call.finding.cancel()
-        for subscription in call.subscriptions:
-            await subscription.unsubscribe()
+        await call.following.aclose()
 
     async def _follow(self, call: Call, session: str) -> None:
-        for plane in (subjects.events(session=session), subjects.ephemerals(session=session)):
-            call.subscriptions.append(await self._bus.subscribe(plane, lambda message: call.feed.hear(message.data)))
-        await self._bus.flush(media=False)
+        await call.following.enter_async_context(self._client.subscribed(call.feed.receive, session=session))
 
     async def _find_session(self, call: Call) -> None:
-        """Who serves the room knows the session: asked from when the page may enter, until somebody answers."""
-        while True:
-            try:
-                answer = await self._bus.request(subjects.room(call.line.room, "held"), b"", HELD_WITHIN_S)
-            except BusError:
-                await asyncio.sleep(HELD_EVERY_S)
-                continue
-            session = control.decode(answer, RoomHeld).session
-            call.session.set_result(session)
-            call.feed.hold()
-            await self._follow(call, session)
-            earlier: list[bytes] = []
-            with suppress(BusError):  # without a journal the first events may be missing, and the call goes on
-                earlier = await journal.read(self._bus, session)
-            call.feed.release(earlier)
-            return
+        """Ask until an ingress serves the room, then follow its session from the first event on."""
+        while (session := await self._client.session_in(call.offer.room)) is None:
+            await asyncio.sleep(LOOK_FOR_SESSION_S)
+        call.session.set_result(session)
+        call.feed.hold()
+        await self._follow(call, session)
+        earlier: list[events.Event] = []
+        with suppress(BusError):  # without a journal the first events may be missing, and the call goes on
+            for data in await journal.read(self._bus, session):
+                with suppress(events.BadEvent):
+                    earlier.append(events.decode(data))
+        call.feed.release(earlier)
 
-    async def _claim(self, agent: str, transport: Literal["websocket", "livekit"]) -> control.SessionOffer:
+    async def _claim(self, agent: str, transport: Literal["websocket", "livekit"]) -> SessionOffer:
         try:
-            asked = control.encode(control.ClaimSession(check_id(agent, "agent id"), room=transport == "livekit"))
-            answer = await self._bus.request(subjects.claim(subjects.INGRESS), asked, CLAIM_WITHIN_S)
+            return await self._client.claim(agent, room=transport == "livekit", within_s=CLAIM_WITHIN_S)
         except BadId as bad:
             raise Refused(400, str(bad)) from None
-        except NoResponders:
-            raise Refused(503, "nobody is there to take the call: no ingress is running, or all are full") from None
-        except BusError:
-            raise Refused(503, f"no ingress answered within {CLAIM_WITHIN_S:.0f} s") from None
-        line = control.decode(answer, control.SessionOffer)
-        if line.refused:
-            status = 404 if line.refused == "unknown_agent" else 503
-            raise Refused(status, line.detail or f"the call was refused: {line.refused}")
-        return line
+        except SessionRefused as refused:
+            raise Refused(404 if refused.refusal == "unknown_agent" else 503, str(refused)) from None

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bus.session_client import SessionClient, SessionRefused
-from schemas import events
+from schemas import events, subjects
 from schemas.subjects import BadId
 from tests.kit.platform import open_platform, scripted
 
@@ -20,6 +20,8 @@ async def test_a_session_is_claimed_followed_to_its_end_and_folded(tmp_path: Pat
         async with client.subscribed(seen.append, agent="echo"):
             offer = await client.claim("echo", "null", options={"turns": 1, "linger_ms": 1_500})
             async with client.follow(offer.session) as followed:
+                for rubbish in (b"", b"rubbish", b"\xc1"):  # is skipped
+                    home.bus.publish(subjects.event("echo", offer.session, "stt.speech_started"), rubbish)
                 closed = await followed.until(events.SessionClosed, within_s=WITHIN_S)
         assert closed.reason == "hangup"
         assert followed.closed.is_set()

@@ -24,14 +24,14 @@ OPENED = events.SessionOpened(
 NUMBERS = count()
 
 
-def stamped(event: Event) -> bytes:
-    """As the bus brings it, later than all before."""
-    return events.encode(msgspec.structs.replace(event, session="s", agent="desk", epoch=1, seq=next(NUMBERS)))
+def stamped(event: Event) -> Event:
+    """As a stage publishes it, after all before."""
+    return msgspec.structs.replace(event, session="s", agent="desk", epoch=1, seq=next(NUMBERS))
 
 
 def say(feed: Feed, *call_events: Event) -> None:
     for event in call_events:
-        feed.hear(stamped(event))
+        feed.receive(stamped(event))
 
 
 async def told(feed: Feed, after: int = 0) -> list[dict[str, Any]]:
@@ -63,11 +63,11 @@ async def test_who_calls_is_not_told_how_the_agent_is_made() -> None:
     assert "owners" not in (await told(feed))[0]["event"]
 
 
-async def test_a_fact_that_comes_twice_is_told_once_and_rubbish_never() -> None:
+async def test_an_event_that_comes_twice_is_shown_once() -> None:
     feed = Feed()
     opened = stamped(OPENED)
-    for data in (opened, b"rubbish", opened):
-        feed.hear(data)
+    for event in (opened, opened):
+        feed.receive(event)
     feed.close()
     assert len(await told(feed)) == 1
 
@@ -76,8 +76,8 @@ async def test_what_was_said_before_anybody_listened_comes_first() -> None:
     feed = Feed()
     first, second, third = (stamped(events.TextReceived(text=text, number=1)) for text in ("one", "two", "three"))
     feed.hold()
-    feed.hear(second)
-    feed.hear(third)
+    feed.receive(second)
+    feed.receive(third)
     feed.release([first, second])
     feed.close()
     assert [message["event"]["text"] for message in await told(feed)] == ["one", "two", "three"]

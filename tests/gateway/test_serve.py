@@ -160,9 +160,7 @@ async def test_a_session_opens_its_door_to_nobody_else(desk: Desk) -> None:
         ({}, 201),
     ],
 )
-async def test_other_peoples_pages_get_nothing(
-    desk: Desk, headers: dict[str, str], status: int
-) -> None:
+async def test_other_peoples_pages_get_nothing(desk: Desk, headers: dict[str, str], status: int) -> None:
     sent = {"Content-Type": "application/json", **headers}
     async with desk.http.post(f"{desk.url}v1/sessions", data=b'{"agent": "echo"}', headers=sent) as answer:
         assert answer.status == status
@@ -220,9 +218,7 @@ async def test_agents_are_listed(desk: Desk) -> None:
     assert listed["details"]["echo"] == {"name": "echo", "description": ""}
 
 
-async def test_agents_are_listed_with_their_names(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_agents_are_listed_with_their_names(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     named = AgentLine("clinic", 1, name="Northside Clinic", description="Books appointments.")
 
     async def listing(_client: ConfigClient) -> list[AgentLine]:
@@ -251,8 +247,6 @@ async def test_a_line_nobody_called_is_forgotten(desk: Desk, monkeypatch: pytest
             await asyncio.sleep(0.1)
 
 
-async def test_a_gateway_takes_so_many_calls_and_no_more(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_gateway_takes_so_many_calls_and_no_more(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "MAX_CALLS", 0)
     assert (await desk.open())["status"] == "503"
