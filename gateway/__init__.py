@@ -1,1 +1,1 @@
-"""The HTTP door: the talk page, and the calls that a browser makes."""
+"""HTTP for browsers and LiveKit's webhooks: the talk page, its sessions and their events."""

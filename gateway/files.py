@@ -1,4 +1,4 @@
-"""The talk page's files, read once: what is not among them cannot be asked for."""
+"""The talk page's files, read once at start: no other path is ever served."""
 
 import hashlib
 import mimetypes
@@ -8,15 +8,15 @@ from pathlib import Path
 from aiohttp import hdrs, web
 
 PAGE = Path(__file__).parent / "page"
-BUNDLE = "bundle"  # what `make page` brings; without it the page has the websocket alone
+BUNDLE = "bundle"  # made by `make page`; without it the page has the websocket only
 ROOM_CLIENT = f"{BUNDLE}/livekit-client.js"
-FONTS = "fonts.css"  # names typefaces of the bundle
+FONTS = "fonts.css"  # names the bundle's typefaces
 TYPES = {".css": "text/css", ".js": "text/javascript", ".woff2": "font/woff2"}
 
 
 @dataclass(frozen=True)
 class File:
-    """A file as it is served."""
+    """A file as the gateway serves it."""
 
     body: bytes
     type: str
@@ -24,7 +24,7 @@ class File:
 
 
 def read(folder: Path = PAGE) -> dict[str, File]:
-    """Path below the folder -> file; `index.html` stands for the folder itself, too."""
+    """Return path below the folder -> file; the empty path is `index.html`."""
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.name.startswith("."):
@@ -39,7 +39,7 @@ def read(folder: Path = PAGE) -> dict[str, File]:
 
 
 def answer(file: File, request: web.Request) -> web.Response:
-    """The file, or the word that the browser has it already."""
+    """Return the file, or 304 if the browser has it already."""
     headers = {hdrs.ETAG: file.tag, hdrs.CACHE_CONTROL: "no-cache"}
     if request.headers.get(hdrs.IF_NONE_MATCH) == file.tag:
         return web.Response(status=304, headers=headers)

@@ -1,8 +1,8 @@
-"""What every request must be and every answer carries: asked of our own host, by our own page, small and in time.
+"""The checks of every request, and the security headers of every answer.
 
-A page of somebody else's may send requests to this machine from a visitor's browser, and with a name that it points at
-127.0.0.1 it may even read the answers. So a `Host` is an address, `localhost` or a name that we were given, and an
-`Origin`, which browsers always send with what changes something, is that same host.
+A foreign web page can send requests to this machine from a visitor's browser. With a DNS name that it points at
+127.0.0.1 (DNS rebinding) it can even read the answers. So `Host` must be an address, `localhost` or a configured name.
+An `Origin`, which browsers send with every request that changes something, must be the same host.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 MAX_BODY = 64 * 1024  # bytes; a webhook of LiveKit is a few KB
-ANSWERED_WITHIN_S = 10.0  # what stays open says so: `streams`
+ANSWERED_WITHIN_S = 10.0  # handlers marked `streams` have no such deadline
 LOCAL = "localhost"
 
 Streaming = TypeVar("Streaming", bound=Callable[..., Any])
@@ -32,19 +32,19 @@ HEADERS = {
 
 
 def streams(handler: Streaming) -> Streaming:
-    """Marks a handler that goes on for as long as a call does."""
+    """Mark a handler that runs for as long as a session does."""
     handler.__dict__["streams"] = True
     return handler
 
 
 def guard(names: Collection[str], connects_to: Collection[str]) -> Middleware:
-    """The middleware. names: hosts that are ours too. connects_to: where else the page may connect."""
+    """Return the middleware. names: further host names of this gateway. connects_to: further origins of the page."""
     policy = content_policy(connects_to)
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            _check_asker(request, names)
+            _check_origin(request, names)
             answer = await _in_time(request, handler)
         except web.HTTPException as refused:
             answer = web.json_response({"error": refused.text or refused.reason}, status=refused.status)
@@ -58,13 +58,13 @@ def guard(names: Collection[str], connects_to: Collection[str]) -> Middleware:
 
 
 def dress(answer: web.StreamResponse, policy: str = "default-src 'none'") -> None:
-    """The headers of every answer; one that it has already is its own business."""
+    """Add the security headers that the answer does not set itself."""
     for name, value in {**HEADERS, "Content-Security-Policy": policy}.items():
         answer.headers.setdefault(name, value)
 
 
 def content_policy(connects_to: Collection[str]) -> str:
-    """Scripts, styles and sound from here alone, nothing written into the page, and nobody's frame around it."""
+    """Return the CSP: scripts, styles and sound from this origin only, nothing inline, and no foreign frame."""
     connect = " ".join(("'self'", *connects_to))
     ours = "; ".join(f"{kind}-src 'self'" for kind in ("script", "style", "font", "img"))
     nobody = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -72,7 +72,7 @@ def content_policy(connects_to: Collection[str]) -> str:
 
 
 def is_ours(host: str, names: Collection[str]) -> bool:
-    """Whether a `Host` cannot be somebody else's name for this machine."""
+    """Return whether `host` is an address, `localhost` or one of `names`, and not a foreign name for this machine."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
@@ -87,7 +87,7 @@ def is_ours(host: str, names: Collection[str]) -> bool:
 
 
 def is_same(origin: str, host: str) -> bool:
-    """Whether a request comes from a page of the host that it asks."""
+    """Return whether a request comes from a page of the same host."""
     try:
         parts = urlsplit(origin)
     except ValueError:
@@ -95,12 +95,12 @@ def is_same(origin: str, host: str) -> bool:
     return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
 
 
-def _check_asker(request: web.Request, names: Collection[str]) -> None:
+def _check_origin(request: web.Request, names: Collection[str]) -> None:
     if not is_ours(request.host, names):
-        raise web.HTTPMisdirectedRequest(text="this host is not served here: give its name with --name")
+        raise web.HTTPMisdirectedRequest(text="this gateway does not serve this host name: start it with --name")
     origin = request.headers.get(hdrs.ORIGIN)
     if origin is not None and not is_same(origin, request.host):
-        raise web.HTTPForbidden(text="requests of other pages are not answered")
+        raise web.HTTPForbidden(text="this gateway refuses requests from other pages")
 
 
 async def _in_time(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""A page's socket and the line at ingress, tied together: a browser needs to reach no port but the gateway's."""
+"""The relay between a page's websocket and ingress: a browser needs to reach the gateway's port only."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
 
 
 async def relay(request: web.Request, url: str) -> web.WebSocketResponse:
-    """Carry audio and messages both ways until either side is gone."""
+    """Relay audio and messages both ways until either side disconnects."""
     page = web.WebSocketResponse(
         heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE, compress=False, timeout=CLOSE_WITHIN_S
     )
@@ -22,26 +22,26 @@ async def relay(request: web.Request, url: str) -> web.WebSocketResponse:
     async with aiohttp.ClientSession() as http:
         try:
             async with asyncio.timeout(CONNECT_WITHIN_S):
-                line = await http.ws_connect(url, heartbeat=HEARTBEAT_S, timeout=_closing())
+                ingress = await http.ws_connect(url, heartbeat=HEARTBEAT_S, timeout=_closing())
         except (aiohttp.ClientError, OSError, TimeoutError):
-            await page.send_json({"type": "error", "message": "the line cannot be reached: please call again"})
+            await page.send_json({"type": "error", "message": "cannot reach ingress: please call again"})
             await page.close()
             return page
-        halves = [asyncio.create_task(_carry(page, line)), asyncio.create_task(_carry(line, page))]
+        halves = [asyncio.create_task(_carry(page, ingress)), asyncio.create_task(_carry(ingress, page))]
         try:
             await asyncio.wait(halves, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for half in halves:
                 half.cancel()
             if page.close_code == WSCloseCode.ABNORMAL_CLOSURE:
-                await http.close()  # nobody said goodbye here, so nobody does there
-            await line.close()
+                await http.close()  # the page broke off without a goodbye, so ingress gets none either
+            await ingress.close()
             await page.close()
     return page
 
 
 async def _carry(source: Socket, target: Socket) -> None:
-    """A slow reader slows its writer, whose own bounds then hold."""
+    """Copy messages one at a time: a slow reader slows its writer, whose own bounds then hold."""
     try:
         async for message in source:
             if message.type is WSMsgType.BINARY:

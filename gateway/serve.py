@@ -1,4 +1,4 @@
-"""The gateway's addresses: the page, `/v1/agents`, `/v1/sessions`, a session's events and its line."""
+"""The gateway's HTTP endpoints: the page, agents, sessions, a session's events and its websocket."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
@@ -19,8 +19,8 @@ from gateway.relay import relay
 from gateway.sessions import Call, Refused, Sessions
 from transports.websocket import netloc
 
-STILL_HERE_S = 10.0  # between two signs of life on a quiet stream of events
-SLOW_S = 5.0  # a reader that does not take a message for so long is dropped
+STILL_HERE_S = 10.0  # between two comments on a quiet event stream, so that proxies keep the connection
+SLOW_S = 5.0  # a reader that takes no message for this long is disconnected
 CLOSE_WITHIN_S = 1.0
 
 
@@ -32,7 +32,7 @@ class Asked(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Gateway:
-    """The handlers."""
+    """The HTTP handlers."""
 
     def __init__(self, bus: Bus, livekit_url: str) -> None:
         self.sessions = Sessions(bus)
@@ -54,10 +54,10 @@ class Gateway:
         ]
 
     async def file(self, request: web.Request) -> web.Response:
-        """A file of the page."""
+        """Serve a file of the page."""
         found = self._files.get(request.match_info["path"])
         if found is None:
-            raise web.HTTPNotFound(text="there is no such page")
+            raise web.HTTPNotFound(text="this gateway has no such page")
         return files.answer(found, request)
 
     async def agents(self, _request: web.Request) -> web.Response:
@@ -73,7 +73,7 @@ class Gateway:
         return web.json_response({"agents": ids, "details": details, "transports": self._transports})
 
     async def open(self, request: web.Request) -> web.Response:
-        """A session for this page: where to connect, and where its events are."""
+        """Claim a session for this page; answer where to connect, and where its events are."""
         if request.content_type != "application/json":
             raise web.HTTPUnsupportedMediaType(text="send JSON: {agent, transport}")
         try:
@@ -94,23 +94,23 @@ class Gateway:
         return web.json_response(told, status=201)
 
     async def hang_up(self, request: web.Request) -> web.Response:
-        """The end of one session, for its caller: a page that leaves a room may as well be loading anew."""
+        """End one session for its caller. Leaving a room ends nothing: a page that reloads leaves it, too."""
         await self.sessions.hang_up(self._find(request, request.match_info["session"]))
         return web.Response(status=204)
 
     @streams
     async def events(self, request: web.Request) -> web.StreamResponse:
-        """Server-sent events of one session; `Last-Event-ID` goes on behind what was read."""
+        """Stream the events of one session as server-sent events; `Last-Event-ID` resumes behind that event."""
         call = self._find(request, request.match_info["session"])
         last = request.headers.get("Last-Event-ID", "")
         stream = web.StreamResponse(headers={hdrs.CONTENT_TYPE: "text/event-stream; charset=utf-8"})
         dress(stream)
         await stream.prepare(request)
-        with suppress(ConnectionError, TimeoutError):  # it is gone, or as good as
-            await self._tell(stream, call, int(last) if last.isdecimal() and len(last) < 10 else 0)
+        with suppress(ConnectionError, TimeoutError):  # the reader disconnected, or is too slow
+            await self._stream(stream, call, int(last) if last.isdecimal() and len(last) < 10 else 0)
         return stream
 
-    async def _tell(self, stream: web.StreamResponse, call: Call, after: int) -> None:
+    async def _stream(self, stream: web.StreamResponse, call: Call, after: int) -> None:
         reading = call.feed.read(after)
         entry = asyncio.ensure_future(anext(reading, None))
         try:
@@ -135,22 +135,24 @@ class Gateway:
 
     @streams
     async def call(self, request: web.Request) -> web.StreamResponse:
-        """The line of one session."""
+        """Relay the websocket of one session."""
         call = self._find(request, request.query.get("session", ""))
         if call.offer.room:
-            raise web.HTTPConflict(text="this call is in a room: there is no line here")
+            raise web.HTTPConflict(text="this session is in a room: connect to the room instead")
         return await relay(request, call.offer.url)
 
     async def webhook(self, request: web.Request) -> web.Response:
-        """What LiveKit says of its rooms."""
+        """Pass a webhook of LiveKit to ingress."""
         try:
             checked = await rooms.receive(self._bus, await request.text(), request.headers.get(hdrs.AUTHORIZATION, ""))
         except UnicodeDecodeError:
-            raise web.HTTPBadRequest(text="the body is not text") from None
+            raise web.HTTPBadRequest(text="cannot read the webhook: the body is not text") from None
         except BusError:
-            raise web.HTTPServiceUnavailable(text="no ingress takes rooms") from None
+            raise web.HTTPServiceUnavailable(
+                text="cannot check the webhook: no ingress takes rooms. Start one with --livekit-url."
+            ) from None
         if not checked.genuine:
-            raise web.HTTPUnauthorized(text="this is not signed with the project's secret")
+            raise web.HTTPUnauthorized(text="the webhook is not signed with the project's secret")
         return web.Response()
 
     def _find(self, request: web.Request, session: str) -> Call:
@@ -164,9 +166,9 @@ class Gateway:
 async def serve(
     bus: Bus, host: str, port: int, names: Collection[str] = (), livekit_url: str = ""
 ) -> AsyncIterator[str]:
-    """Serve at `host:port` (0 is any free port); yields the page's URL. Raises OSError when the port is taken.
+    """Serve at `host:port` (0 is any free port); yield the page's URL. Raises OSError when the port is taken.
 
-    names: hosts that this is, beside its addresses. livekit_url: where rooms are, for pages to connect to.
+    names: host names of this gateway, beside its addresses. livekit_url: the LiveKit server that pages connect to.
     """
     gateway = Gateway(bus, livekit_url)
     application = web.Application(middlewares=[guard(names, origins(livekit_url))], client_max_size=MAX_BODY)
@@ -185,7 +187,7 @@ async def serve(
 
 
 def origins(livekit_url: str) -> tuple[str, ...]:
-    """What a page must be allowed to connect to for its rooms: the socket, and the same by HTTP."""
+    """Return the origins that a page connects to for rooms: LiveKit's websocket and its HTTP twin."""
     if not livekit_url:
         return ()
     parts = urlsplit(livekit_url)

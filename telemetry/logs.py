@@ -1,7 +1,7 @@
-"""Logs: JSON lines in a file or a pipe, readable ones on a terminal. Never what people said, never a secret.
+"""Logs: JSON lines in a file or a pipe, readable lines on a terminal. Speech and secrets are never logged.
 
-Log a static event name and fields. The text of an exception may quote a caller or a key, so only its type and the
-places it passed are logged: `telemetry.logs.places(error)`.
+Log a constant event name and fields. The text of an exception may quote a caller or a key, so log only its type and
+its code locations: `telemetry.logs.places(error)`.
 """
 
 import logging
@@ -15,11 +15,11 @@ from structlog.types import EventDict, Processor
 
 QUIET = ("nats", "asyncio", "aiohttp.access", "httpx", "httpx2", "httpcore", "openai", "sqlalchemy", "websockets")
 
-TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")  # LiveKit's SDK repeats one that was refused
+TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")  # LiveKit's SDK logs a token that the server refused
 
 
 def configure(level: str = "info", stream: TextIO = sys.stderr, *, colours: bool | None = None) -> None:
-    """Set logging up for the process; JSON lines unless `stream` is a terminal."""
+    """Configure logging for the process: JSON lines unless `stream` is a terminal."""
     terminal = stream.isatty()
     renderer: Any = (
         structlog.dev.ConsoleRenderer(colors=terminal if colours is None else colours)
@@ -42,7 +42,7 @@ def configure(level: str = "info", stream: TextIO = sys.stderr, *, colours: bool
     handler.addFilter(_without_tokens)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
     logging.basicConfig(handlers=[handler], level=threshold, force=True)
-    for name in QUIET:  # some of them log audio or request bodies at debug
+    for name in QUIET:  # some of these libraries log audio or request bodies at debug
         logging.getLogger(name).setLevel(max(threshold, logging.WARNING))
 
 
@@ -67,13 +67,13 @@ def _drop_below_warning(_logger: object, method: str, event: EventDict) -> Event
 
 
 def _without_tokens(record: logging.LogRecord) -> bool:
-    """What libraries log of their own."""
+    """Remove tokens from a record of a library."""
     record.msg, record.args = TOKEN.sub("…", record.getMessage()), ()
     return True
 
 
 def places(error: BaseException) -> list[str]:
-    """Where an exception came from, innermost last: `file:line function`, and its type. No text of it."""
+    """Return an exception's code locations, innermost last, as `file:line function`, and its type, without its text."""
     if isinstance(error, BaseExceptionGroup):
         return [place for inner in error.exceptions for place in places(inner)]
     frames = traceback.extract_tb(error.__traceback__)
