@@ -29,7 +29,7 @@ COMMANDS = {  # name -> what `antiphon --help` says of it, which is the first li
 }
 
 # Our own exceptions carry a text for a person; any other exception is a bug of ours, and its text may quote a caller.
-OURS = ("bus", "calls", "cli", "config_service", "gateway", "schemas", "stages", "transports")
+OURS = ("bus", "cli", "config_service", "gateway", "schemas", "session", "stages", "telemetry", "transports")
 
 HELP_COLUMNS = 100  # where the terminal has them
 
