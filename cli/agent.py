@@ -66,9 +66,9 @@ def show(
 
         typer.echo(msgspec.json.encode(stored).decode())
     else:
-        import yaml
+        from config_service.source_text import write_yaml
 
-        typer.echo(yaml.safe_dump(stored.document, sort_keys=False, allow_unicode=True), nl=False)
+        typer.echo(write_yaml(stored.document), nl=False)
 
 
 @app.command("set")
@@ -85,14 +85,9 @@ def set_(
     Example: echo '{id: desk, greeting: Good morning!, facts: [We open at nine.]}' | antiphon agent set -
     """
     if file == "-":
-        from config_service.documents import BadDocument
-        from config_service.files import read_text
+        from config_service.files import read_bytes
 
-        try:
-            text = sys.stdin.buffer.read().decode()
-        except UnicodeDecodeError:
-            raise BadDocument("standard input: not UTF-8 text") from None
-        agents = read_text(text, "standard input")
+        agents = read_bytes(sys.stdin.buffer.read(), "standard input")
     else:
         agents = load([Path(file)])
     _store(agents, nats, data, json)

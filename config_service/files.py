@@ -1,53 +1,62 @@
-"""Agents as people write them: files of YAML or JSON, all of them checked before any is used."""
+"""Read agents from files of YAML or JSON; all of them are checked before any is used."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from config_service import documents
 from config_service.documents import BadDocument
+from config_service.source_text import BadText, Source, read_json, read_yaml
 from schemas.agent import AgentDocument
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
 
 def read_text(text: str, name: str) -> list[AgentDocument]:
-    """The documents of one file, YAML (several apart by `---`) or JSON; `name` is what errors call it."""
-    try:
-        found = [json.loads(text)] if name.endswith(".json") else list(yaml.load_all(text, _Plain))
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise BadDocument(f"{name}, line {line}: {error.problem or 'not YAML'}") from None
-    except (yaml.YAMLError, json.JSONDecodeError, RecursionError) as error:
-        line = error.lineno if isinstance(error, json.JSONDecodeError) else 1
-        raise BadDocument(f"{name}, line {line}: {' '.join(str(error).split())}") from None
+    """Return the agents of one text, YAML (several apart by `---`) or JSON. Raises BadDocument.
+
+    name: what errors call the text; a name that ends in `.json` asks for JSON.
+    """
     agents = []
-    for data in found:
-        if data is None:
-            continue
-        try:
-            agents.append(documents.parse(data))
-        except BadDocument as wrong:
-            raise BadDocument(f"{name}: {wrong}") from None
+    try:
+        for source in _documents(text, name):
+            if source.data is not None:
+                agents.append(documents.parse(source.data, source.places))
+    except (BadText, BadDocument) as wrong:
+        where = f"{name}, line {wrong.line}" if wrong.line else name
+        raise BadDocument(f"{where}: {wrong}", wrong.line) from None
     if not agents:
         raise BadDocument(f"{name}: empty: an agent needs at least an id")
     return agents
 
 
+def _documents(text: str, name: str) -> list[Source]:
+    try:
+        if name.endswith(".json") or text.lstrip().startswith("{"):
+            return [read_json(text)]
+    except BadText:
+        if name.endswith(".json"):
+            raise
+    return read_yaml(text)
+
+
+def read_bytes(data: bytes, name: str) -> list[AgentDocument]:
+    """Return the agents of one file's bytes, UTF-8 with or without a byte order mark. Raises BadDocument."""
+    try:
+        return read_text(data.decode("utf-8-sig"), name)
+    except UnicodeDecodeError:
+        raise BadDocument(f"{name}: not UTF-8 text") from None
+
+
 def read_files(paths: Iterable[Path]) -> list[AgentDocument]:
-    """Every agent in the files and folders, each id once; raises BadDocument before anything is returned."""
+    """Return every agent in the files and folders, each id once. Raises BadDocument if any of them is wrong."""
     agents: dict[str, tuple[AgentDocument, Path]] = {}
     for path in paths:
         for file in _files(path):
             try:
-                text = file.read_text("utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-                raise BadDocument(f"{file}: {reason}") from None
-            for document in read_text(text, str(file)):
+                data = file.read_bytes()
+            except OSError as error:
+                raise BadDocument(f"{file}: {error.strerror}") from None
+            for document in read_bytes(data, str(file)):
                 if document.id in agents:
                     raise BadDocument(f"{file}: agent {document.id} is in {agents[document.id][1]} already")
                 agents[document.id] = (document, file)
@@ -61,13 +70,3 @@ def _files(path: Path) -> list[Path]:
     if not files:
         raise BadDocument(f"{path}: no {', '.join(SUFFIXES)} file in this folder")
     return files
-
-
-class _Plain(yaml.SafeLoader):
-    """Safe YAML without aliases: a few lines of them can name a document of gigabytes."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            told = "aliases (*name) are not taken: write it out"
-            raise yaml.composer.ComposerError(None, None, told, self.get_mark())
-        return super().compose_node(parent, index)

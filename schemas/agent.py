@@ -66,5 +66,5 @@ class AgentDocument(_Document):
     @classmethod
     def _plain_strings(cls, value: Any) -> Any:
         if isinstance(value, list):
-            return [{"text": fact} if isinstance(fact, str) else fact for fact in value]
+            return [fact if isinstance(fact, dict | AgentFact) else {"text": fact} for fact in value]
         return value
