@@ -25,7 +25,7 @@ COMMANDS = {  # name -> what `antiphon --help` says of it, which is the first li
     "fetch": "Fetch what the local models need: 104 MB, once.",
     "doctor": "What works here, what is missing, what to do about it.",
     "dispatch": "Send an agent into a room of LiveKit.",
-    "agent": "List, show, set and import agents.",
+    "agent": "List, show, set, edit and import agents.",
 }
 
 # Our own exceptions carry a text for a person; any other exception is a bug of ours, and its text may quote a caller.

@@ -1,1 +1,1 @@
-"""Agents: the database is the truth, JetStream KV the shared cache, client.py the only door."""
+"""Store agents in a database and share them by JetStream KV. Other packages import `client.py` to reach agents."""

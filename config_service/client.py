@@ -1,13 +1,14 @@
-"""The only door to agents: memory, then the shared cache, then the service, then what was known last.
+"""Read and write agents: from memory, else the shared cache, else the config service, else the last known document.
 
-What is in memory is fresh for five minutes, unless the service says that it changed, or the bus was away meanwhile and
-such a word may have been lost (docs/adr/0010-config-cache.md).
+A document in memory is fresh for five minutes. It is read again earlier if the service publishes a change, or if the
+connection to NATS was lost and such a message may have been missed (docs/adr/0010-config-cache.md).
 """
 
 import asyncio
 import logging
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -17,12 +18,13 @@ from bus.connect import Bus
 from bus.errors import BusError, ServiceError
 from bus.message import Message
 from config_service import documents
-from config_service.documents import BadDocument
+from config_service.documents import BadDocument, StaleRevision
 from schemas import subjects
 from schemas.agent import AgentDocument
 from schemas.config import (
     BUCKET,
     MAX_SET_BYTES,
+    STALE,
     UNKNOWN,
     AgentChanged,
     AgentLine,
@@ -35,22 +37,32 @@ from schemas.config import (
 )
 from schemas.subjects import check_id
 
-BUILT_IN = documents.DEFAULT_ID  # the agent that is always there
+BUILT_IN = documents.DEFAULT_ID  # every process has its document
 REMEMBERED = 1_000  # agents; some 20 MB if every one has a long prompt
-FRESH_S = 300.0
-WITHIN_S = 0.5
-CACHE_WITHIN = 0.5  # of the time there is: a cache that hangs leaves as much for the service
-EDIT_WITHIN_S = 5.0  # a person waits
+FRESH_S = 300.0  # bounds how long a lost change goes unseen
+WITHIN_S = 0.5  # a caller waits for this, in silence
+CACHE_WITHIN = 0.5  # share of the time: a cache that hangs leaves as much for the service
+EDIT_WITHIN_S = 5.0  # a person waits for a command
 
 log = logging.getLogger(__name__)
 
 
 class UnknownAgent(Exception):
-    """The service is there and has no such agent."""
+    """The config service answers that there is no such agent."""
+
+
+class AgentUnavailable(Exception):
+    """Neither cache nor config service answers, and this process has not read the agent before.
+
+    The message is for callers: the cause, which may name a database, is in the log alone.
+    """
 
 
 class Runtime(NamedTuple):
-    """What a call runs on. source: `stale` and `default` mean that neither cache nor service answered."""
+    """The document that a session runs on.
+
+    source: with `stale` (the last known document) and `default` (the built-in one), neither cache nor service answered.
+    """
 
     document: AgentDocument
     revision: int
@@ -64,18 +76,22 @@ class _Remembered(NamedTuple):
 
 
 class ConfigClient:
-    """One for a process. It needs no opening: it listens for changes from its first question on."""
+    """The agents as one process sees them. It subscribes to changes when it is first asked."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._memory: OrderedDict[str, _Remembered] = OrderedDict()
         self._bucket: kv.Bucket | None = None
         self._opening = asyncio.Lock()
-        self._changes = 0  # counts what the service said; an answer that crossed such a word is not remembered
-        self._away: set[str] = set()  # agents that were answered without cache and service, said once each
+        self._changes = 0  # AgentChanged messages; an answer that one of them overtook is not remembered
+        self._logged: set[str] = set()  # agents that were not read, logged once each until they are
 
     async def get(self, agent: str, within_s: float = WITHIN_S) -> Runtime:
-        """What `agent` runs on, in time, whatever is away. Raises UnknownAgent, and BadId for what is no id."""
+        """Return the document that a session with `agent` runs on, within `within_s` seconds.
+
+        Raises UnknownAgent; AgentUnavailable if this process never read the agent and cannot read it now, so that no
+        caller reaches another agent than the one that was asked for; BadId.
+        """
         known = self._memory.get(check_id(agent, "agent id"))
         if known and known.until > time.monotonic() and known.reconnects == self._bus.reconnects:
             self._memory.move_to_end(agent)
@@ -89,8 +105,8 @@ class ConfigClient:
             self._memory.pop(agent, None)
             raise
         except (BusError, BadDocument, TimeoutError) as error:
-            return self._known_last(agent, error)
-        self._away.discard(agent)
+            return self._last_known(agent, error)
+        self._logged.discard(agent)
         until = time.monotonic() + FRESH_S if changes == self._changes else 0.0
         self._memory[agent] = _Remembered(found, until, reconnects)
         self._memory.move_to_end(agent)
@@ -99,25 +115,24 @@ class ConfigClient:
         return found
 
     async def stored(self, agent: str) -> StoredAgent:
-        """What the service itself has. Raises UnknownAgent, ServiceError or BusError."""
-        try:
-            answer = await self._ask("get", GetAgent(check_id(agent, "agent id")))
-        except ServiceError as refused:
-            if refused.code == UNKNOWN:
-                raise UnknownAgent(str(refused)) from None
-            raise
+        """Return an agent as the config service has it. Raises UnknownAgent, BadId or BusError."""
+        answer = await self._ask("get", GetAgent(check_id(agent, "agent id")))
         return msgspec.json.decode(answer, type=StoredAgent)
 
-    async def set(self, agents: list[AgentDocument]) -> dict[str, int]:
-        """Store all or none; returns their revisions. Raises BadDocument, ServiceError or BusError."""
-        asked = SetAgents([documents.plain(agent) for agent in agents])
+    async def set(self, agents: list[AgentDocument], if_revisions: Mapping[str, int] | None = None) -> dict[str, int]:
+        """Store all agents or none; returns id -> new revision.
+
+        if_revisions: id -> the revision that the writer read; 0 for an agent that must not be stored yet. Raises
+        StaleRevision if an agent is at another one, BadDocument or BusError.
+        """
+        asked = SetAgents([documents.plain(agent) for agent in agents], dict(if_revisions or {}))
         size = len(msgspec.json.encode(asked))
         if size > MAX_SET_BYTES:
             raise BadDocument(f"{size} bytes in one go are more than {MAX_SET_BYTES}: set fewer agents at a time")
         return msgspec.json.decode(await self._ask("set", asked), type=AgentsSet).revisions
 
     async def list(self) -> list[AgentLine]:
-        """Every agent, the built-in one included. Raises ServiceError or BusError."""
+        """Return every agent in the order of ids, the built-in one included. Raises BusError."""
         lines: list[AgentLine] = []
         more = True
         while more:
@@ -132,7 +147,14 @@ class ConfigClient:
         return sorted(lines, key=lambda line: line.id)
 
     async def _ask(self, verb: str, question: msgspec.Struct, within_s: float = EDIT_WITHIN_S) -> bytes:
-        return await self._bus.request(subjects.config(verb), msgspec.json.encode(question), within_s)
+        try:
+            return await self._bus.request(subjects.config(verb), msgspec.json.encode(question), within_s)
+        except ServiceError as refused:
+            if refused.code == UNKNOWN:
+                raise UnknownAgent(str(refused)) from None
+            if refused.code == STALE:
+                raise StaleRevision(str(refused)) from None
+            raise
 
     async def _cached(self, agent: str, within_s: float) -> Runtime | None:
         assert self._bucket
@@ -144,23 +166,28 @@ class ConfigClient:
             return None
 
     async def _served(self, agent: str, within_s: float) -> Runtime:
-        try:
-            return _runtime(await self._ask("get", GetAgent(agent), within_s), "service")
-        except ServiceError as refused:
-            if refused.code == UNKNOWN:
-                raise UnknownAgent(str(refused)) from None
-            raise
+        return _runtime(await self._ask("get", GetAgent(agent), within_s), "service")
 
-    def _known_last(self, agent: str, error: Exception) -> Runtime:
+    def _last_known(self, agent: str, error: Exception) -> Runtime:
+        """Return the document that this process read last, or the built-in one for its own id.
+
+        Raises AgentUnavailable for an agent that this process never read.
+        """
         known = self._memory.get(agent)
+        runtime: Runtime | None = None
+        consequence = "calls are refused"
         if known:
-            runtime = known.runtime._replace(source="stale")
-        else:
-            runtime = Runtime(documents.DEFAULT.model_copy(update={"id": agent}), 0, "default")
-        if agent not in self._away:
-            self._away.add(agent)
-            what = "its last known document" if known else "the default document"
-            log.warning("agent %s runs on %s: %s", agent, what, str(error) or "no answer of the config service")
+            runtime, consequence = known.runtime._replace(source="stale"), "calls run on its last known document"
+        elif agent == BUILT_IN:
+            runtime, consequence = Runtime(documents.DEFAULT, 0, "default"), "calls run on the built-in document"
+        if agent not in self._logged and len(self._logged) < REMEMBERED:  # callers name agents: the set has a bound
+            self._logged.add(agent)
+            cause = str(error) or "the config service does not answer in time"
+            log.warning("cannot read agent %s, %s: %s", agent, consequence, cause)
+        if runtime is None:
+            raise AgentUnavailable(
+                f"cannot open agent {agent}: its document is unavailable now. Try again in a moment."
+            )
         return runtime
 
     async def _listen(self) -> None:
@@ -173,7 +200,7 @@ class ConfigClient:
         self._changes += 1
         agent = msgspec.json.decode(message.data, type=AgentChanged).agent
         known = self._memory.get(agent)
-        if known:  # kept, for when nobody answers, but asked for again
+        if known:  # kept for when the service is unavailable, but read again before the next call
             self._memory[agent] = known._replace(until=0.0)
 
 
@@ -181,5 +208,5 @@ def _runtime(answer: bytes, source: Literal["cache", "service"]) -> Runtime:
     try:
         stored = msgspec.json.decode(answer, type=StoredAgent)
     except msgspec.MsgspecError as error:
-        raise BadDocument(f"what the {source} answered is not an agent: {error}") from None
+        raise BadDocument(f"the answer of the {source} is not an agent: {error}") from None
     return Runtime(documents.parse(stored.document), stored.revision, source)

@@ -41,6 +41,10 @@ class BadDocument(ValueError):
         self.line = line
 
 
+class StaleRevision(Exception):
+    """An agent is not at the revision that its writer read: another writer stored it meanwhile."""
+
+
 def parse(data: Any, places: Places = NOWHERE) -> AgentDocument:
     """Return a checked document. Raises BadDocument with every field that is wrong.
 

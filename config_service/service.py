@@ -1,7 +1,8 @@
-"""The config service: NATS requests in front of the database, and the KV bucket `agents` kept as a copy of it.
+"""Serve agents over NATS from the database, and keep the KV bucket `agents` as a copy of it.
 
-Several instances may run. Whoever changes an agent copies it: read the cache, then the database, then write the cache
-if nobody wrote it meanwhile, else again. So the last one to finish always leaves what the database says.
+Several instances may run. The instance that stores an agent copies it: it reads the cache, then the database, then
+writes the cache if the cache has not changed meanwhile, and otherwise begins again. So the last instance to finish
+leaves in the cache what the database holds.
 """
 
 import asyncio
@@ -17,16 +18,17 @@ from bus.connect import Bus
 from bus.errors import BusError, ServiceError
 from bus.message import Message
 from config_service import documents
-from config_service.documents import BadDocument
-from config_service.store import Store, StoreAway, open_store
+from config_service.documents import BadDocument, StaleRevision
+from config_service.store import Store, StoreUnavailable, open_store
 from schemas import subjects
 from schemas.config import (
-    AWAY,
     BAD_REQUEST,
     BAD_STORED,
     BUCKET,
     MAX_SET_BYTES,
     PAGE,
+    STALE,
+    UNAVAILABLE,
     UNKNOWN,
     AgentChanged,
     AgentPage,
@@ -38,9 +40,9 @@ from schemas.config import (
 )
 
 NAME = "config"
-DATABASE_WITHIN_S = 4.0  # a list of 1,000 is checked whole; who edits waits for 5 s
-CLOSE_WITHIN_S = 2.0
-CATCH_UP_EVERY_S = 1.0  # how soon the cache is right again after JetStream was away
+DATABASE_WITHIN_S = 4.0  # a page of 500 documents is validated in it; below the 5 s that a client waits
+CLOSE_WITHIN_S = 2.0  # the copy of one agent ends in it
+CATCH_UP_EVERY_S = 1.0  # the cache is right again this soon after JetStream was unavailable
 
 T = TypeVar("T")
 
@@ -48,17 +50,17 @@ log = logging.getLogger(__name__)
 
 
 class Service:
-    """One instance: three endpoints and a copy to keep."""
+    """One instance of the service: its three endpoints, and the cache that it keeps up to date."""
 
     def __init__(self, bus: Bus, store: Store) -> None:
         self._bus = bus
         self._store = store
         self._bucket: kv.Bucket | None = None
         self._closing = asyncio.Event()
-        self._behind: set[str] = set()  # agents whose copy may not be what the database says
+        self._behind: set[str] = set()  # agents whose cached copy may differ from the database
 
     async def get(self, message: Message) -> bytes:
-        """GetAgent -> StoredAgent."""
+        """Answer GetAgent with StoredAgent."""
         agent = _asked(message.data, GetAgent).agent
         stored = await _answered(self._store.get(agent))
         if stored is None and agent == documents.DEFAULT_ID:
@@ -66,11 +68,11 @@ class Service:
         if stored is None:
             raise ServiceError(UNKNOWN, f"no agent {agent[:64]!r}: `antiphon agent list` shows those there are")
         if stored.revision:
-            self._behind.add(agent)  # whoever asks here did not find it in the cache
+            self._behind.add(agent)  # the client asks here because the cache lacks the agent
         return msgspec.json.encode(stored)
 
     async def set(self, message: Message) -> bytes:
-        """SetAgents -> AgentsSet."""
+        """Answer SetAgents with AgentsSet, after every process was sent AgentChanged."""
         if len(message.data) > MAX_SET_BYTES:
             raise ServiceError(BAD_REQUEST, f"{len(message.data)} bytes in one go are more than {MAX_SET_BYTES}")
         asked = _asked(message.data, SetAgents)
@@ -78,23 +80,23 @@ class Service:
             agents = [documents.parse(document) for document in asked.documents]
         except BadDocument as wrong:
             raise ServiceError(BAD_REQUEST, str(wrong)) from None
-        revisions = await _answered(self._store.set(agents))
+        revisions = await _answered(self._store.set(agents, asked.if_revisions))
         log.info("agents set: %s", ", ".join(f"{agent} at revision {number}" for agent, number in revisions.items()))
         self._behind.update(revisions)
-        with suppress(BusError, StoreAway):  # then `keep_up` does it
+        with suppress(BusError, StoreUnavailable):  # `keep_up` copies them later
             await self._catch_up(revisions)
-        for agent in revisions:  # also without a copy: then what others remember is asked of us
-            self._say_changed(agent)
+        for agent in revisions:  # also if the copy failed: then other processes ask this service
+            self._publish_changed(agent)
         return msgspec.json.encode(AgentsSet(revisions))
 
     async def page(self, message: Message) -> bytes:
-        """ListAgents -> AgentPage."""
+        """Answer ListAgents with AgentPage."""
         lines = await _answered(self._store.page(_asked(message.data, ListAgents).after, PAGE + 1))
         return msgspec.json.encode(AgentPage(lines[:PAGE], more=len(lines) > PAGE))
 
     async def keep_up(self) -> None:
-        """Copy everything once, then whatever is behind, until `close`."""
-        told = False
+        """Copy every agent once, then those whose copy is behind, until `close`."""
+        logged = False
         started = False
         while not self._closing.is_set():
             try:
@@ -102,16 +104,16 @@ class Service:
                     self._behind.update(await (await self._cache()).keys(), await self._store.ids())
                     started = True
                 await self._catch_up(list(self._behind))
-                told = False
-            except (BusError, StoreAway) as away:
-                if not told:
-                    log.warning("the cache of agents is behind: %s", away)
-                told = True
+                logged = False
+            except (BusError, StoreUnavailable) as error:
+                if not logged:
+                    log.warning("the cache of agents is behind: %s", error)
+                logged = True
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), CATCH_UP_EVERY_S)
 
     def close(self) -> None:
-        """End `keep_up` after the agent at hand."""
+        """End `keep_up` after the agent that it copies now."""
         self._closing.set()
 
     async def _cache(self) -> kv.Bucket:
@@ -123,26 +125,26 @@ class Service:
         for agent in agents:
             if self._closing.is_set():
                 return
-            self._behind.discard(agent)  # before it is read: a change from here on puts it back
+            self._behind.discard(agent)  # before the read: a change during it adds the agent again
             try:
                 changed = await self._copy(await self._cache(), agent)
-            except (BusError, StoreAway):
+            except (BusError, StoreUnavailable):
                 self._behind.add(agent)
                 raise
             if changed:
-                self._say_changed(agent)
+                self._publish_changed(agent)
 
-    def _say_changed(self, agent: str) -> None:
+    def _publish_changed(self, agent: str) -> None:
         self._bus.publish(subjects.config("changed"), msgspec.json.encode(AgentChanged(agent)))
 
     async def _copy(self, bucket: kv.Bucket, agent: str) -> bool:
-        """Whether the cache was not what the database says, and now is."""
+        """Copy an agent from the database to the cache; returns whether the cache changed."""
         while True:
             cached = await bucket.read(agent)
             try:
                 stored = await self._store.get(agent)
             except BadDocument as wrong:
-                log.error("%s", wrong)  # the last good copy stays
+                log.error("%s", wrong)  # the last valid copy stays in the cache
                 return False
             if stored is None:
                 if cached:
@@ -157,7 +159,7 @@ class Service:
 
 @asynccontextmanager
 async def open_service(bus: Bus, database_url: str) -> AsyncIterator[Service]:
-    """A running instance; raises StoreAway when the database cannot be opened."""
+    """Run an instance on the database at `database_url`. Raises StoreUnavailable if it cannot be opened."""
     async with open_store(database_url) as store:
         service = Service(bus, store)
         verbs: dict[str, services.Handler] = {
@@ -172,7 +174,7 @@ async def open_service(bus: Bus, database_url: str) -> AsyncIterator[Service]:
             try:
                 yield service
             finally:
-                service.close()  # not cancelled at once: a query that is cut short leaves the driver's thread behind
+                service.close()  # not cancelled at once: a cancelled query leaves the driver's thread running
                 await asyncio.wait([keeping], timeout=CLOSE_WITHIN_S)
                 keeping.cancel()
                 with suppress(asyncio.CancelledError):
@@ -183,15 +185,17 @@ def _asked(data: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.MsgspecError as error:
-        raise ServiceError(BAD_REQUEST, f"not a request that is served here: {error}") from None
+        raise ServiceError(BAD_REQUEST, f"not a request of the config service: {error}") from None
 
 
 async def _answered(question: Awaitable[T]) -> T:
     try:
         return await asyncio.wait_for(question, DATABASE_WITHIN_S)
     except TimeoutError:
-        raise ServiceError(AWAY, f"no answer of the database within {DATABASE_WITHIN_S:.0f} s") from None
-    except StoreAway as away:
-        raise ServiceError(AWAY, str(away)) from None
+        raise ServiceError(UNAVAILABLE, f"the database does not answer within {DATABASE_WITHIN_S:.0f} s") from None
+    except StoreUnavailable as error:
+        raise ServiceError(UNAVAILABLE, str(error)) from None
+    except StaleRevision as stale:
+        raise ServiceError(STALE, str(stale)) from None
     except BadDocument as wrong:
         raise ServiceError(BAD_STORED, str(wrong)) from None

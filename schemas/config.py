@@ -1,50 +1,56 @@
-"""What is asked of the config service, in JSON: `nats req va1.config.get '{"agent": "receptionist"}'` works by hand.
+"""Requests to the config service and its answers, in JSON: `nats req va1.config.get '{"agent": "receptionist"}'` works.
 
-An error is one of the NATS micro convention, with one of the codes below.
+An error follows the convention of NATS micro services, with one of the codes below.
 """
 
 from typing import Any
 
 import msgspec
 
-BAD_REQUEST = "400"  # what was sent is wrong
+BAD_REQUEST = "400"  # the request is wrong
 UNKNOWN = "404"  # there is no such agent
-BAD_STORED = "422"  # what is stored is wrong
-AWAY = "503"  # the database does not answer
+STALE = "409"  # the agent is at another revision than the writer read
+BAD_STORED = "422"  # the stored document is not valid
+UNAVAILABLE = "503"  # the database does not answer
 
-BUCKET = "agents"  # of JetStream KV: id -> StoredAgent, written by the service alone
+BUCKET = "agents"  # of JetStream KV: id -> StoredAgent, written by the config service alone
 MAX_DOCUMENT_BYTES = 512 * 1024  # encoded; half of what NATS takes, and more than any prompt with 500 facts needs
 MAX_SET_BYTES = 1_000_000  # one request to `set`: below the server's 1 MiB, envelope included
 PAGE = 500  # agents in one answer to `list`, some 150 bytes each
 
 
 class GetAgent(msgspec.Struct, frozen=True):
-    """-> `get`, answered with StoredAgent."""
+    """Request to `get`, answered with StoredAgent."""
 
     agent: str
 
 
 class StoredAgent(msgspec.Struct, frozen=True):
-    """A document and how often it was set; revision 0 is built in. This is also the value in the KV bucket `agents`."""
+    """A document and how often it was set; revision 0 is built in. The KV bucket `agents` holds this as well."""
 
     document: dict[str, Any]
     revision: int
 
 
 class SetAgents(msgspec.Struct, frozen=True):
-    """-> `set`, answered with AgentsSet: all of them are stored, or none."""
+    """Request to `set`, answered with AgentsSet: all of them are stored, or none.
+
+    if_revisions: id -> the revision that the writer read, 0 for an agent that must not be stored yet. If an agent is at
+    another revision, the answer is STALE. An id that is left out is stored whatever its revision is.
+    """
 
     documents: list[dict[str, Any]]
+    if_revisions: dict[str, int] = {}
 
 
 class AgentsSet(msgspec.Struct, frozen=True):
-    """id -> new revision."""
+    """revisions: id -> its new revision."""
 
     revisions: dict[str, int]
 
 
 class ListAgents(msgspec.Struct, frozen=True):
-    """-> `list`, answered with AgentPage: in the order of their ids, those after `after`."""
+    """Request to `list`, answered with AgentPage: agents in the order of their ids, those after the id `after`."""
 
     after: str = ""
 
@@ -69,13 +75,13 @@ class AgentLine(msgspec.Struct, frozen=True):
 
 
 class AgentPage(msgspec.Struct, frozen=True):
-    """more: ask again after the last id."""
+    """One page of the list. more: another page follows; ask again after the last id."""
 
     agents: list[AgentLine]
     more: bool = False
 
 
 class AgentChanged(msgspec.Struct, frozen=True):
-    """Said to everybody on `va1.config.changed` when the cache holds something new: forget what you know of it."""
+    """Broadcast on `va1.config.changed` after an agent was stored: every process drops that agent from its memory."""
 
     agent: str

@@ -11,7 +11,7 @@ import structlog
 
 from bus.heartbeats import EVERY_S
 from bus.message import Message
-from config_service.client import BUILT_IN, ConfigClient, Runtime, UnknownAgent
+from config_service.client import BUILT_IN, AgentUnavailable, ConfigClient, Runtime, UnknownAgent
 from schemas import control, subjects
 from schemas.control import WorkerSession
 from schemas.events import CloseReason, MetadataRefused
@@ -70,6 +70,8 @@ class Ingress:
             await self._config.get(check_id(asked.agent, "agent id"))
         except (UnknownAgent, BadId) as unknown:
             return control.SessionOffer(refused="unknown_agent", detail=str(unknown))
+        except AgentUnavailable as unavailable:
+            return control.SessionOffer(refused="failed", detail=str(unavailable))
         try:
             pattern = msgspec.convert(asked.options, null.CallerPattern)
         except msgspec.ValidationError as error:
@@ -106,8 +108,8 @@ class Ingress:
             if self._worker.draining or (session is None and self._full):
                 raise Refused("no line is free here: try again in a moment")
             runtime, arrival = await self._runtime(agent, arrival)
-        except (UnknownAgent, BadId) as unknown:
-            raise Refused(str(unknown)) from None
+        except (UnknownAgent, AgentUnavailable, BadId) as error:
+            raise Refused(str(error)) from None
         call = StageContext(
             subjects.INGRESS, session or subjects.new_id(), runtime.document.id, FIRST_EPOCH, self._worker
         )

@@ -1,6 +1,7 @@
 """`antiphon agent` against a real config service."""
 
 import json
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,12 +18,27 @@ from tests.kit.command import Told, antiphon
 class Platform:
     """Runs `antiphon agent ...` where a config service is."""
 
-    def __init__(self, nats: str, bus: Bus) -> None:
+    def __init__(self, nats: str, bus: Bus, folder: Path) -> None:
         self.bus = bus
         self.nats = nats
+        self.folder = folder
+        self.kept = folder / "kept"
+        self.kept.mkdir()
 
     async def agent(self, *arguments: object, stdin: str = "") -> Told:
         return await antiphon("agent", *arguments, stdin=stdin, ANTIPHON_NATS_URL=self.nats)
+
+    async def edit(self, agent: str, script: str) -> Told:
+        """Run `agent edit` with an editor that runs `script` on the file, which is `$1`."""
+        editor = self.folder / "editor"
+        editor.write_text(f"#!/bin/sh\n{script}\n")
+        editor.chmod(0o755)
+        where = {"ANTIPHON_NATS_URL": self.nats, "TMPDIR": str(self.kept)}
+        return await antiphon("agent", "edit", agent, VISUAL=str(editor), **where)
+
+    def texts(self) -> list[Path]:
+        """Edited texts that were kept."""
+        return list(self.kept.iterdir())
 
     async def ids(self) -> list[str]:
         return [line.id for line in await ConfigClient(self.bus).list()]
@@ -31,7 +47,7 @@ class Platform:
 @pytest.fixture
 async def platform(nats: str, bus: Bus, tmp_path: Path) -> AsyncIterator[Platform]:
     async with open_service(bus, f"sqlite:///{tmp_path / 'antiphon.db'}"):
-        yield Platform(nats, bus)
+        yield Platform(nats, bus, tmp_path)
 
 
 def refused(told: Told, code: int, *parts: str) -> None:
@@ -59,6 +75,64 @@ async def test_an_agent_is_set_shown_edited_and_listed(platform: Platform, tmp_p
     table = (await platform.agent("list")).out
     assert "desk" in table
     assert "built in" in table
+
+
+async def test_the_later_of_two_writers_is_refused(platform: Platform) -> None:
+    for revision in (0, 1):
+        text = f"{{id: desk, greeting: Hello {revision}}}"
+        told = await platform.agent("set", "-", "--if-revision", revision, stdin=text)
+        assert told == (0, f"desk: revision {revision + 1}\n", "")
+    late = await platform.agent("set", "-", "--if-revision", 1, stdin="{id: desk, greeting: Late}")
+    refused(late, 1, "agent desk is at revision 2, not 1", "antiphon agent show")
+    many = await platform.agent("set", "-", "--if-revision", 2, stdin="id: desk\n---\nid: shop\n")
+    refused(many, 2, "--if-revision is for one agent")
+    assert (await ConfigClient(platform.bus).get("desk")).document.greeting == "Hello 1"
+
+
+async def test_an_agent_is_edited_in_place(platform: Platform) -> None:
+    await platform.agent("set", "-", stdin="{id: desk, greeting: Hello}")
+    assert await platform.edit("desk", "sed -i s/Hello/Grüezi/ $1") == (0, "desk: revision 2\n", "")
+    assert (await ConfigClient(platform.bus).get("desk")).document.greeting == "Grüezi"
+    assert await platform.edit("desk", "true") == (0, "desk: unchanged\n", "")
+    assert platform.texts() == []
+
+
+@pytest.mark.parametrize(
+    ("script", "parts", "kept"),
+    [
+        (
+            "sed -i s/greeting/greting/ $1",
+            ["line 2: greting: Extra inputs", "Did you mean greeting?"],
+            "greting: Hello",
+        ),
+        ("sed -i s/desk/shop/ $1", ["not desk alone"], "id: shop"),
+        ("sed -i s/Hello/Mine/ $1; $ANTIPHON", ["agent desk is at revision 2, not 1"], "greeting: Mine"),
+        ("sed -i s/Hello/Mine/ $1; exit 3", ["cannot edit with", "it ended with 3"], "greeting: Mine"),
+    ],
+    ids=["wrong", "another id", "stale", "the editor failed"],
+)
+async def test_a_text_that_cannot_be_stored_is_kept_in_a_file(
+    platform: Platform, script: str, parts: list[str], kept: str
+) -> None:
+    await platform.agent("set", "-", stdin="{id: desk, greeting: Hello}")
+    other = f"echo '{{id: desk, greeting: Theirs}}' | {sys.executable} -m cli.main agent set -"
+    told = await platform.edit("desk", script.replace("$ANTIPHON", other))
+    assert told.code == 1
+    for part in parts:
+        assert part in told.err
+    (file,) = platform.texts()
+    assert str(file) in told.err
+    assert kept in file.read_text()
+    assert file.stat().st_mode & 0o077 == 0
+    assert (await ConfigClient(platform.bus).get("desk")).document.greeting in ("Hello", "Theirs")
+
+
+async def test_an_editor_or_an_agent_that_is_not_there_is_named(platform: Platform) -> None:
+    refused(await platform.edit("nobody", "true"), 1, "no agent 'nobody'")
+    where = {"ANTIPHON_NATS_URL": platform.nats, "TMPDIR": str(platform.kept)}
+    missing = await antiphon("agent", "edit", "default", VISUAL="", EDITOR="no-such-editor -w", **where)
+    refused(missing, 1, "cannot edit with no-such-editor: No such file", "Set VISUAL or EDITOR")
+    assert platform.texts() == []
 
 
 async def test_a_folder_is_imported_whole(platform: Platform, tmp_path: Path) -> None:

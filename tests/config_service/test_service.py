@@ -10,18 +10,19 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bus import kv, server
+from bus import kv, server, services
 from bus.connect import Bus, connect
 from bus.errors import ServiceError
+from bus.message import Message
 from bus.settings import BusSettings
 from config_service import documents
-from config_service.client import ConfigClient, UnknownAgent
-from config_service.documents import BadDocument
+from config_service.client import AgentUnavailable, ConfigClient, UnknownAgent
+from config_service.documents import BadDocument, StaleRevision
 from config_service.service import open_service
 from config_service.store import open_store
 from schemas import subjects
 from schemas.agent import AgentDocument
-from schemas.config import BUCKET, StoredAgent
+from schemas.config import BUCKET, UNAVAILABLE, StoredAgent
 from schemas.subjects import BadId
 from tests.kit.bus import PATIENCE_S, until
 
@@ -66,7 +67,8 @@ async def test_a_change_reaches_the_memory_of_every_process(bus: Bus, nats: str,
 
 async def test_unknown_is_not_unavailable(bus: Bus, database: str) -> None:
     client = ConfigClient(bus)
-    assert (await client.get("nobody")).source == "default"  # no service: it cannot be said
+    with pytest.raises(AgentUnavailable, match="cannot open agent nobody"):
+        await client.get("nobody")  # no service: whether there is such an agent is not known
     async with open_service(bus, database):
         with pytest.raises(UnknownAgent, match="no agent 'nobody'"):
             await client.get("nobody")
@@ -93,7 +95,7 @@ async def test_without_the_service_a_new_process_reads_the_shared_cache(bus: Bus
     assert (runtime.document, runtime.source) == (agent("desk"), "cache")
 
 
-async def test_without_anything_the_last_known_and_then_the_default_answer_and_each_is_said_once(
+async def test_without_cache_and_service_the_last_known_document_answers_and_a_stranger_is_refused(
     bus: Bus, database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = ConfigClient(bus)
@@ -106,13 +108,38 @@ async def test_without_anything_the_last_known_and_then_the_default_answer_and_e
     caplog.set_level(logging.WARNING)
     for _ in range(3):
         assert (await client.get("desk"))[::2] == (agent("desk"), "stale")
-        unknown = await client.get("stranger")
-        assert unknown.source == "default"
-        assert unknown.document == documents.DEFAULT.model_copy(update={"id": "stranger"})
+        with pytest.raises(AgentUnavailable, match="cannot open agent stranger"):  # and no other agent in its place
+            await client.get("stranger")
+        assert await client.get("default") == (documents.DEFAULT, 0, "default")
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
-        "agent desk runs on its last known document",
-        "agent stranger runs on the default document",
+        "cannot read agent desk, calls run on its last known document",
+        "cannot read agent stranger, calls are refused",
+        "cannot read agent default, calls run on the built-in document",
     ]
+    async with open_service(bus, database):
+        with pytest.raises(UnknownAgent):
+            await client.get("stranger")
+
+
+async def test_a_caller_is_not_shown_why_the_database_does_not_answer(bus: Bus) -> None:
+    async def broken(_message: Message) -> bytes:
+        raise ServiceError(UNAVAILABLE, "the database postgresql://secret-host/db does not answer")
+
+    async with await services.serve(bus, "config", {"get": (subjects.config("get"), broken)}):
+        with pytest.raises(AgentUnavailable) as unavailable:
+            await ConfigClient(bus).get("desk")
+    assert "secret-host" not in str(unavailable.value)
+
+
+async def test_a_stale_writer_is_refused_and_nothing_of_its_set_is_stored(bus: Bus, database: str) -> None:
+    async with open_service(bus, database):
+        client = ConfigClient(bus)
+        assert await client.set([agent("desk", "one")], {"desk": 0}) == {"desk": 1}
+        assert await client.set([agent("desk", "two")], {"desk": 1}) == {"desk": 2}
+        with pytest.raises(StaleRevision, match="agent desk is at revision 2, not 1"):
+            await client.set([agent("alpha"), agent("desk", "late")], {"desk": 1})
+        assert (await client.get("desk")).document.prompt == "two"
+        assert [line.id for line in await client.list()] == ["default", "desk"]
 
 
 async def other_change(bus: Bus, name: str) -> None:

@@ -9,8 +9,8 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from config_service.documents import BadDocument
-from config_service.store import DRIVERS, StoreAway, open_store
+from config_service.documents import BadDocument, StaleRevision
+from config_service.store import DRIVERS, StoreUnavailable, open_store
 from schemas.agent import AgentDocument
 from schemas.config import StoredAgent
 
@@ -38,10 +38,24 @@ async def test_every_set_is_a_new_revision_even_when_many_come_at_once(database_
     assert stored.revision == 20
 
 
+async def test_of_writers_that_read_one_revision_only_the_first_stores(database_url: str) -> None:
+    async with open_store(database_url) as store:
+        with pytest.raises(StaleRevision, match="agent desk is at revision 0, not 1"):
+            await store.set([agent("desk")], {"desk": 1})
+        for revision in range(3):
+            race = [store.set([agent("desk", prompt=str(n))], {"desk": revision}) for n in range(5)]
+            results = await asyncio.gather(*race, return_exceptions=True)
+            assert [result for result in results if isinstance(result, dict)] == [{"desk": revision + 1}]
+            assert sum(isinstance(result, StaleRevision) for result in results) == 4
+        with pytest.raises(StaleRevision, match="agent desk is at revision 3, not 0"):
+            await store.set([agent("alpha"), agent("desk")], {"desk": 0})
+        assert await store.ids() == ["desk"]
+
+
 async def test_of_many_either_all_are_stored_or_none(database_url: str) -> None:
     async with open_store(database_url) as store:
         unstorable = agent("b", llm={"options": {"voices": {"a set", "is no JSON"}}})
-        with pytest.raises(StoreAway):
+        with pytest.raises(StoreUnavailable):
             await store.set([agent("a"), unstorable])
         assert await store.ids() == []
 
@@ -102,7 +116,7 @@ async def test_sqlite_lets_readers_go_on_while_somebody_writes(tmp_path: Path) -
     ],
 )
 async def test_a_database_that_is_not_there_is_told_in_one_line(url: str, told: str) -> None:
-    with pytest.raises(StoreAway, match=told) as away:
+    with pytest.raises(StoreUnavailable, match=told) as away:
         async with open_store(url):
             pass
     assert "hush" not in str(away.value)

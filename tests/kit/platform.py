@@ -24,7 +24,7 @@ from config_service.client import ConfigClient
 from config_service.service import open_service
 from schemas import control, events, subjects
 from schemas.agent import AgentDocument
-from schemas.config import AWAY
+from schemas.config import UNAVAILABLE
 from schemas.events import Event
 from stages.ingress.dispatch import Rooms
 from stages.ingress.stage import Ingress
@@ -141,7 +141,7 @@ class Platform:
                     await ConfigClient(self.bus).set(list(agents))
                     return
                 except ServiceError as refused:
-                    if refused.code != AWAY:
+                    if refused.code != UNAVAILABLE:
                         raise
 
     async def listen(self, session: str = "") -> Heard:
