@@ -45,11 +45,11 @@ def list_(nats: Nats = None, data: Data = None, json: Json = False) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("agent", "revision", "stt", "llm", "tts", "facts", "", box=None)
+    table = Table("agent", "name", "revision", "stt", "llm", "tts", "facts", "", box=None)
     for line in lines:
         revision = str(line.revision or "built in")
         problem = f"[red]{escape(line.problem)}[/]"
-        table.add_row(line.id, revision, line.stt, line.llm, line.tts, str(line.facts), problem)
+        table.add_row(line.id, escape(line.name), revision, line.stt, line.llm, line.tts, str(line.facts), problem)
     Console().print(table)
 
 

@@ -143,7 +143,7 @@ class ConfigClient:
         if all(line.id != documents.DEFAULT_ID for line in lines):
             built_in = documents.DEFAULT
             choices = (built_in.stt.provider, built_in.llm.provider, built_in.tts.provider)
-            lines.append(AgentLine(built_in.id, 0, 0, *choices))
+            lines.append(AgentLine(built_in.id, 0, 0, *choices, name=built_in.id))
         return sorted(lines, key=lambda line: line.id)
 
     async def _ask(self, verb: str, question: msgspec.Struct, within_s: float = EDIT_WITHIN_S) -> bytes:

@@ -192,6 +192,14 @@ def _line(row: Any) -> AgentLine:
     try:
         agent = _checked(row.id, row.document)
     except BadDocument as wrong:
-        return AgentLine(row.id, row.revision, row.updated, problem=str(wrong))
+        return AgentLine(row.id, row.revision, row.updated, problem=str(wrong), name=row.id)
     choices = (agent.stt.provider, agent.llm.provider, agent.tts.provider)
-    return AgentLine(row.id, row.revision, row.updated, *choices, facts=len(agent.facts))
+    return AgentLine(
+        row.id,
+        row.revision,
+        row.updated,
+        *choices,
+        facts=len(agent.facts),
+        name=agent.name or agent.id,
+        description=agent.description,
+    )

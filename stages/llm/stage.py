@@ -101,7 +101,7 @@ class Conversation:
         if due_ms is not None and due_ms != self._alarm_ms:  # an alarm that is no longer needed rings and does no harm
             self._alarm_ms = due_ms
             self._call.later(max(0, due_ms - now_ms), self._ring)
-        self._think_ahead()
+        self._generate_preemptively()
 
     def _ring(self) -> None:
         self._alarm_ms = None
@@ -156,9 +156,9 @@ class Conversation:
             self._drop(draft)
         return self._begin(request)
 
-    def _think_ahead(self) -> None:
+    def _generate_preemptively(self) -> None:
         """Begin the answer in a pause that may be the end of the turn; drop the one to words that were not all."""
-        text = self._state.foreseen if self._call.agent.turns.think_ahead else ""
+        text = self._state.foreseen if self._call.agent.turns.preemptive_generation else ""
         if self._draft and self._draft.request.utterance != text:
             self._drop(self._draft)
             self._draft = None

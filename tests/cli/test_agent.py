@@ -72,8 +72,10 @@ async def test_an_agent_is_set_shown_edited_and_listed(platform: Platform, tmp_p
     assert (stored["document"]["greeting"], stored["revision"]) == ("Hello!", 2)
     listed = json.loads((await platform.agent("list", "--json")).out)["agents"]
     assert [(line["id"], line["revision"]) for line in listed] == [("default", 0), ("desk", 2)]
+    await platform.agent("set", "-", stdin="id: shop\nname: Corner [shop]")
     table = (await platform.agent("list")).out
     assert "desk" in table
+    assert "Corner [shop]" in table
     assert "built in" in table
 
 

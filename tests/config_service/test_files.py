@@ -114,6 +114,17 @@ def test_several_documents_and_a_byte_order_mark() -> None:
         read_bytes(b"id: \xff", "a.yaml")
 
 
+@pytest.mark.parametrize("name", ["preemptive_generation", "think_ahead"])
+def test_a_field_is_read_by_its_old_name_and_written_by_its_new_one(name: str) -> None:
+    document = one(f"id: desk\nturns: {{{name}: no}}")
+    assert documents.plain(document) == {"id": "desk", "turns": {"preemptive_generation": False}}
+
+
+def test_a_field_by_both_its_names_is_refused() -> None:
+    with pytest.raises(BadDocument, match=re.escape("line 2: turns.think_ahead: Extra inputs are not permitted")):
+        one("id: desk\nturns: {think_ahead: no, preemptive_generation: yes}")
+
+
 def test_an_id_stands_in_one_file_only(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("id: desk")
     (tmp_path / "b.json").write_text('{"id": "desk"}')
@@ -140,6 +151,8 @@ FACTS = st.builds(AgentFact, text=WORDS.filter(bool), asks=st.lists(WORDS, max_s
 DOCUMENTS = st.builds(
     AgentDocument,
     id=st.from_regex(r"[A-Za-z0-9_-]{1,12}", fullmatch=True),
+    name=WORDS.map(lambda word: word[:80]),
+    description=WORDS,
     prompt=WORDS,
     greeting=WORDS,
     facts=st.lists(FACTS, max_size=3),

@@ -19,6 +19,15 @@ def agent(name: str, **more: object) -> AgentDocument:
     return AgentDocument.model_validate({"id": name, **more})
 
 
+async def rewrite(database_url: str, statement: str) -> None:
+    """Change a stored document past the store, as an earlier version may have left it."""
+    url = make_url(database_url)
+    engine = create_async_engine(url.set(drivername=DRIVERS[url.drivername]))
+    async with engine.begin() as database:
+        await database.execute(text(statement))
+    await engine.dispose()
+
+
 async def test_what_is_set_comes_back_and_survives_a_restart(database_url: str) -> None:
     desk = {"id": "desk", "prompt": "Grüß Gott 👋", "facts": [{"text": "open till six", "asks": ["hours"]}]}
     async with open_store(database_url) as store:
@@ -80,17 +89,30 @@ async def test_pages_follow_each_other(database_url: str) -> None:
 async def test_a_stored_document_that_is_not_valid_any_more_is_told_by_id_and_field(database_url: str) -> None:
     async with open_store(database_url) as store:
         await store.set([agent("good"), agent("old")])
-        url = make_url(database_url)
-        engine = create_async_engine(url.set(drivername=DRIVERS[url.drivername]))
-        async with engine.begin() as database:
-            spoil = """UPDATE agents SET document = '{"id": "old", "mood": "grim"}' WHERE id = 'old'"""
-            await database.execute(text(spoil))
-        await engine.dispose()
+        spoil = """UPDATE agents SET document = '{"id": "old", "mood": "grim"}' WHERE id = 'old'"""
+        await rewrite(database_url, spoil)
         with pytest.raises(BadDocument, match="agent old is stored but not valid: mood: Extra inputs"):
             await store.get("old")
         good, old = await store.page()
         assert good.problem == ""
         assert "mood" in old.problem
+
+
+async def test_a_document_that_an_earlier_version_stored_still_loads(database_url: str) -> None:
+    async with open_store(database_url) as store:
+        await store.set([agent("old")])
+        await rewrite(database_url, """UPDATE agents SET document = '{"id": "old", "turns": {"think_ahead": false}}'""")
+        stored = await store.get("old")
+        assert stored == StoredAgent({"id": "old", "turns": {"preemptive_generation": False}}, 1)
+
+
+async def test_people_see_the_name_of_an_agent_or_its_id(database_url: str) -> None:
+    async with open_store(database_url) as store:
+        await store.set([AgentDocument(id="desk", name="Front desk", description="Books."), agent("shop")])
+        assert [(line.name, line.description) for line in await store.page()] == [
+            ("Front desk", "Books."),
+            ("shop", ""),
+        ]
 
 
 async def test_sqlite_lets_readers_go_on_while_somebody_writes(tmp_path: Path) -> None:

@@ -63,14 +63,16 @@ def test_who_goes_on_is_answered_for_all_that_was_said(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    ("said", "think_ahead"), [("I would like to", True), ("When do you open?", False)], ids=["unfinished", "off"]
+    ("said", "preemptive"), [("I would like to", True), ("When do you open?", False)], ids=["unfinished", "off"]
 )
 def test_nothing_is_asked_before_the_turn(
-    monkeypatch: pytest.MonkeyPatch, model: Model, said: str, think_ahead: bool
+    monkeypatch: pytest.MonkeyPatch, model: Model, said: str, preemptive: bool
 ) -> None:
     @in_virtual_time
     async def story() -> None:
-        async with talk_to(model, monkeypatch, turns={"think_ahead": think_ahead, "max_delay_ms": 2_000}) as one:
+        async with talk_to(
+            model, monkeypatch, turns={"preemptive_generation": preemptive, "max_delay_ms": 2_000}
+        ) as one:
             await one.asks(said)
             await one.call.wait_ms(PAUSE_MS - 10)
             assert model.requests == []

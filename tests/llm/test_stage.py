@@ -311,7 +311,7 @@ def test_a_model_that_fails_never_leaves_the_caller_in_silence(
     @in_virtual_time
     async def story() -> None:
         model = Model(*script)
-        async with talk_to(model, monkeypatch, turns={"think_ahead": False}) as one:
+        async with talk_to(model, monkeypatch, turns={"preemptive_generation": False}) as one:
             await one.asks("When do you open?")
             await one.call.wait_ms(SILENT_S * 1000 + 500)
             segments = await one.whole_reply(2)
