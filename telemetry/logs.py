@@ -13,7 +13,9 @@ from typing import Any, TextIO
 import structlog
 from structlog.types import EventDict, Processor
 
-QUIET = ("nats", "asyncio", "aiohttp.access", "httpx", "httpx2", "httpcore", "openai", "sqlalchemy", "websockets")
+QUIET = (  # log warnings and errors only
+    "nats", "asyncio", "aiohttp.access", "httpx", "httpx2", "httpcore", "livekit", "openai", "sqlalchemy", "websockets",
+)  # fmt: skip
 
 TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")  # LiveKit's SDK logs a token that the server refused
 

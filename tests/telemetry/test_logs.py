@@ -13,6 +13,23 @@ from telemetry.logs import configure
 configure()
 logging.getLogger("livekit").error("401: invalid token: %s, it is expired", "{PART}.{PART}.{PART}")
 """
+CHATTER = """
+import logging
+from telemetry.logs import QUIET, configure
+
+configure()
+for name in QUIET:
+    logging.getLogger(name).info("a connection was opened")
+    logging.getLogger(f"{name}.inner").info("a connection was opened")
+    logging.getLogger(name).warning("a connection was lost")
+print(len(QUIET))
+"""
+
+
+def test_libraries_log_warnings_only() -> None:
+    told = subprocess.run([sys.executable, "-c", CHATTER], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "opened" not in told.stderr
+    assert told.stderr.count("a connection was lost") == int(told.stdout)
 
 
 def test_a_token_that_a_library_logs_is_left_out() -> None:
