@@ -321,13 +321,22 @@ async def test_nothing_to_export_is_said_and_is_no_failure(
     target = tmp_path / "calls.parquet"
     told = await antiphon("export", "--to", target, "--since", "15m", "--nats", nats)
     assert (told.code, told.err) == (0, "")
-    assert told.out.startswith("nothing to export: the journal has no call_events since ")
+    assert told.out.startswith("nothing to export: the journal has no events since ")
     assert named(tmp_path, "calls") == []
     await desk.say("s1", *spoken(1))
     told = await antiphon("export", "--to", target, "--nats", nats)
-    assert told.out == f"{target}: 4 call_events added, 4 in all; it holds what people said\n"
+    assert told.out == f"{target}: 4 events added, 4 in all; it holds what people said\n"
     told = await antiphon("export", "--to", target, "--nats", nats)
-    assert told.out == f"nothing to export: {target} holds all call_events that the journal has\n"
+    assert told.out == f"nothing to export: {target} holds all events that the journal has\n"
+
+
+@pytest.mark.parametrize("name", ["calls.csv", "calls.json", "calls.XLSX"])
+async def test_a_name_of_another_kind_of_file_is_refused(tmp_path: Path, name: str) -> None:
+    told = await antiphon("export", "--to", tmp_path / name, "--nats", "nats://127.0.0.1:1")
+    assert (told.code, told.out) == (2, "")
+    assert "export writes Parquet" in told.err
+    assert str(tmp_path / "calls.parquet") in told.err
+    assert named(tmp_path, "calls") == []
 
 
 async def test_what_goes_wrong_is_one_line(nats: str, tmp_path: Path) -> None:
@@ -344,7 +353,7 @@ async def test_what_goes_wrong_is_one_line(nats: str, tmp_path: Path) -> None:
 async def test_a_target_that_cannot_be_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
     other = tmp_path / "other.parquet"
     parquet.write_table(table({"a": [1]}), other)
-    text = tmp_path / "notes.txt"
+    text = tmp_path / "notes.parquet"
     text.write_text("mine")
     targets = {
         tmp_path: "is a folder",
@@ -358,14 +367,14 @@ async def test_a_target_that_cannot_be_is_refused_before_anything_is_asked(tmp_p
         with pytest.raises(WrongUse, match=complaint):
             command.export(target, nats="nats://127.0.0.1:1")
     assert text.read_text() == "mine"
-    assert named(tmp_path) == ["notes.txt", "other.parquet"]
+    assert named(tmp_path) == ["notes.parquet", "other.parquet"]
 
 
 async def test_a_file_of_facts_takes_no_turns(nats: str, desk: TranscriptionScheduler, tmp_path: Path) -> None:
     target = tmp_path / "calls.parquet"
     await desk.say("s1", *spoken(1))
     await run(nats, target)
-    with pytest.raises(WrongUse, match="holds call_events: name another file, or say --what call_events"):
+    with pytest.raises(WrongUse, match="holds facts: name another file, or say --what facts"):
         await run(nats, target, what=What.TURNS)
 
 
