@@ -1,41 +1,52 @@
-"""`antiphon tail`: calls as they happen, straight from the bus."""
+"""Run `antiphon tail`: print the events of calls as they come over the bus."""
 
 import asyncio
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.options import Data, Nats
 
-WAITING = 10_000  # events; a terminal slower than this loses the oldest and is told how many
+if TYPE_CHECKING:
+    from schemas.events import Event
+    from schemas.settings import BusSettings
+
+WAITING = 10_000  # events; a slower terminal loses the oldest, and a line says how many
+ID_CHARACTERS = 8  # of a session or worker: enough to tell them apart
+HIDDEN = "session agent epoch seq time config cause now_ms words owners started_us version".split()
+SPOKEN = ("text", "heard")
+UNITS = {"sample": 16_000, "ms": 1_000, "us": 1_000_000}  # the end of a field's name -> units in a second
 
 
 def tail(
     session: Annotated[str | None, typer.Option(help="Only this session.")] = None,
     agent: Annotated[str | None, typer.Option(help="Only calls of this agent.")] = None,
+    finals: Annotated[bool, typer.Option("--finals", help="Leave out transcripts that may still change.")] = False,
     nats: Nats = None,
     data: Data = None,
     json: Annotated[bool, typer.Option("--json", help="One event a line, in the envelope of the bus.")] = False,
 ) -> None:
     """Follow calls live: who speaks, what is understood, what is answered.
 
-    Ctrl-C ends it.
+    Times are seconds: on the caller's line since the call opened, or lengths. Ctrl-C ends it.
 
     Example: antiphon tail --agent receptionist
     """
     from cli import processes
     from cli.discovery import bus_settings
+    from schemas import subjects
 
-    processes.run(_follow(bus_settings(nats, data), agent, session, _as_json() if json else _as_text()))
+    planes = [subjects.events(agent, session), *([] if finals else [subjects.ephemerals(agent, session)])]
+    processes.run(_follow(bus_settings(nats, data), planes, _as_json() if json else _as_text()))
 
 
-async def _follow(settings: Any, agent: str | None, session: str | None, show: Callable[[Any], None]) -> None:
+async def _follow(settings: "BusSettings", planes: list[str], show: "Callable[[Event], None]") -> None:
     from bus.connect import connect
     from bus.message import Message
-    from schemas import events, subjects
+    from schemas import events
 
-    call_events: asyncio.Queue[Any] = asyncio.Queue(WAITING)
+    call_events: asyncio.Queue[Event] = asyncio.Queue(WAITING)
     lost = 0
 
     def heard(message: Message) -> None:
@@ -50,8 +61,8 @@ async def _follow(settings: Any, agent: str | None, session: str | None, show: C
         call_events.put_nowait(event)
 
     async with connect(settings, "antiphon tail") as bus:
-        await bus.subscribe(subjects.events(agent, session), heard)
-        await bus.subscribe(subjects.ephemerals(agent, session), heard)
+        for plane in planes:
+            await bus.subscribe(plane, heard)
         while True:
             show(await call_events.get())
             if lost:
@@ -59,13 +70,13 @@ async def _follow(settings: Any, agent: str | None, session: str | None, show: C
                 lost = 0
 
 
-def _as_json() -> Callable[[Any], None]:
+def _as_json() -> "Callable[[Event], None]":
     from schemas import events
 
     return lambda event: typer.echo(events.to_json(event))
 
 
-def _as_text() -> Callable[[Any], None]:
+def _as_text() -> "Callable[[Event], None]":
     from datetime import datetime
 
     from rich.console import Console
@@ -76,25 +87,29 @@ def _as_text() -> Callable[[Any], None]:
     console = Console(highlight=False)
     colours = {"ingress": "blue", "stt": "cyan", "llm": "green", "tts": "magenta", "egress": "yellow"}
 
-    def show(event: Any) -> None:
+    def show(event: "Event") -> None:
         at = datetime.fromtimestamp(event.time / 1_000_000).strftime("%H:%M:%S.%f")[:-3]
-        stage = events.stage(event)
-        console.print(
-            f"[dim]{at} {event.session[:8]} {event.agent}[/] [{colours.get(stage, 'white')}]{events.tag(event):<24}[/]"
-            f" {escape(told(event))}",
-            soft_wrap=True,
-        )
+        call = f"[dim]{at} {event.session[:ID_CHARACTERS]} {event.agent}[/]"
+        tag = f"[{colours.get(events.stage(event), 'white')}]{events.tag(event):<24}[/]"
+        console.print(f"{call} {tag} {escape(fields(event))}", soft_wrap=True)
 
     return show
 
 
-def told(event: Any) -> str:
-    """An event's own fields on one line; documents and envelopes are left out."""
-    hidden = {"session", "agent", "epoch", "seq", "time", "config", "cause", "now_ms", "words", "owners"}
-    parts = []
-    for field in event.__struct_fields__:
-        value = getattr(event, field)
-        if field in hidden or (value in (0, "", None, ()) and field != "utterance"):
-            continue
-        parts.append(f'"{value}"' if field in ("text", "heard") else f"{field} {value}")
-    return "  ".join(parts)
+def fields(event: "Event") -> str:
+    """Return an event's own fields on one line, without the envelope, documents, and fields that are empty."""
+    shown = ((name, getattr(event, name)) for name in event.__struct_fields__ if name not in HIDDEN)
+    return "  ".join(
+        _field(name, value) for name, value in shown if name == "utterance" or value not in (0, "", None, (), {})
+    )
+
+
+def _field(name: str, value: object) -> str:
+    plain, _, unit = name.rpartition("_")
+    if unit in UNITS and isinstance(value, int):
+        return f"{plain} {value / UNITS[unit]:.2f} s"
+    if name in SPOKEN:
+        return f'"{value}"'
+    if value is True:
+        return name
+    return f"{name} {str(value)[:ID_CHARACTERS] if name == 'coordinator' else value}"
