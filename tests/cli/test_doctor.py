@@ -73,3 +73,16 @@ async def test_a_data_folder_that_cannot_be_is_a_failure() -> None:
     told = await antiphon("doctor", "--json", "--data", "/proc/none")
     assert told.code == 1
     assert checks(told)["data folder"]["state"] == "fail"
+
+
+def test_no_path_is_broken_at_80_columns() -> None:
+    path = "/home/somebody/a/rather/long/path/with/many/folders/in/it/weights-of-the-model.gguf"
+    check = doctor.Check("model smollm2", "warn", f"not in {path}: no local language model", "antiphon fetch")
+    shown = [line.plain for line in doctor.lines(check, 80)]
+    assert shown[0].startswith("warn  model smollm2")
+    assert sum(path in line for line in shown) == 1
+    assert shown[-1].strip() == "-> antiphon fetch"
+    assert all(len(line) <= 80 for line in shown if path not in line)
+    assert [line.plain for line in doctor.lines(doctor.Check("disk", "ok", "2 GB free"), 80)] == [
+        "ok    disk             2 GB free"
+    ]

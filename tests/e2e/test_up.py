@@ -217,6 +217,9 @@ async def test_without_a_terminal_it_tells_a_person_where_to_call_and_in_no_colo
     with running(tmp_path, "up", "--warm", "none", "--data", tmp_path, NO_COLOR="1") as process:
         await until(lambda: "antiphon call" in process.out, 60)
         assert "antiphon is up" in process.out
+        run = json.loads((tmp_path / "run.json").read_text())
+        for place in (run["talk"], run["websocket"], run["nats"], str(tmp_path)):
+            assert f"{place}\n" in process.out, "each stands whole at the end of a line"
         assert "\x1b" not in process.out
         assert await process.end() == 0
         assert "\x1b" not in process.err
