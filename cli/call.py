@@ -120,7 +120,7 @@ async def _call(
                     caller.say(pcm)
                     await until_quiet(caller, lambda: followed.state)
                 await closed(followed)
-    return caller.problem, followed.events
+    return caller.problem if json else view.short(caller.problem), followed.events
 
 
 async def closed(followed: "FollowedSession") -> None:

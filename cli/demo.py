@@ -107,7 +107,7 @@ async def _demo(script: Path, cache: Path, recording: "Recording", *, json: bool
                     async with dial(offer.url, agent, offer.session, recording) as caller:
                         await converse(caller, followed, questions)
                     await closed(followed)
-    return caller.problem, followed.events
+    return caller.problem if json else view.short(caller.problem), followed.events
 
 
 async def _read(script: Path, cache: Path) -> tuple[str, list[Question]]:

@@ -34,6 +34,13 @@ class CallView:
         self.state = SessionState()
         self._console = console
         self._interim = ""
+        self._causes: list[str] = []  # of failures that were printed
+
+    def short(self, problem: str) -> str:
+        """Return why the call failed, without a cause that stands on the terminal already."""
+        if any(cause and cause in problem for cause in self._causes):
+            return f"the call failed ({self.state.closed or 'failed'}): see above"
+        return problem
 
     def show(self, event: Event) -> None:
         """An event of this call, of the event or the live plane."""
@@ -53,11 +60,13 @@ class CallView:
                 self._turn(event)
             case events.ProviderFailed():
                 stage = events.stage(event)
+                self._causes.append(event.message)
                 self._print(Text(f"{stage} provider {event.provider} failed ({event.kind}): {event.message}", "red"))
             case events.StageFailed():
+                self._causes.append(event.detail)
                 self._print(Text(f"{events.stage(event)} gave up ({event.reason}): {event.detail}", "red"))
             case events.SessionClosed():
-                self._print(Text(f"closed: {event.reason} {event.detail}".rstrip(), "dim"))
+                self._print(Text(f"closed: {event.reason}", "dim"))  # the command ends with the detail
             case _:
                 pass
 

@@ -91,3 +91,16 @@ def test_what_went_wrong_is_told() -> None:
     assert "llm provider openai failed (auth): the key is refused" in terminal.printed
     assert "stt gave up (overloaded): too slow" in terminal.printed
     assert "closed: stt_lost" in terminal.printed
+
+
+def test_the_cause_of_a_failure_stands_on_the_terminal_once() -> None:
+    terminal = Terminal()
+    cause = "OPENAI_API_KEY is not set"
+    problem = f'stage "llm" cannot take the call: {cause}'
+    assert terminal.view.short(problem) == problem
+    terminal.show(OPENED, events.LlmStageFailed(reason="failed", detail=cause))
+    terminal.show(events.SessionClosed(reason="llm_failed", detail=problem))
+    assert terminal.printed.count(cause) == 1
+    assert terminal.view.short(problem) == "the call failed (llm_failed): see above"
+    assert terminal.view.short("the line broke") == "the line broke"
+    assert terminal.view.short("") == ""
