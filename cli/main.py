@@ -17,13 +17,14 @@ from cli.errors import DONE, FAILED, INTERRUPTED, WRONG_USE, Failed, WrongUse
 COMMANDS = {  # name -> what `antiphon --help` says of it, which is the first line of its own help
     "demo": "Play a call from the first hello to the last goodbye, with local models and no network.",
     "up": "Start NATS, the config service and every stage on this machine.",
+    "say": "Make a recording of what a caller says, with the local voice.",
     "call": "Call an agent with a recording, at the pace of real time.",
-    "ps": "Which workers run, and which sessions they own.",
+    "ps": "List the workers that run, and the sessions that they own.",
     "tail": "Follow calls live: who speaks, what is understood, what is answered.",
     "export": "Write what the journal remembers of all calls into a file.",
     "run": "Run a worker for one or more stages.",
     "fetch": "Fetch what the local models need: 104 MB, once.",
-    "doctor": "What works here, what is missing, what to do about it.",
+    "doctor": "Check this machine and the platform, and say what to do about each fault.",
     "dispatch": "Send an agent into a room of LiveKit.",
     "agent": "List, show, set, edit and import agents.",
 }
@@ -77,7 +78,7 @@ def antiphon(
 ) -> None:
     """Voice agents over NATS: each stage of a call in its own process.
 
-    Start with `antiphon demo`, or with `antiphon up` in one terminal and `antiphon call question.wav` in another.
+    Start with `antiphon demo`, or with `antiphon up` and the page that it prints.
 
     Exit codes: 0 done, 1 the work failed, 2 wrong use.
     """

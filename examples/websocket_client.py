@@ -9,8 +9,14 @@ import aiohttp
 
 
 async def main(url: str, question: str, answer: str) -> None:
-    with wave.open(question) as wav:
-        pcm = wav.readframes(wav.getnframes()) + bytes(10 * 32_000)  # then ten seconds of silence to listen in
+    try:
+        with wave.open(question) as wav:
+            if wav.getparams()[:3] != (1, 2, 16_000):
+                sys.exit(f"{question} is not 16-bit mono at 16 kHz: convert it, or: antiphon say TEXT --out FILE")
+            pcm = wav.readframes(wav.getnframes()) + bytes(10 * 32_000)  # then ten seconds of silence to listen in
+    except (OSError, EOFError, wave.Error) as error:
+        why = getattr(error, "strerror", None) or error
+        sys.exit(f"cannot read {question}: {why}. To make one: antiphon say 'When are you open?' --out {question}")
     async with aiohttp.ClientSession() as http, http.ws_connect(url) as call:
         opened = await call.receive_json()
         if opened["type"] == "error":
@@ -34,4 +40,9 @@ async def speak(call: aiohttp.ClientWebSocketResponse, pcm: bytes) -> None:
     await call.send_json({"type": "hangup"})
 
 
-asyncio.run(main(*sys.argv[1:4]))
+if len(sys.argv) != 4:
+    sys.exit(__doc__)
+try:
+    asyncio.run(main(*sys.argv[1:]))
+except (OSError, aiohttp.ClientError) as error:
+    sys.exit(f"cannot call {sys.argv[1]}: {error}. Is `antiphon up` running?")

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+import wave
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -226,3 +227,30 @@ def test_percentiles_are_values_that_were_measured(talk_time: Any) -> None:
     assert [talk_time.percentile(list(range(1, 101)), rank) for rank in (50, 95, 99)] == [50, 95, 99]
     assert [talk_time.percentile([7], rank) for rank in (50, 99)] == [7, 7]
     assert talk_time.percentile([], 50) is None
+
+
+# --- websocket_client.py ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("none.wav", "No such file or directory. To make one: antiphon say"),
+        ("text.wav", "file does not start with RIFF id. To make one: antiphon say"),
+        ("empty.wav", "cannot read "),
+        ("stereo.wav", "is not 16-bit mono at 16 kHz"),
+        ("good.wav", "cannot call ws://127.0.0.1:1/v1/call: "),
+    ],
+)
+async def test_the_websocket_client_fails_in_one_line(tmp_path: Path, name: str, complaint: str) -> None:
+    (tmp_path / "text.wav").write_text("I am no recording.")
+    (tmp_path / "empty.wav").touch()
+    for file, channels in (("stereo.wav", 2), ("good.wav", 1)):
+        with wave.open(str(tmp_path / file), "wb") as wav:
+            wav.setparams((channels, 2, 16_000, 0, "NONE", ""))
+    arguments = ("ws://127.0.0.1:1/v1/call", str(tmp_path / name), str(tmp_path / "answer.wav"))
+    async with example("websocket_client.py", *arguments) as process:
+        _out, err = await asyncio.wait_for(process.communicate(), WITHIN_S)
+    assert process.returncode == 1
+    assert complaint in err.decode()
+    assert err.decode().count("\n") == 1
