@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from bus.connect import Bus
-    from schemas.settings import BusSettings
+    from bus.settings import BusSettings
 
 NEEDED_PYTHON = (3, 11)
 NEEDED_NATS = (2, 15, 1)  # earlier versions lack features that the journal relies on

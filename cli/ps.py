@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from bus.connect import Bus
+    from bus.settings import BusSettings
     from schemas.control import WorkerStatus
-    from schemas.settings import BusSettings
 
 
 def ps(

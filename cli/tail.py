@@ -9,8 +9,8 @@ import typer
 from cli.options import Data, Nats
 
 if TYPE_CHECKING:
+    from bus.settings import BusSettings
     from schemas.events import Event
-    from schemas.settings import BusSettings
 
 WAITING = 10_000  # events; a slower terminal loses the oldest, and a line says how many
 ID_CHARACTERS = 8  # of a session or worker: enough to tell them apart

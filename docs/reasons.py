@@ -71,6 +71,10 @@ REFUSED: dict[Refusal, Meaning] = {
     "provider_missing": Meaning("The worker lacks the provider.", "install its extra, or name another"),
     "version": Meaning("The worker speaks another protocol version.", "deploy the same version everywhere"),
     "unknown_agent": Meaning("The config service has no agent of this id.", "run `antiphon agent list`"),
+    "agent_unavailable": Meaning(
+        "Neither the cache nor the config service answers, and this ingress never read the agent.",
+        "start `antiphon run config`; the log of ingress has the cause",
+    ),
     "no_worker": Meaning("No worker of a stage has room.", "run `antiphon ps`"),
     "failed": Meaning("Another cause; `detail` names it."),
 }

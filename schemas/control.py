@@ -9,7 +9,15 @@ from schemas.events import CloseReason
 VERSION = 1
 
 Refusal = Literal[
-    "full", "draining", "superseded", "provider_missing", "version", "unknown_agent", "no_worker", "failed"
+    "full",
+    "draining",
+    "superseded",
+    "provider_missing",
+    "version",
+    "unknown_agent",
+    "agent_unavailable",
+    "no_worker",
+    "failed",
 ]
 
 

@@ -71,7 +71,7 @@ class Ingress:
         except (UnknownAgent, BadId) as unknown:
             return control.SessionOffer(refused="unknown_agent", detail=str(unknown))
         except AgentUnavailable as unavailable:
-            return control.SessionOffer(refused="failed", detail=str(unavailable))
+            return control.SessionOffer(refused="agent_unavailable", detail=str(unavailable))
         try:
             pattern = msgspec.convert(asked.options, null.CallerPattern)
         except msgspec.ValidationError as error:

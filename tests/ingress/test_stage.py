@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import msgspec
 import pytest
 
 from bus.connect import Bus
@@ -27,9 +26,8 @@ class Front:
         self._ingress = Ingress(self.worker, ConfigClient(bus))
 
     async def claim(self, agent: str) -> control.SessionOffer:
-        return msgspec.msgpack.decode(
-            await self._ingress.claimed(msgspec.msgpack.encode(control.ClaimSession(agent))), type=control.SessionOffer
-        )
+        answer = await self._ingress.claimed(control.encode(control.ClaimSession(agent)))
+        return control.decode(answer, control.SessionOffer)
 
     async def dial(self, agent: str) -> dict[str, Any]:
         """The first message that a caller gets who dials without a claim."""
@@ -49,7 +47,7 @@ def front(bus: Bus) -> Front:
 
 async def test_without_the_service_no_caller_reaches_another_agent_than_the_one_they_called(front: Front) -> None:
     line = await front.claim("desk")
-    assert (line.refused, line.url) == ("failed", "")
+    assert (line.refused, line.url) == ("agent_unavailable", "")
     assert line.detail == "cannot open agent desk: its document is unavailable now. Try again in a moment."
     assert await front.dial("desk") == {"type": "error", "message": line.detail}
 
@@ -57,7 +55,7 @@ async def test_without_the_service_no_caller_reaches_another_agent_than_the_one_
 async def test_an_agent_that_never_existed_is_refused_as_soon_as_the_service_says_so(
     front: Front, bus: Bus, tmp_path: Path
 ) -> None:
-    assert (await front.claim("nobody")).refused == "failed"
+    assert (await front.claim("nobody")).refused == "agent_unavailable"
     async with open_service(bus, f"sqlite:///{tmp_path / 'antiphon.db'}"):
         line = await front.claim("nobody")
         assert line.refused == "unknown_agent"

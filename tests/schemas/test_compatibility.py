@@ -98,8 +98,8 @@ BREAKS = {
     ),
     "another answer": Break(
         "schemas/control.py",
-        '"full", "draining"',
-        '"busy", "draining"',
+        '    "full",\n',
+        '    "busy",\n',
         ("`Claimed.refused` was ", "`SessionOffer.refused` was "),
     ),
     "another field of a request": Break(
