@@ -184,4 +184,4 @@ def test_what_is_shown_is_the_same_to_a_reader_of_yaml_1_1(document: AgentDocume
 def test_plain_words_are_never_changed(word: str) -> None:
     if word.lower() == "null" or word.endswith(":"):
         return
-    assert one(f"id: desk\nfacts: [{word}]").facts[0].text == word
+    assert one(f"id: desk\nfacts:\n- {word}").facts[0].text == word
