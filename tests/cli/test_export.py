@@ -32,7 +32,7 @@ from tests.kit.processes import running
 MANY = 25_000  # two row groups and a half
 
 
-class TranscriptionScheduler:
+class Desk:
     """Says events of calls that are written down here, as the stages would."""
 
     def __init__(self, bus: Bus) -> None:
@@ -88,8 +88,8 @@ def spoken(turn: int) -> list[Event]:
 
 
 @pytest.fixture
-async def desk(bus: Bus) -> TranscriptionScheduler:
-    made = TranscriptionScheduler(bus)
+async def desk(bus: Bus) -> Desk:
+    made = Desk(bus)
     await made.open()
     return made
 
@@ -159,7 +159,7 @@ async def test_a_call_is_exported_fact_by_fact_and_turn_by_turn(tmp_path: Path) 
 
 
 async def test_a_second_run_adds_what_is_new_and_nothing_twice(
-    nats: str, desk: TranscriptionScheduler, tmp_path: Path
+    nats: str, desk: Desk, tmp_path: Path
 ) -> None:
     target = tmp_path / "calls.parquet"
     await desk.say("s1", OPENED, *spoken(1))
@@ -173,7 +173,7 @@ async def test_a_second_run_adds_what_is_new_and_nothing_twice(
 
 
 async def test_a_turn_that_was_going_on_at_the_last_run_is_told_whole_by_the_next(
-    nats: str, desk: TranscriptionScheduler, tmp_path: Path
+    nats: str, desk: Desk, tmp_path: Path
 ) -> None:
     target = tmp_path / "turns.parquet"
     await desk.say("s1", OPENED, *spoken(1), *spoken(2)[:2])
@@ -193,7 +193,7 @@ async def test_a_turn_that_was_going_on_at_the_last_run_is_told_whole_by_the_nex
     assert told[1]["started"] < told[1]["ended"]
 
 
-async def test_an_export_may_begin_at_any_time(nats: str, desk: TranscriptionScheduler, tmp_path: Path) -> None:
+async def test_an_export_may_begin_at_any_time(nats: str, desk: Desk, tmp_path: Path) -> None:
     await desk.say("s1", OPENED, *spoken(1), *spoken(2)[:2])
     between = datetime.now(UTC).isoformat()
     await desk.say("s1", *spoken(2)[2:])
@@ -205,7 +205,7 @@ async def test_an_export_may_begin_at_any_time(nats: str, desk: TranscriptionSch
 
 
 async def test_ctrl_c_half_way_keeps_what_was_read_and_the_next_run_goes_on(
-    nats: str, desk: TranscriptionScheduler, tmp_path: Path
+    nats: str, desk: Desk, tmp_path: Path
 ) -> None:
     target = tmp_path / "calls.parquet"
     await desk.flood(MANY)
@@ -220,7 +220,7 @@ async def test_ctrl_c_half_way_keeps_what_was_read_and_the_next_run_goes_on(
 
 
 async def test_a_run_that_is_killed_leaves_the_file_as_it_was(
-    nats: str, desk: TranscriptionScheduler, tmp_path: Path
+    nats: str, desk: Desk, tmp_path: Path
 ) -> None:
     target = tmp_path / "calls.parquet"
     await desk.say("s1", OPENED)
@@ -238,7 +238,7 @@ async def test_a_run_that_is_killed_leaves_the_file_as_it_was(
 
 
 async def test_the_groups_of_many_small_runs_are_joined(
-    nats: str, desk: TranscriptionScheduler, tmp_path: Path
+    nats: str, desk: Desk, tmp_path: Path
 ) -> None:
     target = tmp_path / "calls.parquet"
     for turn in range(1, 6):
@@ -249,7 +249,7 @@ async def test_the_groups_of_many_small_runs_are_joined(
 
 
 async def test_what_is_no_fact_is_passed_over_and_a_later_version_is_not(
-    nats: str, desk: TranscriptionScheduler, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    nats: str, desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     later = b"\x85\xa5event\xabstt.laughed\xa7session\xa2s1\xa5agent\xa4desk\xa3seq\x07\xa6volume\x09"
     for number, data in enumerate((b"", b"\xc1", b"\x93\x01\x02\x03", b"\x81\xa5event\x05", b"{}", later)):
@@ -270,7 +270,7 @@ async def test_what_is_no_fact_is_passed_over_and_a_later_version_is_not(
 
 
 async def test_facts_that_the_journal_dropped_meanwhile_are_counted(
-    nats: str, desk: TranscriptionScheduler, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    nats: str, desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "calls.parquet"
     await desk.say("s1", *spoken(1))
@@ -283,7 +283,7 @@ async def test_facts_that_the_journal_dropped_meanwhile_are_counted(
 
 
 async def test_a_file_of_another_journal_is_not_continued(
-    nats: str, desk: TranscriptionScheduler, tmp_path: Path
+    nats: str, desk: Desk, tmp_path: Path
 ) -> None:
     target = tmp_path / "calls.parquet"
     await desk.say("s1", *spoken(1))
@@ -295,7 +295,7 @@ async def test_a_file_of_another_journal_is_not_continued(
 
 
 async def test_only_its_owner_may_read_the_file_until_others_are_allowed(
-    nats: str, desk: TranscriptionScheduler, tmp_path: Path
+    nats: str, desk: Desk, tmp_path: Path
 ) -> None:
     target = tmp_path / "calls.parquet"
     for mode in (0o600, 0o640):
@@ -305,7 +305,7 @@ async def test_only_its_owner_may_read_the_file_until_others_are_allowed(
         target.chmod(0o640)
 
 
-async def test_a_link_stays_a_link(nats: str, desk: TranscriptionScheduler, tmp_path: Path) -> None:
+async def test_a_link_stays_a_link(nats: str, desk: Desk, tmp_path: Path) -> None:
     link, target = tmp_path / "link", tmp_path / "calls.parquet"
     link.symlink_to(target)
     for turn in (1, 2):
@@ -316,7 +316,7 @@ async def test_a_link_stays_a_link(nats: str, desk: TranscriptionScheduler, tmp_
 
 
 async def test_nothing_to_export_is_said_and_is_no_failure(
-    nats: str, desk: TranscriptionScheduler, tmp_path: Path
+    nats: str, desk: Desk, tmp_path: Path
 ) -> None:
     target = tmp_path / "calls.parquet"
     told = await antiphon("export", "--to", target, "--since", "15m", "--nats", nats)
@@ -370,7 +370,7 @@ async def test_a_target_that_cannot_be_is_refused_before_anything_is_asked(tmp_p
     assert named(tmp_path) == ["notes.parquet", "other.parquet"]
 
 
-async def test_a_file_of_facts_takes_no_turns(nats: str, desk: TranscriptionScheduler, tmp_path: Path) -> None:
+async def test_a_file_of_facts_takes_no_turns(nats: str, desk: Desk, tmp_path: Path) -> None:
     target = tmp_path / "calls.parquet"
     await desk.say("s1", *spoken(1))
     await run(nats, target)
