@@ -20,8 +20,8 @@ from docs import asyncapi, fields, pictures, reasons
 from schemas import events, subjects
 from schemas.events import Cause, Decision, Event, Owner, Word
 from stages.llm import turns
-from stages.runtime.context import handlers
-from stages.runtime.worker import SPEAKER
+from stages.runtime.stage import Stage, handlers
+from stages.runtime.worker import AUDIO_FROM
 
 FOLDER = Path(__file__).parent
 
@@ -31,9 +31,9 @@ LINE = 110  # characters of an example that stand beside each other
 _BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def stage(name: str) -> type:
-    """The class of a stage: what it says and hears stands on it."""
-    found: type = importlib.import_module(f"stages.{name}.stage").STAGE
+def stage(name: str) -> type[Stage]:
+    """Return the class of a stage, which shows what it publishes and handles."""
+    found: type[Stage] = importlib.import_module(f"stages.{name}.stage").STAGE
     return found
 
 
@@ -42,12 +42,12 @@ def stage(name: str) -> type:
 
 def who_hears_whom() -> str:
     """A row for each stage that speaks, a column for each that hears. Ingress hears every event: it has no column."""
-    hearers = [name for name in subjects.CLAIMED if _heard_by(name) or name in SPEAKER]
+    hearers = [name for name in subjects.CLAIMED if _heard_by(name) or name in AUDIO_FROM]
     rows = [f"| what … says | {' | '.join(f'{name} hears' for name in hearers)} |", "|---" * (len(hearers) + 1) + "|"]
     for speaker in subjects.STAGES:
         cells = []
         for hearer in hearers:
-            names = ["**audio**"] if SPEAKER.get(hearer) == speaker else []
+            names = ["**audio**"] if AUDIO_FROM.get(hearer) == speaker else []
             names += [_short(event) for event in _heard_by(hearer) if events.stage(event) == speaker]
             cells.append("<br/>".join(names))
         rows.append(f"| {speaker} | {' | '.join(cells)} |")

@@ -4,9 +4,13 @@ import signal
 
 from hypothesis import settings
 
+from stages.runtime.context import StageContext
 from tests.kit.realtime import pytest_runtest_protocol, pytest_terminal_summary
 
 __all__ = ["pytest_runtest_protocol", "pytest_terminal_summary"]  # pytest looks for them here
+
+# An event that a stage does not list in `publishes` raises here; in production it is counted.
+StageContext.strict = True
 
 # Started in the background by a shell, we are told to ignore SIGINT, and so would all our children be.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import ClassVar
 
 from schemas.audio import AGENT_HZ, FRAME_MS
 from schemas.control import Playhead
@@ -26,8 +27,9 @@ from schemas.events import (
 from schemas.media import Frame
 from stages.egress.pacing import Action, Pacing
 from stages.egress.reply import Piece
-from stages.runtime.context import StageContext, handles
+from stages.runtime.context import StageContext
 from stages.runtime.providers import Providers
+from stages.runtime.stage import handles
 from transports import Speaking, speaking
 
 
@@ -67,7 +69,7 @@ class Ticker:
 class Playback:
     """Plays the answers of one call."""
 
-    publishes = (PlaybackStarted, Paused, Resumed, PlaybackEnded)
+    publishes: ClassVar[tuple[type[Event], ...]] = (PlaybackStarted, Paused, Resumed, PlaybackEnded)
 
     def __init__(self, call: StageContext, line: Speaking, ticker: Ticker) -> None:
         self._call = call

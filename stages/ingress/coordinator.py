@@ -7,6 +7,7 @@ snapshot that a new owner would start from, and closes in order. `Line` for the 
 import asyncio
 import time
 from collections.abc import Iterator
+from typing import ClassVar
 
 import structlog
 
@@ -21,7 +22,8 @@ from session.state import SessionState, fold
 from stages.ingress.job import Arrival
 from stages.ingress.owners import CannotClaim, Owners
 from stages.ingress.rate_limit import RateLimiter
-from stages.runtime.context import StageContext, handles
+from stages.runtime.inbox import Inbox
+from stages.runtime.stage import handles
 from stages.runtime.worker import Worker
 from transports.transport import CallerConnection
 
@@ -41,7 +43,7 @@ log = structlog.get_logger("ingress")
 class Coordinator:
     """A session of this ingress."""
 
-    publishes = (
+    publishes: ClassVar[tuple[type[Event], ...]] = (
         events.SessionOpened,
         events.MetadataRefused,
         events.OwnerChanged,
@@ -53,20 +55,21 @@ class Coordinator:
     def __init__(
         self,
         worker: Worker,
-        call: StageContext,
+        inbox: Inbox,
         document: AgentDocument,
         transport: str,
         sink: CallerConnection,
         arrival: Arrival | None = None,
     ) -> None:
-        self.session = call.id
+        self.session = inbox.id
         self._worker = worker
-        self._call = call
+        self._inbox = inbox
+        self._call = inbox.context
         self._document = document
         self._transport = transport
         self._sink = sink
         self._arrival = arrival
-        self._owners = Owners(worker, call, document, transport)
+        self._owners = Owners(worker, inbox, document, transport)
         self._ring = ReplayBuffer()
         self._at = 0  # samples heard from the caller
         self._speech = RateLimiter(AHEAD_S)
@@ -121,7 +124,7 @@ class Coordinator:
         if not self._reason:
             self._reason, self._detail = reason, detail
             self._ended.set()
-            self._call.close()
+            self._inbox.close()
 
     def on_audio(self, frame: Frame) -> None:
         """The agent's voice from egress, for a caller whose socket is here."""
@@ -147,7 +150,7 @@ class Coordinator:
         try:
             await self._open()
             if not self._reason:
-                await self._call.run(self)
+                await self._inbox.run(self)
         except* CannotClaim as failures:
             failure = next(_leaves(failures))
             self.hang_up(failure.reason, str(failure))

@@ -11,7 +11,7 @@ from schemas.agent import AgentDocument
 from schemas.control import RoomAccess
 from schemas.events import FAILED, CloseReason, Owner
 from session.state import SessionState
-from stages.runtime.context import StageContext
+from stages.runtime.inbox import Inbox
 from stages.runtime.worker import Worker
 
 CLAIM_WITHIN_S = 0.15  # a worker answers a claim before it connects anywhere
@@ -33,10 +33,10 @@ class CannotClaim(Exception):
 class Owners:
     """Of the session `call`, which runs on `document`."""
 
-    def __init__(self, worker: Worker, call: StageContext, document: AgentDocument, transport: str) -> None:
-        self.epoch = call.epoch
+    def __init__(self, worker: Worker, inbox: Inbox, document: AgentDocument, transport: str) -> None:
+        self.epoch = inbox.context.epoch
         self._worker = worker
-        self._call = call
+        self._call = inbox
         self._document = document
         self._transport = transport
         self._owners: dict[str, Owner] = {}

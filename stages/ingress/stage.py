@@ -21,6 +21,7 @@ from stages.ingress.dispatch import Dispatch, Rooms
 from stages.ingress.job import Arrival
 from stages.ingress.webhook import Webhooks
 from stages.runtime.context import StageContext
+from stages.runtime.inbox import Inbox
 from stages.runtime.worker import Worker
 from transports import null
 from transports.transport import CallerConnection, Refused
@@ -110,10 +111,16 @@ class Ingress:
             runtime, arrival = await self._runtime(agent, arrival)
         except (UnknownAgent, AgentUnavailable, BadId) as error:
             raise Refused(str(error)) from None
-        call = StageContext(
-            subjects.INGRESS, session or subjects.new_id(), runtime.document.id, FIRST_EPOCH, self._worker
+        context = StageContext(
+            subjects.INGRESS,
+            session or subjects.new_id(),
+            runtime.document.id,
+            FIRST_EPOCH,
+            self._worker,
+            Coordinator.publishes,
         )
-        call.agent = runtime.document
+        context.agent = runtime.document
+        call = Inbox(context)
         coordinator = Coordinator(self._worker, call, runtime.document, transport, sink, arrival)
         self._calls[call.id] = coordinator
         self._reserved.pop(call.id, None)
@@ -136,7 +143,7 @@ class Ingress:
             log.warning("the default agent is unknown, the built-in one answers", agent=self._rooms.default_agent)
             return await self._config.get(BUILT_IN), arrival
 
-    async def _serve(self, call: StageContext, coordinator: Coordinator) -> None:
+    async def _serve(self, call: Inbox, coordinator: Coordinator) -> None:
         subscriptions = await self._worker.listen(call, subjects.CLAIMED)
         await self._worker.bus.flush(media=False)
         try:
@@ -234,7 +241,7 @@ class Ingress:
             self._worker.counters[counted] += 1
             return None
 
-    def describe(self, session: StageContext) -> WorkerSession:
+    def describe(self, session: Inbox) -> WorkerSession:
         age_s = round(time.monotonic() - session.opened_at, 1)
         call = self._calls[session.id]
-        return WorkerSession(session.id, session.agent_id, call.epoch, age_s, call.owners())
+        return WorkerSession(session.id, session.context.agent_id, call.epoch, age_s, call.owners())

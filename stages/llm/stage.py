@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from typing import ClassVar
 
 from schemas import events
 from schemas.events import (
@@ -33,8 +34,9 @@ from stages.llm.fact_retrieval import choose
 from stages.llm.prompt import conversation
 from stages.llm.reply import Piece, recite, segments
 from stages.llm.utterances import Heard
-from stages.runtime.context import StageContext, handles
+from stages.runtime.context import StageContext
 from stages.runtime.providers import LanguageModel, LanguageModelProvider, ProviderError, Providers, ReplyRequest
+from stages.runtime.stage import handles
 
 MOST_DRAFTS = 3  # a turn: a caller who pauses again and again is not worth a model's work each time
 
@@ -42,7 +44,14 @@ MOST_DRAFTS = 3  # a turn: a caller who pauses again and again is not worth a mo
 class Conversation:
     """Decides whose turn it is and what the agent says in it; knows what the caller has heard."""
 
-    publishes = (TurnStarted, SentenceReady, ReplyResumed, TurnCancelled, TurnEnded, LlmProviderFailed)
+    publishes: ClassVar[tuple[type[Event], ...]] = (
+        TurnStarted,
+        SentenceReady,
+        ReplyResumed,
+        TurnCancelled,
+        TurnEnded,
+        LlmProviderFailed,
+    )
 
     def __init__(self, call: StageContext, model: LanguageModel) -> None:
         self._call = call

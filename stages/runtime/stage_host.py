@@ -7,9 +7,8 @@ nobody hears our beats for 5 s: no session outlives its coordinator.
 
 import asyncio
 import time
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from types import ModuleType
-from typing import Any, Literal
+from contextlib import AsyncExitStack
+from typing import Generic, Literal, TypeVar
 
 import structlog
 
@@ -18,8 +17,10 @@ from bus.heartbeats import EVERY_S, Heartbeats
 from bus.message import Message
 from schemas import control, events, subjects
 from schemas.agent import AgentDocument
-from stages.runtime.context import Overloaded, StageContext, handlers
+from stages.runtime.context import StageContext
+from stages.runtime.inbox import Inbox, Overloaded
 from stages.runtime.providers import ProviderError, ProviderMissing, Providers
+from stages.runtime.stage import HasPlayhead, Stage, StageModule, handlers
 from stages.runtime.worker import Worker
 from transports.transport import Refused
 
@@ -34,32 +35,39 @@ STAGE_FAILED: dict[str, type[events.StageFailed]] = {
     subjects.EGRESS: events.EgressStageFailed,
 }
 
+Shared = TypeVar("Shared")
+
 log = structlog.get_logger("stage")
 
 
 class HostedSession:
     """A claimed session with what belongs to it in this worker."""
 
-    def __init__(self, session: StageContext, claim: control.ClaimStage) -> None:
-        self.session = session
+    def __init__(self, context: StageContext, claim: control.ClaimStage) -> None:
+        self.session = context
+        self.inbox = Inbox(context)
         self.providers = claim.providers
         self.subscriptions: list[Subscription] = []
-        self.stage: Any = None
+        self.stage: Stage | None = None
         self.life: asyncio.Task[None] | None = None
         self.claimed_at = time.monotonic()
 
+    @property
+    def playhead(self) -> control.Playhead | None:
+        """Return how far the caller has heard the turn; None for a stage that does not play."""
+        return self.stage.playhead if isinstance(self.stage, HasPlayhead) else None
 
-class StageHost:
+
+class StageHost(Generic[Shared]):
     """One claimed stage of a process; `module` is its `stage.py`."""
 
-    def __init__(self, worker: Worker, module: ModuleType, providers: Providers, shared: Any) -> None:
+    def __init__(self, worker: Worker, module: StageModule[Shared], providers: Providers, shared: Shared) -> None:
         self._worker = worker
         self._module = module
         self._providers = providers
         self._shared = shared
         self._holdings: dict[str, HostedSession] = {}
         self._heartbeats = Heartbeats(worker.bus, worker.id)
-        self._plays = hasattr(module.STAGE, "playhead")
         heard = set(handlers(module.STAGE))
         self._hears = sorted(
             {events.stage(event) for event in heard if event not in events.EPHEMERAL} | {subjects.INGRESS}
@@ -101,12 +109,14 @@ class StageHost:
     async def _make_room(self, claim: control.ClaimStage) -> None:
         worker = self._worker
         await self._close(self._holdings.get(claim.session))  # asked again: an earlier answer came too late
-        session = StageContext(worker.stage, claim.session, claim.agent, claim.epoch, worker)
+        session = StageContext(
+            worker.stage, claim.session, claim.agent, claim.epoch, worker, self._module.STAGE.publishes
+        )
         session.coordinator = claim.coordinator
         session.transport = claim.transport
         holding = self._holdings[session.id] = HostedSession(session, claim)
-        worker.admit(session)
-        holding.subscriptions = await worker.listen(session, self._hears, self._lives)
+        worker.admit(holding.inbox)
+        holding.subscriptions = await worker.listen(holding.inbox, self._hears, self._lives)
         holding.subscriptions.append(
             await worker.bus.subscribe(subjects.controls(session.id, worker.stage), self._on_control)
         )
@@ -149,14 +159,14 @@ class StageHost:
 
         async def life() -> None:
             session.agent = AgentDocument.model_validate(start.config)
-            session.gate.start_after(start.after)
+            holding.inbox.gate.start_after(start.after)
             session.snapshot = start.snapshot
             session.room = start.room
             async with AsyncExitStack() as stack:
-                opening: AbstractAsyncContextManager[Any] = self._module.open_session(session, self._shared)
+                opening = self._module.open_session(session, self._shared)
                 holding.stage = await stack.enter_async_context(opening)
                 answer()
-                await session.run(holding.stage)
+                await holding.inbox.run(holding.stage)
 
         try:
             await self._worker.contain(session.id, life(), gave_up)
@@ -166,7 +176,7 @@ class StageHost:
     async def _close(self, holding: HostedSession | None, reply: str = "") -> None:
         """Flush and forget; what is forgotten already is closed."""
         if holding is not None:
-            holding.session.close()
+            holding.inbox.close()
             if holding.life is not None:
                 await self._finish(holding.life)
             await self._forget(holding)
@@ -188,7 +198,7 @@ class StageHost:
         if self._holdings.get(holding.session.id) is not holding:
             return
         del self._holdings[holding.session.id]
-        self._worker.release(holding.session)
+        self._worker.release(holding.inbox)
         await _unsubscribe(holding)
 
     # --- beats --------------------------------------------------------------------------------------------------------
@@ -209,8 +219,7 @@ class StageHost:
             if holding.life is None and now - holding.claimed_at > START_WITHIN_S:
                 self._worker.tasks.create_task(self._close(holding))
         for coordinator, holdings in served.items():
-            playing = [held for held in holdings if self._plays and held.stage]
-            playheads = {held.session.id: held.stage.playhead for held in playing}
+            playheads = {held.session.id: head for held in holdings if (head := held.playhead) is not None}
             beat = control.Heartbeat(
                 self._worker.id,
                 self._worker.stage,
@@ -226,9 +235,9 @@ class StageHost:
                 for holding in holdings:
                     self._worker.tasks.create_task(self._close(holding))
 
-    def describe(self, session: StageContext) -> control.WorkerSession:
+    def describe(self, session: Inbox) -> control.WorkerSession:
         age_s = round(time.monotonic() - session.opened_at, 1)
-        return control.WorkerSession(session.id, session.agent_id, session.epoch, age_s)
+        return control.WorkerSession(session.id, session.context.agent_id, session.context.epoch, age_s)
 
 
 async def _unsubscribe(holding: HostedSession) -> None:

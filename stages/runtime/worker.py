@@ -22,7 +22,7 @@ from bus.connect import Bus, Subscription
 from bus.message import Message
 from schemas import control, subjects
 from schemas.control import WorkerSession, WorkerStatus
-from stages.runtime.context import StageContext
+from stages.runtime.inbox import Inbox
 from telemetry.logs import places
 
 CAPACITY = 100
@@ -30,8 +30,8 @@ DRAIN_S = 30.0  # how long SIGTERM waits for own sessions; a hand-over makes thi
 COLLECT_AFTER_S = 1.0  # of no session: what calls leave behind in cycles goes then, and not during a later call
 UNKNOWN_EVERY_S = 0.1  # how often media for nobody is reported back
 
-# whose audio each stage is sent
-SPEAKER = {subjects.STT: subjects.INGRESS, subjects.EGRESS: subjects.TTS, subjects.INGRESS: subjects.EGRESS}
+# stage -> the stage whose audio it receives
+AUDIO_FROM = {subjects.STT: subjects.INGRESS, subjects.EGRESS: subjects.TTS, subjects.INGRESS: subjects.EGRESS}
 
 log = structlog.get_logger("worker")
 
@@ -48,7 +48,7 @@ class Work(Protocol):
     async def end(self, session: str) -> None:
         """End one session now, in an orderly way and within 3 s."""
 
-    def describe(self, session: StageContext) -> WorkerSession:
+    def describe(self, session: Inbox) -> WorkerSession:
         """What `antiphon ps` shows of a session."""
 
 
@@ -61,13 +61,13 @@ class Worker:
         self.capacity = capacity
         self.drain_s = drain_s
         self.id = subjects.new_id()
-        self.sessions: dict[str, StageContext] = {}
+        self.sessions: dict[str, Inbox] = {}
         self.counters: Counter[str] = Counter()
         self.draining = False
         self.url = ""  # ingress: where callers connect
         self.ready = asyncio.Event()
         self.tasks: asyncio.TaskGroup
-        self._speaker = SPEAKER.get(stage, "")
+        self._audio_from = AUDIO_FROM.get(stage, "")
         self._work: Work
         self._group: QueueGroup
         self._room = asyncio.Event()
@@ -79,7 +79,7 @@ class Worker:
         """Take claims until `stop`, then leave the queue group, wait for own sessions, end those that are left."""
         self._work = work
         self._group = QueueGroup(self.bus, self.stage, self._on_claim)
-        if self._speaker:
+        if self._audio_from:
             await self.bus.subscribe_media(subjects.media_to(self.id), self._on_media)
         status = {"status": (subjects.worker(self.id), self._tell)}
         service = await services.serve(self.bus, self.stage, status, queue=self.id, stats=self._stats)
@@ -106,13 +106,13 @@ class Worker:
     def full(self) -> bool:
         return len(self.sessions) >= self.capacity
 
-    def admit(self, session: StageContext) -> None:
+    def admit(self, session: Inbox) -> None:
         """Hold a session; a full worker leaves the queue group."""
         self.sessions[session.id] = session
         if self.full and not self.draining:
             self.tasks.create_task(self._group.leave())
 
-    def release(self, session: StageContext) -> None:
+    def release(self, session: Inbox) -> None:
         """Forget a session; a worker with room again joins the group again."""
         was_full = self.full
         if self.sessions.get(session.id) is session:
@@ -127,16 +127,11 @@ class Worker:
         if not self.sessions:
             gc.collect()
 
-    async def listen(
-        self, session: StageContext, stages: Iterable[str], lives: Iterable[str] = ()
-    ) -> list[Subscription]:
+    async def listen(self, session: Inbox, stages: Iterable[str], lives: Iterable[str] = ()) -> list[Subscription]:
         """One subscription for each stage the session hears: the order of each speaker is kept."""
-        filters = [subjects.events(session.agent_id, session.id, stage) for stage in stages]
-        filters += [subjects.ephemerals(session.agent_id, session.id, stage) for stage in lives]
-        return [
-            await self.bus.subscribe(subject, lambda message: session.hear(message.subject, message.data))
-            for subject in filters
-        ]
+        filters = [subjects.events(session.context.agent_id, session.id, stage) for stage in stages]
+        filters += [subjects.ephemerals(session.context.agent_id, session.id, stage) for stage in lives]
+        return [await self.bus.subscribe(subject, session.receive_event) for subject in filters]
 
     async def contain(self, session: str, life: Awaitable[None], gave_up: Callable[[BaseException], None]) -> None:
         """Await a session's life. Whatever it raises ends that session only: the one place where all is caught."""
@@ -177,7 +172,7 @@ class Worker:
         if session is None:
             self._report_unknown(session_id)
             return
-        session.guard(session.on_audio, message.data, self._speaker)
+        session.receive_audio(message.data, self._audio_from)
 
     def _report_unknown(self, session: str) -> None:
         self.counters["unknown_session"] += 1

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -28,7 +28,13 @@ FINISH_WITHIN_S = 1.0  # half of what a stage has to flush in
 class Hearing:
     """Hears one caller. first_utterance: where numbering goes on after a takeover."""
 
-    publishes = (SpeechStarted, SpeechEnded, TranscriptFinal, TranscriptInterim, SttProviderFailed)
+    publishes: ClassVar[tuple[type[Event], ...]] = (
+        SpeechStarted,
+        SpeechEnded,
+        TranscriptFinal,
+        TranscriptInterim,
+        SttProviderFailed,
+    )
 
     def __init__(self, call: StageContext, first_utterance: int = 0) -> None:
         self._call = call

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from schemas.audio import AGENT_HZ, SAMPLE_BYTES, ms_to_bytes, samples_to_ms
 from schemas.events import (
+    Event,
     OwnerChanged,
     Paused,
     PlaybackStarted,
@@ -20,9 +21,10 @@ from schemas.events import (
 )
 from schemas.media import MAX_CHUNK_MS, Flag
 from schemas.subjects import EGRESS
-from stages.runtime.context import StageContext, handles
+from stages.runtime.context import StageContext
 from stages.runtime.item_timeout import with_item_timeout
 from stages.runtime.providers import ProviderError, Providers, Synthesizer
+from stages.runtime.stage import handles
 from stages.tts.credit import Credit
 
 PIECE_WITHIN_S = 10.0  # a voice silent for this long has failed; the slowest measured engine needs about 2 s
@@ -39,7 +41,7 @@ class Voice:
     A segment ends with an empty chunk that carries its flags: so the first audio need not wait to know what follows.
     """
 
-    publishes = (SegmentSynthesized, TtsProviderFailed)
+    publishes: ClassVar[tuple[type[Event], ...]] = (SegmentSynthesized, TtsProviderFailed)
 
     def __init__(self, call: StageContext, provider: str, synthesizer: Synthesizer) -> None:
         self._call = call

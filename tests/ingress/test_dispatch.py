@@ -131,7 +131,7 @@ class Office:
     @property
     def session(self) -> StageContext:
         [session] = self.ingress.sessions.values()
-        return session
+        return session.context
 
     async def close(self) -> None:
         """End what goes on and close every room, so that the next test finds none."""
@@ -383,7 +383,7 @@ async def test_a_second_job_for_a_room_waits_until_the_first_is_over(office: Off
     await keys(office.server).dispatch("twice", "", '{"agent_id": "shop"}')
     ingress = office.ingress
     await until(lambda: len(ingress.sessions) == 1 and len(office.attendant.jobs) == before + 1)
-    ingress.sessions[opened.session].fail(RuntimeError("as a bug would"))
+    ingress.sessions[opened.session].context.fail(RuntimeError("as a bug would"))
     again = await heard.until(SessionOpened, 2)
     assert (again.agent, again.session != opened.session) == ("shop", True)
     await office.close()

@@ -1,39 +1,44 @@
-"""One stage of one call without a bus: tell it events and frames, and read what it said and sent.
+"""One session of one stage without a bus: give it events and frames, and read what it publishes and sends.
 
     async with call(stages.egress.stage, agent={"tts": {"provider": "scripted"}}) as egress:
         egress.hear(TurnStarted(turn=2, answers=0))
         egress.hear_audio(pcm, turn=2, flags=Flag.FIRST_OF_SEGMENT)
         await egress.publishes(PlaybackStarted, turn=2)
 
-The session is the real one, with its gate; only the outlet is not the bus. In a test marked `@in_virtual_time`
-(clock.py) the same code runs without waiting.
+Context and inbox are the real ones, gate included; only the outlet is not the bus. In a test marked
+`@in_virtual_time` (clock.py) the same code runs without waiting.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from types import ModuleType
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from bus.message import Message
 from schemas import events, media, subjects
 from schemas.agent import AgentDocument
 from schemas.audio import AGENT_HZ, CALLER_HZ
 from schemas.events import Event, Owner
 from schemas.media import Frame
 from stages.runtime.context import StageContext
+from stages.runtime.inbox import Inbox
 from stages.runtime.providers import ProviderContext, Providers
+from stages.runtime.stage import Stage, StageModule
 
 PATIENCE_S = 10.0  # on the loop's clock; nothing in a test takes longer unless it is broken
 EPOCH = 3  # of every stage, so that 0 to 2 are dead ones
 
 F = TypeVar("F", bound=Event)
 T = TypeVar("T")
+Shared = TypeVar("Shared")
+
+Opening = Callable[[StageContext], AbstractAsyncContextManager[Stage]]
 
 
 class Sent(NamedTuple):
-    """A frame that left the stage. now_ms: the session's clock when it did. worker: whom it was addressed to."""
+    """A frame that left the stage. now_ms: the session's clock at that moment. worker: id of the receiver."""
 
     now_ms: float
     worker: str
@@ -41,7 +46,7 @@ class Sent(NamedTuple):
 
 
 class Outbox:
-    """The outlet of a session: keeps what was said and sent, in order, and tells who waits for it."""
+    """The outlet of a session: keeps all events and frames in order, and wakes the test that waits for one."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -50,9 +55,9 @@ class Outbox:
 
     def publish_event(self, subject: str, data: bytes, message_id: str) -> None:
         event = events.decode(data)
-        said = subjects.parse(subject)
-        assert said is not None
-        assert said.tag == events.tag(event)
+        parts = subjects.parse(subject)
+        assert parts is not None
+        assert parts.tag == events.tag(event)
         self.events.append(event)
         self.grew.set()
 
@@ -66,7 +71,7 @@ class Outbox:
 
 
 class TestContext(StageContext):
-    """A session whose clock is the loop's, which a test may have made virtual."""
+    """A context whose clock is the event loop's, which a test may have made virtual."""
 
     __test__ = False
 
@@ -75,49 +80,56 @@ class TestContext(StageContext):
 
 
 class Call:
-    """One session of the stage under test, and everybody around it."""
+    """One session of the stage under test. stage: the open stage, as the test knows its class (hence Any)."""
 
-    def __init__(self, session: StageContext, outbox: Outbox) -> None:
-        self.session = session
+    def __init__(self, inbox: Inbox, outbox: Outbox) -> None:
+        self.inbox = inbox
+        self.context = inbox.context
         self.outbox = outbox
         self.stage: Any = None
         self.task: asyncio.Task[None] | None = None
         self._seq: dict[tuple[str, str], int] = {}
 
     @property
+    def session(self) -> StageContext:
+        """The context, by the name that tests of stages use for now."""
+        return self.context
+
+    @property
     def events(self) -> list[Event]:
-        """What it said so far."""
+        """Return the events published so far."""
         return self.outbox.events
 
     @property
     def sent(self) -> list[Sent]:
-        """What it sent so far."""
+        """Return the frames sent so far."""
         return self.outbox.sent
 
     def hear(self, event: Event) -> None:
-        """The stage hears `event`; envelope fields that are not set are stamped as the speaker would."""
+        """Give the stage `event`; envelope fields that are not set are stamped as its publisher would."""
         plane = "ephemeral" if isinstance(event, events.EPHEMERAL) else "event"
         stage = events.stage(event)
         stamped = msgspec.structs.replace(
             event,
-            session=event.session or self.session.id,
-            agent=event.agent or self.session.agent_id,
+            session=event.session or self.context.id,
+            agent=event.agent or self.context.agent_id,
             epoch=event.epoch or EPOCH,
             seq=event.seq or self._next(stage, plane),
         )
         subject = subjects.ephemeral if plane == "ephemeral" else subjects.event
-        self.session.hear(subject(stamped.agent, stamped.session, events.tag(event)), events.encode(stamped))
+        where = subject(stamped.agent, stamped.session, events.tag(event))
+        self.inbox.receive_event(Message(where, events.encode(stamped)))
 
     def hear_audio(
         self, pcm: bytes, *, at: int = 0, turn: int = 0, segment: int = 0, flags: int = 0, epoch: int = EPOCH
     ) -> None:
-        """The stage hears one chunk: of the caller's line if it is stt, else of the agent's."""
-        speaker, rate = ("ingress", CALLER_HZ) if self.session.stage == "stt" else ("tts", AGENT_HZ)
-        frame = Frame(pcm, epoch, self._next(speaker, "media"), rate, at, turn, segment, flags)
-        self.session.on_audio(media.encode(frame), speaker)
+        """Give the stage one frame: of the caller's audio if the stage is stt, else of the agent's."""
+        sender, rate = ("ingress", CALLER_HZ) if self.context.stage == "stt" else ("tts", AGENT_HZ)
+        frame = Frame(pcm, epoch, self._next(sender, "media"), rate, at, turn, segment, flags)
+        self.inbox.receive_audio(media.encode(frame), sender)
 
     async def publishes(self, what: type[F], /, **fields: Any) -> F:
-        """The first `what` with these fields that it has said or will say; AssertionError if it does not."""
+        """Return the first `what` with these fields, waited for; AssertionError if none is published."""
 
         def found() -> F | None:
             for event in self.events:
@@ -128,11 +140,11 @@ class Call:
         return await self.until(found, f"{what.__name__}({fields})")
 
     def published(self, what: type[F]) -> list[F]:
-        """Every `what` it said so far."""
+        """Return every `what` published so far."""
         return [event for event in self.events if isinstance(event, what)]
 
     async def sends(self, flag: int, **fields: int) -> Frame:
-        """The first frame with `flag` and these fields that it has sent or will send."""
+        """Return the first frame with `flag` and these fields, waited for."""
 
         def found() -> Frame | None:
             for _, _, frame in self.sent:
@@ -143,11 +155,11 @@ class Call:
         return await self.until(found, f"a frame with {flag!r} {fields}")
 
     def audio(self, turn: int | None = None) -> bytes:
-        """All samples sent so far (of one turn)."""
+        """Return all samples sent so far (of one turn)."""
         return b"".join(sent.frame.pcm for sent in self.sent if turn is None or sent.frame.turn == turn)
 
     async def until(self, found: Callable[[], T | None], what: str) -> T:
-        """Wait until `found` returns something; looks again whenever the stage says or sends."""
+        """Wait until `found` returns something; looks again at each event and frame of the stage."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + PATIENCE_S
         while True:
@@ -156,18 +168,18 @@ class Call:
                 return result
             if self.task is not None and self.task.done():
                 self.task.result()
-            heard = [f"{events.tag(event)} turn {event.turn}" for event in self.events]
-            assert loop.time() < deadline, f"{what} did not come; said: {heard}, {len(self.sent)} frames sent"
+            seen = [f"{events.tag(event)} turn {event.turn}" for event in self.events]
+            assert loop.time() < deadline, f"{what} did not come; published: {seen}, {len(self.sent)} frames sent"
             self.outbox.grew.clear()
             try:
-                async with asyncio.timeout_at(min(deadline, loop.time() + 0.2)):  # a stage that failed tells nobody
+                async with asyncio.timeout_at(min(deadline, loop.time() + 0.2)):  # a stage that failed wakes no waiter
                     await self.outbox.grew.wait()
             except TimeoutError:
                 pass
 
     async def settle(self) -> None:
-        """Until all that was heard has been handled by its plain handler."""
-        for _ in range(5):  # the inbox task wakes, hands on, and an async handler begins
+        """Return when all events given so far have been handled by their plain handlers."""
+        for _ in range(5):  # the task of the async handlers wakes, and one begins
             await asyncio.sleep(0)
 
     async def wait_ms(self, ms: float) -> None:
@@ -181,52 +193,54 @@ class Call:
 
 
 class Worker:
-    """The stage's worker: what its sessions share is open, and calls can be opened in it."""
+    """A worker of the stage: what its sessions share is open, and `call` opens sessions in it."""
 
-    def __init__(self, module: ModuleType, shared: Any) -> None:
-        self._module = module
-        self.shared = shared
+    def __init__(self, stage: type[Stage], opening: Opening, shared: Any) -> None:
+        self._stage = stage
+        self._opening = opening
+        self.shared = shared  # what `open_worker` yielded, as the test knows its class
 
     @asynccontextmanager
     async def call(
         self, agent: Mapping[str, Any] | None = None, *, session: str = "s1", transport: str = "websocket"
     ) -> AsyncIterator[Call]:
-        """A session of agent document `agent` (id `agent1` unless told); every stage is owned by worker `<stage>-1`."""
+        """Open a session of agent document `agent` (id `agent1` by default); worker `<stage>-1` owns each stage."""
         document = AgentDocument.model_validate({"id": "agent1", **(agent or {})})
         outbox = Outbox()
-        live = TestContext(_stage_of(self._module), session, document.id, EPOCH, outbox)
-        live.agent = document
-        live.coordinator = "ingress-1"
-        live.owners = {stage: Owner(f"{stage}-1", EPOCH) for stage in subjects.STAGES}
-        live.transport = transport
-        call = Call(live, outbox)
-        async with self._module.open_session(live, self.shared) as stage:
+        context = TestContext(_name(self._stage), session, document.id, EPOCH, outbox, self._stage.publishes)
+        context.agent = document
+        context.coordinator = "ingress-1"
+        context.owners = {stage: Owner(f"{stage}-1", EPOCH) for stage in subjects.STAGES}
+        context.transport = transport
+        inbox = Inbox(context)
+        call = Call(inbox, outbox)
+        async with self._opening(context) as stage:
             call.stage = stage
-            call.task = asyncio.create_task(live.run(stage))
+            call.task = asyncio.create_task(inbox.run(stage))
             try:
-                await asyncio.sleep(0)  # `live` attaches the stage
+                await asyncio.sleep(0)  # the inbox attaches the stage
                 yield call
             finally:
-                live.close()
+                inbox.close()
                 await call.task
 
 
 @asynccontextmanager
-async def worker(module: ModuleType, context: ProviderContext | None = None) -> AsyncIterator[Worker]:
+async def worker(module: StageModule[Shared], context: ProviderContext | None = None) -> AsyncIterator[Worker]:
     """A worker of the stage whose `stage.py` is `module`."""
-    opening = Providers(_stage_of(module), context or ProviderContext())
+    opening = Providers(_name(module.STAGE), context or ProviderContext())
     async with opening as providers, module.open_worker(providers) as shared:
-        yield Worker(module, shared)
+        yield Worker(module.STAGE, lambda context: module.open_session(context, shared), shared)
 
 
 @asynccontextmanager
 async def call(
-    module: ModuleType, agent: Mapping[str, Any] | None = None, *, transport: str = "websocket"
+    module: StageModule[Shared], agent: Mapping[str, Any] | None = None, *, transport: str = "websocket"
 ) -> AsyncIterator[Call]:
-    """One call in a worker of its own."""
+    """Open one session in a worker of its own."""
     async with worker(module) as running, running.call(agent, transport=transport) as one:
         yield one
 
 
-def _stage_of(module: ModuleType) -> str:
-    return module.__name__.split(".")[-2]
+def _name(stage: type[Stage]) -> str:
+    return stage.__module__.split(".")[1]  # stages.<stage>.stage

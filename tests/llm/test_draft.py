@@ -35,7 +35,7 @@ def test_the_answer_is_written_while_the_caller_pauses(monkeypatch: pytest.Monke
             assert first.first_token_ms == 0
             assert texts(await one.whole_reply(2)) == ["We open at nine."]
             assert (len(model.requests), model.closed) == (1, 1)
-            assert one.call.session.counted() == {}
+            assert one.call.inbox.counted() == {}
 
     story()
 
@@ -49,7 +49,7 @@ def test_who_goes_on_is_answered_for_all_that_was_said(monkeypatch: pytest.Monke
             one.starts()
             await one.call.settle()
             assert model.closed == 1  # at once: nobody pays for more of it
-            assert one.call.session.counted() == {"draft_dropped": 1}
+            assert one.call.inbox.counted() == {"draft_dropped": 1}
             await one.call.wait_ms(500)
             one.stops("On Sundays, I mean.")
             assert (await one.call.publishes(TurnStarted, turn=2)).text == "When do you open? On Sundays, I mean."

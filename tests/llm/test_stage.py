@@ -398,4 +398,4 @@ async def test_a_long_call_leaves_no_alarms_behind() -> None:
             await one.call.wait_ms(200)
         await one.call.wait_ms(10_000)
         assert one.call.published(TurnStarted) == []
-        assert len(one.call.session._timers) == 0
+        assert one.call.context.lifetime.timers == 0

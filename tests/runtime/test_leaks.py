@@ -90,5 +90,5 @@ async def test_a_worker_that_is_asked_again_for_a_session_holds_it_once(
         async with asyncio.timeout(5):
             while subscribed() != once:
                 await asyncio.sleep(0.02)
-        assert worker.sessions["late"].epoch == 10
+        assert worker.sessions["late"].context.epoch == 10
         await back_to(home, fresh)  # no start follows

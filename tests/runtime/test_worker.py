@@ -186,7 +186,7 @@ async def test_what_never_came_is_counted(tmp_path: Path) -> None:
         call = await home.null_call("echo", turns=1, **LONG)
         await call.until(events.SessionOpened)
         stt = home.workers[subjects.STT][0]
-        ingress = home.workers[subjects.INGRESS][0].sessions[call.session]
+        ingress = home.workers[subjects.INGRESS][0].sessions[call.session].context
         async with asyncio.timeout(WITHIN_S):
             while ingress._seq["media"] < 2:  # the first frames are on their way: what follows can leave a gap
                 await asyncio.sleep(0.01)

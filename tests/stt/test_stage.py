@@ -69,7 +69,7 @@ async def test_a_recogniser_that_is_late_and_no_more_goes_on() -> None:
 
 async def test_a_new_owner_goes_on_counting_utterances() -> None:
     outbox = Outbox()
-    session = StageContext("stt", "s1", "agent1", EPOCH, outbox)
+    session = StageContext("stt", "s1", "agent1", EPOCH, outbox, Hearing.publishes)
     session.agent = session.agent.model_validate({"id": "agent1", **SCRIPTED})
     session.snapshot = msgspec.msgpack.encode(SessionState(utterances={0: Utterance(), 4: Utterance()}))
     async with Providers("stt", ProviderContext()) as providers, open_session(session, providers) as hearing:
