@@ -17,8 +17,8 @@ from cli.room_server import RoomServer
 from schemas import media, subjects
 from schemas.agent import AgentDocument
 from tests.kit.room_caller import CALLER, Visitor, close, people, token, visit
-from transports.keys import RoomKeys
-from transports.rooms import agent_identity, ear_identity
+from transports.livekit.identities import agent_identity, ear_identity
+from transports.livekit.tokens import RoomKeys
 
 COMES_WITHIN_S = 30.0
 LOOK_EVERY_S = 0.1

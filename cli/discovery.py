@@ -10,7 +10,7 @@ from cli.errors import Failed
 
 if TYPE_CHECKING:
     from bus.settings import BusSettings
-    from schemas.settings import LiveKitSettings
+    from transports.livekit.settings import LiveKitSettings
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound: all addresses of this machine
@@ -63,7 +63,7 @@ def livekit_settings(url: str | None, data: Path | None = None) -> "LiveKitSetti
     from pydantic import ValidationError
 
     from cli.room_server import RoomServer
-    from schemas.settings import LIVEKIT_VARIABLES, LiveKitSettings
+    from transports.livekit.settings import LIVEKIT_VARIABLES, LiveKitSettings
 
     try:
         told = LiveKitSettings.from_environment(os.environ, url)

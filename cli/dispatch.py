@@ -48,7 +48,7 @@ async def _dispatch(room: str, agent_name: str, metadata: str, url: str | None, 
             f"no LiveKit in {folder}: start `antiphon up --livekit`, or say where it is with --livekit-url URL"
         )
     have_rooms()
-    from transports.keys import RoomKeys
+    from transports.livekit.tokens import RoomKeys
 
     keys = RoomKeys(settings.url, settings.key, settings.secret.get_secret_value())
     return await keys.dispatch(room, agent_name, metadata)

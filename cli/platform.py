@@ -15,7 +15,7 @@ from cli.discovery import EVERYWHERE, EXAMPLES, RUN_FILE
 from cli.errors import Failed
 
 if TYPE_CHECKING:
-    from schemas.settings import LiveKitSettings
+    from transports.livekit.settings import LiveKitSettings
 
 STAGES = ("ingress", "stt", "llm", "tts", "egress")
 READY_WITHIN_S = 60.0  # the local models load in seconds; a machine under load takes longer
@@ -107,7 +107,7 @@ def _rooms(options: Options, data: Path) -> tuple["LiveKitSettings | None", list
     if not options.livekit:
         return options.rooms, []
     from cli.room_server import RoomServer
-    from schemas.settings import LiveKitSettings
+    from transports.livekit.settings import LiveKitSettings
 
     here = "127.0.0.1" if options.host in EVERYWHERE else options.host
     server = RoomServer(data, f"http://{here}:{options.talk_port}/livekit/webhook")

@@ -161,9 +161,9 @@ class _Process:
         if settings is None:
             return None
         have_rooms()
-        from stages.ingress.dispatch import Rooms
-        from transports.keys import RoomKeys
-        from transports.livekit.hearing import attend
+        from transports.livekit.dispatch import Rooms
+        from transports.livekit.room_input import attend
+        from transports.livekit.tokens import RoomKeys
 
         keys = RoomKeys(settings.url, settings.key, settings.secret.get_secret_value())
         return Rooms(keys, attend, self._options["agent_name"], self._options["default_agent"])

@@ -31,7 +31,7 @@ class Speaking(Protocol):
 async def warm(transport: str) -> None:
     """Load what a transport needs, so that its first call does not wait for it."""
     if transport == "livekit":
-        await asyncio.to_thread(importlib.import_module, "transports.livekit.speaking")
+        await asyncio.to_thread(importlib.import_module, "transports.livekit.room_output")
 
 
 @asynccontextmanager
@@ -43,7 +43,7 @@ async def speaking(transport: str, call: Call) -> AsyncIterator[Speaking]:
         yield NullOutput()
     elif transport == "livekit":
         try:
-            from transports.livekit.speaking import agent  # with it comes a native library
+            from transports.livekit.room_output import agent  # with it comes a native library
         except ImportError:
             raise Refused("this worker cannot enter rooms: pip install -e '.[livekit]'") from None
         async with agent(call) as speaker:

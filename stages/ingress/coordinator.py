@@ -19,12 +19,12 @@ from schemas.events import FAILED, LOST, CloseReason, Event
 from schemas.media import MAX_CHUNK_MS, Flag, Frame
 from session.replay_buffer import ReplayBuffer
 from session.state import SessionState, fold
-from stages.ingress.job import Arrival
 from stages.ingress.owners import CannotClaim, Owners
 from stages.ingress.rate_limit import RateLimiter
 from stages.runtime.inbox import Inbox
 from stages.runtime.stage import handles
 from stages.runtime.worker import Worker
+from transports.livekit.worker_protocol import Arrival
 from transports.transport import CallerConnection
 
 ORDERLY = ("hangup", "shutdown", "room_closed")  # no reason to tell the caller about

@@ -17,13 +17,13 @@ from schemas.control import WorkerSession
 from schemas.events import CloseReason, MetadataRefused
 from schemas.subjects import BadId, check_id
 from stages.ingress.coordinator import Coordinator
-from stages.ingress.dispatch import Dispatch, Rooms
-from stages.ingress.job import Arrival
-from stages.ingress.webhook import Webhooks
 from stages.runtime.context import StageContext
 from stages.runtime.inbox import Inbox
 from stages.runtime.worker import Worker
 from transports import null
+from transports.livekit.dispatch import Dispatch, Rooms
+from transports.livekit.webhooks import Webhooks
+from transports.livekit.worker_protocol import Arrival
 from transports.transport import CallerConnection, Refused
 from transports.websocket import call_url
 

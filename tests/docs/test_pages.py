@@ -10,7 +10,7 @@ import pytest
 from bus.settings import BusSettings
 from config_service.files import read_text
 from schemas.agent import AgentDocument, AgentFact, Turns
-from schemas.settings import LIVEKIT_VARIABLES
+from transports.livekit.settings import LIVEKIT_VARIABLES
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(

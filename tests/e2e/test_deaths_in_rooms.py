@@ -18,7 +18,7 @@ from tests.kit.platform import scripted
 from tests.kit.processes import Platform, platform, until
 from tests.kit.room_caller import token, visit
 from tests.kit.room_server import binary
-from transports.rooms import agent_identity, ear_identity
+from transports.livekit.identities import agent_identity, ear_identity
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.realtime]
 

@@ -16,7 +16,7 @@ from tests.kit.platform import scripted
 from tests.kit.processes import alive, descendants, platform, until
 from tests.kit.room_caller import visit
 from tests.kit.room_server import binary
-from transports.keys import RoomKeys
+from transports.livekit.tokens import RoomKeys
 
 WITHIN_S = 30.0
 ECHO = scripted("echo")

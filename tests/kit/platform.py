@@ -26,12 +26,12 @@ from schemas import control, events, subjects
 from schemas.agent import AgentDocument
 from schemas.config import UNAVAILABLE
 from schemas.events import Event
-from stages.ingress.dispatch import Rooms
 from stages.ingress.stage import Ingress
 from stages.runtime.providers import ProviderContext, Providers
 from stages.runtime.stage_host import StageHost
 from stages.runtime.worker import Worker
 from transports import websocket
+from transports.livekit.dispatch import Rooms
 from transports.null import CallerPattern
 
 WITHIN_S = 20.0

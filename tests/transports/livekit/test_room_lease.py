@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from bus.connect import Bus, connect
 from bus.settings import BusSettings
-from stages.ingress.hold import hold
+from transports.livekit.room_lease import hold
 
 ROOMS = 100
 STAYS_S = 0.05  # far longer than another needs to come in

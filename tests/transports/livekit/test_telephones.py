@@ -4,7 +4,7 @@ import pytest
 
 from schemas.events import SessionClosed, TranscriptFinal, TurnEnded
 from tests.kit.room_caller import close, token, visit
-from tests.transports.building import Building, hum
+from tests.transports.livekit.building import Building, hum
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.realtime]
 

@@ -20,7 +20,7 @@ from schemas.events import (
 from tests.kit.platform import scripted
 from tests.kit.room_caller import token, visit
 from tests.kit.room_server import KEY, SECRET
-from tests.transports.building import ECHO, Building, hum
+from tests.transports.livekit.building import ECHO, Building, hum
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.realtime]
 

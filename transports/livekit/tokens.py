@@ -9,7 +9,7 @@ from datetime import timedelta
 import aiohttp
 from livekit import api
 
-from transports.rooms import Attended, Notice, agent_identity, session_of
+from transports.livekit.identities import Attended, Notice, agent_identity, session_of
 
 # `livekit-server --dev` has the secret `secret`; it says itself that this is too short for more than trying it out.
 warnings.filterwarnings("ignore", message="The HMAC key is .* below the minimum")

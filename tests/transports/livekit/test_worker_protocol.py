@@ -5,7 +5,7 @@ import json
 import pytest
 
 from schemas.events import MetadataProblem, MetadataRefused
-from stages.ingress import job
+from transports.livekit import worker_protocol as job
 
 GOOD = {"agent_id": "desk", "campaign_id": "spring", "lead_id": "lead:7", "phone_number": "+49 30 123456"}
 

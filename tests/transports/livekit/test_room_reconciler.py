@@ -10,11 +10,11 @@ import pytest
 from bus import journal
 from bus.connect import Bus
 from schemas.subjects import event, new_id
-from stages.ingress import forgotten
-from stages.ingress.forgotten import CALM_S, LONGEST_PAUSE_S, Asked, Forgotten
-from stages.ingress.hold import hold
 from tests.kit.bus import until
-from transports.rooms import Attended, agent_identity, ear_identity
+from transports.livekit import room_reconciler as forgotten
+from transports.livekit.identities import Attended, agent_identity, ear_identity
+from transports.livekit.room_lease import hold
+from transports.livekit.room_reconciler import CALM_S, LONGEST_PAUSE_S, Asked, Forgotten
 
 
 class Server:

@@ -16,13 +16,13 @@ import structlog
 from config_service.client import BUILT_IN
 from schemas.control import RoomAccess
 from schemas.events import CloseReason
-from stages.ingress import job as said
-from stages.ingress.forgotten import Forgotten
-from stages.ingress.hold import hold
-from stages.ingress.job import Arrival, Assignment, Offer, Wanted
-from stages.ingress.registration import FAILURES, receive, registered, why
 from stages.runtime.worker import Worker
-from transports.rooms import Attend, Job, Keys, agent_identity, ear_identity
+from transports.livekit import worker_protocol as said
+from transports.livekit.identities import Attend, Job, Keys, agent_identity, ear_identity
+from transports.livekit.registration import FAILURES, receive, registered, why
+from transports.livekit.room_lease import hold
+from transports.livekit.room_reconciler import Forgotten
+from transports.livekit.worker_protocol import Arrival, Assignment, Offer, Wanted
 from transports.transport import Answer, Refused
 
 STATUS_EVERY_S = 2.5

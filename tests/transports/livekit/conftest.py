@@ -8,12 +8,15 @@ import pytest_asyncio
 
 pytest.importorskip("livekit", reason="the extra livekit is not installed: pip install -e '.[livekit]'")
 
-from stages.ingress.dispatch import Rooms
+from tests.kit.bus import bus, nats
 from tests.kit.platform import open_platform
 from tests.kit.room_server import KEY, SECRET, RoomServer, room_server
-from tests.transports.building import ECHO, Building
-from transports.keys import RoomKeys
-from transports.livekit.hearing import attend
+from tests.transports.livekit.building import ECHO, Building
+from transports.livekit.dispatch import Rooms
+from transports.livekit.room_input import attend
+from transports.livekit.tokens import RoomKeys
+
+__all__ = ["bus", "nats"]
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from schemas import subjects
 from schemas.events import PlaybackStarted, SessionClosed, SessionOpened, TranscriptFinal, TurnEnded
 from tests.kit.processes import Running, until
 from tests.kit.room_caller import visit
-from tests.transports.building import ECHO, Building, hum
+from tests.transports.livekit.building import ECHO, Building, hum
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.realtime]
 

@@ -20,8 +20,8 @@ from bus.errors import BusError
 from bus.message import Message
 from schemas import control, subjects
 from schemas.control import RoomFinished
-from stages.ingress.hold import is_free, tells_of
-from transports.rooms import Attended, Reaped, session_of
+from transports.livekit.identities import Attended, Reaped, session_of
+from transports.livekit.room_lease import is_free, tells_of
 
 LOOK_EVERY_S = 5.0  # a job takes a quarter of a second: who waits at two looks has been forgotten
 LONGEST_PAUSE_S = 30.0  # between two askings; whoever waits because all lines are taken waits no longer than that

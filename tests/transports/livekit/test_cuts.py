@@ -20,19 +20,19 @@ from bus.errors import Unreachable
 from schemas import events, subjects
 from schemas.control import RoomAccess
 from schemas.events import SessionClosed, SessionOpened, TranscriptFinal, TurnEnded
-from stages.ingress import forgotten
-from stages.ingress.dispatch import Rooms
 from tests.kit.bus import server_pid
 from tests.kit.network import BUS, ROOMS, Way, elsewhere, needs_network
 from tests.kit.platform import Platform, open_platform
 from tests.kit.processes import running, until
 from tests.kit.room_caller import token, visit
 from tests.kit.room_server import KEY, SECRET, room_server
-from tests.transports.building import ECHO, Building, InRoom, hum
-from transports import keys
-from transports.keys import RoomKeys
-from transports.livekit.hearing import attend
-from transports.livekit.speaking import agent
+from tests.transports.livekit.building import ECHO, Building, InRoom, hum
+from transports.livekit import room_reconciler as forgotten
+from transports.livekit import tokens as keys
+from transports.livekit.dispatch import Rooms
+from transports.livekit.room_input import attend
+from transports.livekit.room_output import agent
+from transports.livekit.tokens import RoomKeys
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.realtime]
 

@@ -19,7 +19,7 @@ from schemas.events import SessionOpened, SpeechStarted, TranscriptFinal
 from tests.kit.platform import Heard as Facts
 from tests.kit.room_caller import Visitor, token, visit
 from tests.kit.speech import INSTALLED, WHY_NOT, recording
-from tests.transports.building import Building, opened
+from tests.transports.livekit.building import Building, opened
 from transports.livekit import timeline
 from transports.livekit.preconnect import LOOK, TOPIC, before, seam
 from transports.livekit.recording import MAX_S, BadRecording, decode

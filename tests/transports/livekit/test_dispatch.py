@@ -20,15 +20,15 @@ from bus.errors import NoResponders
 from gateway.rooms import receive
 from schemas import control, subjects
 from schemas.events import MetadataRefused, SessionClosed, SessionOpened
-from stages.ingress import dispatch, registration
-from stages.ingress.dispatch import Rooms
 from stages.runtime.context import StageContext
 from stages.runtime.worker import Worker
 from tests.kit.command import antiphon
 from tests.kit.platform import Platform, open_platform, scripted
 from tests.kit.room_server import KEY, SECRET, RoomServer, room_server
-from transports.keys import RoomKeys
-from transports.rooms import Job
+from transports.livekit import dispatch, registration
+from transports.livekit.dispatch import Rooms
+from transports.livekit.identities import Job
+from transports.livekit.tokens import RoomKeys
 from transports.transport import Answer, CallerInput, Refused
 
 WITHIN_S = 20.0

@@ -6,7 +6,7 @@ from bus.message import Message
 from schemas import control, subjects
 from schemas.control import RoomFinished, Webhook, WebhookChecked
 from stages.runtime.worker import Worker
-from transports.rooms import Keys, Notice
+from transports.livekit.identities import Keys, Notice
 
 REMEMBERED = 1_000  # ids: LiveKit repeats what was not acknowledged within minutes
 MAX_BODY = 64 * 1024  # characters; an event is a few KB

@@ -3,7 +3,7 @@
 import pytest
 
 from schemas.events import TurnEnded
-from tests.transports.building import Building, hum
+from tests.transports.livekit.building import Building, hum
 from transports.livekit import native
 
 GRACE_S = 1.0

@@ -9,8 +9,8 @@ import aiohttp
 from aiohttp import WSMsgType
 
 from schemas import control
-from stages.ingress import job
-from transports.rooms import Keys
+from transports.livekit import worker_protocol as job
+from transports.livekit.identities import Keys
 
 WITHIN_S = 10.0  # the server's own patience
 HEARTBEAT_S = 10.0  # a server whose machine vanished is noticed after this

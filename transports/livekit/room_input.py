@@ -7,12 +7,12 @@ import structlog
 from livekit import rtc
 
 from schemas.events import CloseReason
-from transports.livekit.ear import Ear
+from transports.livekit.caller_track import Ear
+from transports.livekit.identities import Job
 from transports.livekit.link import until_cut
 from transports.livekit.native import lighten
 from transports.livekit.people import People, is_human, microphone
 from transports.livekit.timeline import Timeline
-from transports.rooms import Job
 from transports.transport import Answer, CallerInput, Refused
 
 JOIN_WITHIN_S = 10.0
