@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from antiphon_testing.caller_pattern import CallerPattern
 from bench.simulated_callers import Callers
 from bus.connect import Bus
 from bus.message import Message
 from schemas import control, events, subjects
 from schemas.agent import AgentDocument, ProviderChoice
-from transports.null import CallerPattern
 
 AGENT = "bench"
 FINAL_MS, FIRST_TOKEN_MS, TOKEN_MS, FIRST_AUDIO_MS = 100, 50, 5, 50  # what the providers take

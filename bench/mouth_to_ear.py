@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 from livekit import api, rtc
 
+from antiphon_testing.caller_pattern import CallerPattern
 from bench import measure
 from bench.load import AGENT, CAPACITY, agent
 from bench.room_callers import FIRST_S, LAST_S, Caller, Onsets, Speech, waits_ms
@@ -23,7 +24,6 @@ from cli import processes
 from schemas import control, subjects
 from schemas.audio import CALLER_HZ, FRAME_MS
 from tests.kit.room_caller import token
-from transports.null import CallerPattern
 
 TURNS = 20
 CLAIM_WITHIN_S = 5.0

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from livekit import rtc
 
+from antiphon_testing.caller_pattern import SILENT_FRAME, CallerPattern, frames
 from cli import processes
 from schemas.audio import AGENT_HZ, CALLER_HZ, FRAME_MS
 from tests.kit.room_caller import token
-from transports.null import SILENT_FRAME, CallerPattern, frames
 
 APART_S = 1.0  # between two callers who come
 QUIET_S = 0.3  # of the agent's line: what sounds after it is another answer

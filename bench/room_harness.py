@@ -9,6 +9,8 @@ from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
+from pydantic import SecretStr
+
 from bus.connect import Bus
 from bus.message import Message
 from cli.platform import Options, platform
@@ -17,8 +19,9 @@ from cli.room_server import RoomServer
 from schemas import media, subjects
 from schemas.agent import AgentDocument
 from tests.kit.room_caller import CALLER, Visitor, close, people, token, visit
-from transports.livekit.identities import agent_identity, ear_identity
-from transports.livekit.tokens import RoomKeys
+from transports.livekit.identities import agent_identity, ingress_identity
+from transports.livekit.room_service import RoomService
+from transports.livekit.settings import LiveKitSettings
 
 COMES_WITHIN_S = 30.0
 LOOK_EVERY_S = 0.1
@@ -77,7 +80,9 @@ class RoomHarness:
     async def attending(self, agent: AgentDocument, saying: bytes) -> AsyncIterator[Stay]:
         """Somebody who comes to an agent that was sent ahead, and speaks in the first packet of the microphone."""
         async with self._room() as room:
-            await RoomKeys(self._url, *self._keys).dispatch(room, "", json.dumps({"agent_id": agent.id}))
+            key, secret = self._keys
+            settings = LiveKitSettings(url=self._url, key=key, secret=SecretStr(secret))
+            await RoomService(settings).dispatch(room, "", json.dumps({"agent_id": agent.id}))
             await self._until_attended(room)
             async with self._witness(room) as witness:
                 await asyncio.sleep(SETTLED_S)
@@ -105,7 +110,7 @@ class RoomHarness:
         async with asyncio.timeout(COMES_WITHIN_S):
             while True:
                 there = await people(self._url, room, *self._keys)
-                if all(any(one.startswith(half("")) for one in there) for half in (ear_identity, agent_identity)):
+                if all(any(one.startswith(half("")) for one in there) for half in (ingress_identity, agent_identity)):
                     return
                 await asyncio.sleep(LOOK_EVERY_S)
 

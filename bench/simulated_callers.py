@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager, suppress
 import aiohttp
 import msgspec
 
+from antiphon_testing.caller_pattern import CallerPattern, frames
 from cli import processes
 from schemas.audio import FRAME_MS
-from transports.null import CallerPattern, frames
 
 PAUSE_S = 0.2  # without audio: what comes next is another answer; they are further apart in every load
 ENDS_WITHIN_S = 10.0

@@ -48,7 +48,6 @@ async def _dispatch(room: str, agent_name: str, metadata: str, url: str | None, 
             f"no LiveKit in {folder}: start `antiphon up --livekit`, or say where it is with --livekit-url URL"
         )
     have_rooms()
-    from transports.livekit.tokens import RoomKeys
+    from transports.livekit.room_service import RoomService
 
-    keys = RoomKeys(settings.url, settings.key, settings.secret.get_secret_value())
-    return await keys.dispatch(room, agent_name, metadata)
+    return await RoomService(settings).dispatch(room, agent_name, metadata)

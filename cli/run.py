@@ -135,6 +135,7 @@ class _Process:
         self._say_ready(worker.stage, worker.id, worker.url, ready)
 
     async def _ingress(self, worker: Any, stack: AsyncExitStack) -> Any:
+        from antiphon_testing.caller_pattern import simulate
         from bus import journal
         from config_service.client import ConfigClient
         from stages.ingress.stage import Ingress
@@ -142,7 +143,7 @@ class _Process:
 
         await journal.ensure(worker.bus)
         self._rooms = self._open_rooms()
-        ingress = Ingress(worker, ConfigClient(worker.bus), self._rooms)
+        ingress = Ingress(worker, ConfigClient(worker.bus), self._rooms, simulate)
         host, port, public = (self._options[name] for name in ("host", "port", "public_url"))
         reached_at = worker.bus.address if host in EVERYWHERE else host
         if not (reached_at or public):
@@ -161,25 +162,22 @@ class _Process:
         if settings is None:
             return None
         have_rooms()
-        from transports.livekit.dispatch import Rooms
-        from transports.livekit.room_input import attend
-        from transports.livekit.tokens import RoomKeys
+        from transports.livekit.rooms import LiveKitRooms
 
-        keys = RoomKeys(settings.url, settings.key, settings.secret.get_secret_value())
-        return Rooms(keys, attend, self._options["agent_name"], self._options["default_agent"])
+        return LiveKitRooms(settings, self._options["default_agent"], self._options["agent_name"])
 
     async def _claimed(self, worker: Any, stack: AsyncExitStack) -> Any:
         from cli.discovery import weights_folder
         from schemas.settings import provider_keys
         from stages.runtime.providers import ProviderContext, Providers
         from stages.runtime.stage_host import StageHost
-        from transports import warm
+        from transports.outputs import preload
 
         module = importlib.import_module(f"stages.{worker.stage}.stage")
         context = ProviderContext(provider_keys(os.environ), weights_folder())
         providers = await stack.enter_async_context(Providers(worker.stage, context))
         for name in self._options["warm"]:
-            await (warm(name) if worker.stage == "egress" else providers.get(name))
+            await (preload(name) if worker.stage == "egress" else providers.get(name))
         shared = await stack.enter_async_context(module.open_worker(providers))
         return StageHost(worker, module, providers, shared)
 

@@ -80,7 +80,7 @@ CHANNELS = {
     ),
     "room": Channel(
         subjects.room_token("ROOM", "VERB"),
-        (control.RoomTaken, control.RoomFinished),
+        (control.RoomTaken, control.RoomFinished, control.RoomSessionOver),
         MSGPACK,
         "What concerns one room of LiveKit: the ingress that serves it listens.",
     ),
@@ -150,6 +150,9 @@ OPERATIONS = (
     Operation("ingress", "asks_room", SEND, "room", (), (control.RoomHeld,), "Does somebody serve this room?"),
     Operation("ingress", "takes", SEND, "room", (control.RoomTaken,), (), "Say that it serves a room from now on."),
     Operation("ingress", "finishes", SEND, "room", (control.RoomFinished,), (), "Say that a room is closed."),
+    Operation(
+        "ingress", "leaves_room", SEND, "room", (control.RoomSessionOver,), (), "Report that a session in a room ended."
+    ),
     Operation(
         "gateway", "checks", SEND, "webhook", (control.Webhook,), (control.WebhookChecked,), "Is this from LiveKit?"
     ),

@@ -110,6 +110,8 @@ EXAMPLES: dict[str, Any] = {
     "RoomAccess.url": "ws://127.0.0.1:7880",
     "token": "eyJhbGciOiJIUzI1NiJ9...",
     "RoomFinished.id": "RM_8sJ2mXwqYq3K",
+    "RoomSessionOver.id": "RM_8sJ2mXwqYq3K",
+    "RoomSessionOver.people": ["PA_2hVnZqk8fWtd"],
     "body": '{"event": "room_finished", "id": "EV_pYJ3gkT5xN7b", "room": {"name": "lobby"}}',
     "genuine": True,
     "WebhookChecked.event": "room_finished",

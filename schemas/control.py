@@ -198,6 +198,17 @@ class RoomFinished(msgspec.Struct, frozen=True):
     id: str
 
 
+class RoomSessionOver(msgspec.Struct, frozen=True):
+    """ingress -> every ingress: a session in a room ended in good order.
+
+    id: LiveKit's id of the room. people: LiveKit's ids of the people who are still in the room: they get
+    no other agent.
+    """
+
+    id: str
+    people: tuple[str, ...] = ()
+
+
 class Webhook(msgspec.Struct, frozen=True):
     """gateway -> an ingress with LiveKit's secret: the body that was posted, and its `Authorization` header."""
 

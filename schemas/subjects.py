@@ -88,11 +88,6 @@ def hang_ups() -> str:
     return f"{ROOT}.control.*.{INGRESS}.close"
 
 
-def pre_connect_audio() -> str:
-    """What egress is sent of the time before a call, and ingress wants."""
-    return f"{ROOT}.control.*.{INGRESS}.pre_connect_audio"
-
-
 def claim(stage: str) -> str:
     """Requests for a worker of `stage`; the queue group has the same name as the stage."""
     return f"{ROOT}.claim.{check_id(stage, 'stage')}"

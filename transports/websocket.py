@@ -1,4 +1,4 @@
-"""The websocket door: `GET /v1/call?agent=A`, audio both ways as binary frames; see docs/websocket.md."""
+"""The transport `websocket`: `GET /v1/call?agent=A`, audio both ways as binary frames (docs/websocket.md)."""
 
 import asyncio
 from collections import deque
@@ -13,51 +13,53 @@ from schemas.audio import AGENT_HZ, CALLER_HZ, FRAME_MS
 from transports.transport import Answer, CallerInput, Refused
 
 PATH = "/v1/call"
-HEARTBEAT_S = 10.0  # a caller whose machine vanished is noticed after this
-MAX_WAITING = 10 * 1000 // FRAME_MS  # frames; egress is 100 ms ahead, so ten seconds is a socket that has stopped
+HEARTBEAT_S = 10.0  # ingress notices a caller whose machine vanished after this time
+MAX_WAITING = 10 * 1000 // FRAME_MS  # frames; egress is 100 ms ahead, so 10 s of frames wait only if the socket stalled
 MAX_MESSAGE = 4 * 1024 * 1024  # bytes; far above any frame, so that an oversized one is counted and the call goes on
 CLOSE_WITHIN_S = 1.0
 
 
-class Socket:
-    """One caller's websocket: what ingress plays waits here for the socket, in order and bounded."""
+class CallerSocket:
+    """The connection of one caller: a bounded queue, in order, of the frames and messages that the socket sends."""
 
     def __init__(self, socket: web.WebSocketResponse) -> None:
         self._socket = socket
         self._waiting: deque[bytes | str] = deque()
         self._wake = asyncio.Event()
         self._over = False
-        self.line: CallerInput | None = None
+        self.input: CallerInput | None = None
 
     async def ready(self) -> None:
-        """Who connects can hear."""
-
-    def pre_connect_audio(self, pcm: bytes) -> None:
-        """Its sound has one way only."""
+        """Return at once: a connected caller can hear."""
 
     def play(self, pcm: bytes) -> None:
-        if len(self._waiting) >= MAX_WAITING and self.line:
-            self.line.hang_up("caller_too_slow")
+        """Queue 20 ms of PCM16 mono at 24 kHz; hang up if the caller has not read 10 s of them."""
+        if len(self._waiting) >= MAX_WAITING and self.input:
+            self.input.hang_up("caller_too_slow")
             return
         self._put(pcm)
 
     def clear(self) -> None:
+        """Drop the queued frames, and have the caller drop those that it has received."""
         self._waiting = deque(message for message in self._waiting if isinstance(message, str))
         self._put('{"type":"clear"}')
 
     def end(self, error: str = "") -> None:
+        """Queue the last message: an error, or the hang-up of a call that ended in good order."""
         if error:
             self._put(msgspec.json.encode({"type": "error", "message": error}).decode())
         else:
             self._put('{"type":"hangup"}')
         self._over = True
 
-    def opened(self, session: str) -> None:
-        opened = {"type": "session", "session": session, "input_hz": CALLER_HZ, "output_hz": AGENT_HZ}
+    def open(self, caller_input: CallerInput) -> None:
+        """Queue the first message: the session's id and the sample rates."""
+        self.input = caller_input
+        opened = {"type": "session", "session": caller_input.session, "input_hz": CALLER_HZ, "output_hz": AGENT_HZ}
         self._put(msgspec.json.encode(opened).decode())
 
     async def write(self) -> None:
-        """Send what waits until the call is over or the socket is gone."""
+        """Send from the queue until the call is over or the socket is closed."""
         try:
             while True:
                 while self._waiting:
@@ -71,7 +73,7 @@ class Socket:
                 self._wake.clear()
                 await self._wake.wait()
             await asyncio.wait_for(self._socket.close(), CLOSE_WITHIN_S)
-        except (ConnectionError, TimeoutError):  # the reader sees the same and hangs up
+        except (ConnectionError, TimeoutError):  # the reader notices the same and hangs up
             pass
 
     def _put(self, message: bytes | str) -> None:
@@ -84,28 +86,28 @@ class Socket:
 async def serve(answer: Answer, host: str, port: int, reached_at: str = "") -> AsyncIterator[str]:
     """Accept callers at `host:port` (0 is any free port); yields the URL. Raises OSError when the port is taken.
 
-    reached_at: the host that callers are told, where `host` is all addresses of this machine.
+    reached_at: the host of the URL if `host` means all addresses of this machine.
     """
 
     async def call(request: web.Request) -> web.WebSocketResponse:
         if hdrs.ORIGIN in request.headers and "session" not in request.query:
-            raise web.HTTPForbidden(text="a web page calls on a line that was claimed for it: see docs/talk.md")
+            raise web.HTTPForbidden(text="cannot call without a session: claim one first, as in docs/talk.md.")
         socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE, compress=False)
         await socket.prepare(request)
-        caller = Socket(socket)
+        caller = CallerSocket(socket)
         writing = asyncio.create_task(caller.write())
         try:
             query = request.query
-            caller.line = await answer(query.get("agent", ""), query.get("session"), "websocket", caller)
-            caller.opened(caller.line.session)
-            await _listen(socket, caller.line)
+            caller_input = await answer(query.get("agent", ""), query.get("session"), "websocket", caller)
+            caller.open(caller_input)
+            await _receive(socket, caller_input)
         except Refused as refused:
             caller.end(str(refused))
             await asyncio.wait([writing], timeout=2 * CLOSE_WITHIN_S)
         finally:
-            if caller.line:
-                lost = socket.close_code == WSCloseCode.ABNORMAL_CLOSURE  # nobody said goodbye
-                caller.line.hang_up("caller_lost" if lost else "hangup")
+            if caller.input:
+                lost = socket.close_code == WSCloseCode.ABNORMAL_CLOSURE  # the caller sent no close frame
+                caller.input.hang_up("caller_lost" if lost else "hangup")
             writing.cancel()
         return socket
 
@@ -122,27 +124,27 @@ async def serve(answer: Answer, host: str, port: int, reached_at: str = "") -> A
 
 
 def netloc(host: str, port: int) -> str:
-    """As it stands in a URL (RFC 3986): an IPv6 address in brackets."""
+    """Return `host:port` as it stands in a URL (RFC 3986): an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def call_url(url: str, agent: str, session: str) -> str:
-    """Where a caller connects for a line that was claimed."""
+    """Return the URL at which a caller connects to an offered session."""
     return f"{url}?{urlencode({'agent': agent, 'session': session})}"
 
 
-async def _listen(socket: web.WebSocketResponse, line: CallerInput) -> None:
+async def _receive(socket: web.WebSocketResponse, caller_input: CallerInput) -> None:
     async for message in socket:
         if message.type is WSMsgType.BINARY:
-            line.hear(message.data)
+            caller_input.audio(message.data)
         elif message.type is WSMsgType.TEXT:
             match _object(message.data):
                 case {"type": "text", "text": str(text)}:
-                    line.text(text)
+                    caller_input.text(text)
                 case {"type": "dtmf", "digit": str(digit)}:
-                    line.dtmf(digit)
+                    caller_input.dtmf(digit)
                 case {"type": "hangup"}:
-                    line.hang_up("hangup")
+                    caller_input.hang_up("hangup")
                     await socket.close(code=WSCloseCode.OK)
 
 

@@ -30,7 +30,8 @@ from stages.egress.reply import Piece
 from stages.runtime.context import StageContext
 from stages.runtime.providers import Providers
 from stages.runtime.stage import handles
-from transports import Speaking, speaking
+from transports.outputs import open_output
+from transports.transport import CallerOutput
 
 
 class Ticker:
@@ -71,9 +72,9 @@ class Playback:
 
     publishes: ClassVar[tuple[type[Event], ...]] = (PlaybackStarted, Paused, Resumed, PlaybackEnded)
 
-    def __init__(self, call: StageContext, line: Speaking, ticker: Ticker) -> None:
+    def __init__(self, call: StageContext, output: CallerOutput, ticker: Ticker) -> None:
         self._call = call
-        self._line = line
+        self._output = output
         self._ticker = ticker
         self._pacing = Pacing()
         self._woken_at: float | None = None
@@ -94,7 +95,7 @@ class Playback:
 
     @handles(TurnStarted)
     def start(self, turn: TurnStarted) -> None:
-        self._line.tell(turn)
+        self._output.show(turn)
         self._pacing.start(turn.turn, turn.answers)
         self._advance()
 
@@ -121,7 +122,7 @@ class Playback:
     @handles(SessionOpened, TranscriptInterim, TranscriptFinal, SentenceReady, TurnEnded)
     def show(self, said: Event) -> None:
         """Words and what the agent is about, for callers who see them."""
-        self._line.tell(said)
+        self._output.show(said)
 
     def tick(self) -> None:
         """20 ms have passed; what fails here ends this call and no other."""
@@ -153,11 +154,11 @@ class Playback:
     def _do(self, actions: list[Action]) -> None:
         for action in actions:
             if isinstance(action, Piece):
-                self._line.play(action.pcm, action.turn, action.segment, action.flags)
+                self._output.play(action.pcm, action.turn, action.segment, action.flags)
             elif isinstance(action, Event):
-                self._line.tell(self._call.publish(action))
+                self._output.show(self._call.publish(action))
             else:
-                self._line.clear()
+                self._output.clear()
 
 
 STAGE = Playback
@@ -172,8 +173,8 @@ async def open_worker(providers: Providers) -> AsyncIterator[Ticker]:
 @asynccontextmanager
 async def open_session(call: StageContext, ticker: Ticker) -> AsyncIterator[Playback]:
     """The playback of one call; says what was heard when it closes."""
-    async with speaking(call.transport, call) as line:
-        playback = Playback(call, line, ticker)
+    async with open_output(call.transport, call) as output:
+        playback = Playback(call, output, ticker)
         try:
             yield playback
         finally:

@@ -24,8 +24,7 @@ from stages.ingress.rate_limit import RateLimiter
 from stages.runtime.inbox import Inbox
 from stages.runtime.stage import handles
 from stages.runtime.worker import Worker
-from transports.livekit.worker_protocol import Arrival
-from transports.transport import CallerConnection
+from transports.transport import NO_ARRIVAL, Arrival, CallerConnection
 
 ORDERLY = ("hangup", "shutdown", "room_closed")  # no reason to tell the caller about
 BEFORE_WORDS = CALLER_HZ  # samples kept before those that became words: a recogniser wants some audio before speech
@@ -59,7 +58,7 @@ class Coordinator:
         document: AgentDocument,
         transport: str,
         sink: CallerConnection,
-        arrival: Arrival | None = None,
+        arrival: Arrival = NO_ARRIVAL,
     ) -> None:
         self.session = inbox.id
         self._worker = worker
@@ -84,7 +83,7 @@ class Coordinator:
 
     # --- the line: what the transport calls ---------------------------------------------------------------------------
 
-    def hear(self, pcm: bytes) -> None:
+    def audio(self, pcm: bytes) -> None:
         """Keep it, and pass it on once somebody owns stt."""
         if not 0 < len(pcm) <= MAX_HEARD_BYTES or len(pcm) % SAMPLE_BYTES:
             self._call.count("bad_caller_frame")
@@ -99,9 +98,11 @@ class Coordinator:
         if owner and not self._reason:
             self._call.send(owner.worker, pcm, CALLER_HZ, at=at)
 
-    def began_earlier(self, samples: int) -> None:
-        """Nobody was told yet when it began."""
-        self._started -= samples * 1_000_000 // CALLER_HZ
+    def prepend_audio(self, pcm: bytes) -> None:
+        """Take audio from before the call, and move the start of the session back by its duration."""
+        self._started -= len(pcm) // SAMPLE_BYTES * 1_000_000 // CALLER_HZ
+        for start in range(0, len(pcm), MAX_HEARD_BYTES):
+            self.audio(pcm[start : start + MAX_HEARD_BYTES])
 
     def text(self, text: str) -> None:
         """Say it: the llm stage takes it for a turn."""
@@ -133,16 +134,6 @@ class Coordinator:
         if frame.pcm:
             self._sink.play(frame.pcm)
 
-    def pre_connect_audio(self, epoch: int, pcm: bytes) -> None:
-        """What the egress of this call was sent."""
-        owner = self._owners.of(subjects.EGRESS)
-        if owner is None or owner.epoch != epoch:
-            return
-        if not pcm or len(pcm) % SAMPLE_BYTES:
-            self._call.count("bad_recording")
-            pcm = b""  # nobody needs to wait for it any more
-        self._sink.pre_connect_audio(pcm)
-
     # --- the life -----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -172,10 +163,10 @@ class Coordinator:
                 transport=self._transport,
                 started_us=self._started,
                 config=self._document.model_dump(mode="json"),
-                origin=self._arrival.origin if self._arrival else None,
+                origin=self._arrival.origin,
             )
         )
-        for refused in self._arrival.refused if self._arrival else ():
+        for refused in self._arrival.refused:
             self._say(refused)
 
         early, self._early = self._early or [], None
@@ -197,7 +188,8 @@ class Coordinator:
 
     def _room(self, stage: str) -> RoomAccess | None:
         """The way into the room, for who speaks there."""
-        return self._arrival.access() if self._arrival and stage == subjects.EGRESS else None
+        access = self._arrival.access
+        return access() if access and stage == subjects.EGRESS else None
 
     async def _close(self) -> None:
         reason = self._reason or "failed"

@@ -3,12 +3,13 @@
 import asyncio
 import math
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import msgspec
 import structlog
 
+from bus.connect import Bus
 from bus.heartbeats import EVERY_S
 from bus.message import Message
 from config_service.client import BUILT_IN, AgentUnavailable, ConfigClient, Runtime, UnknownAgent
@@ -21,10 +22,7 @@ from stages.runtime.context import StageContext
 from stages.runtime.inbox import Inbox
 from stages.runtime.worker import Worker
 from transports import null
-from transports.livekit.dispatch import Dispatch, Rooms
-from transports.livekit.webhooks import Webhooks
-from transports.livekit.worker_protocol import Arrival
-from transports.transport import CallerConnection, Refused
+from transports.transport import NO_ARRIVAL, Arrival, CallerConnection, Refused, RoomTransport
 from transports.websocket import call_url
 
 RESERVED_S = 10.0  # a claimed line that nobody calls is given up
@@ -43,16 +41,24 @@ class Reserved:
 
     until: float
     agent: str = ""
-    arrival: Arrival | None = None
+    arrival: Arrival = NO_ARRIVAL
 
 
 class Ingress:
     """The work of an ingress worker, whose `url` says where its websocket door is."""
 
-    def __init__(self, worker: Worker, config: ConfigClient, rooms: Rooms | None = None) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        config: ConfigClient,
+        rooms: RoomTransport | None = None,
+        simulate: null.Simulate | None = None,
+    ) -> None:
+        """rooms: None for an ingress that serves no rooms. simulate: the callers of transport `null`, None for none."""
         self._worker = worker
         self._config = config
         self._rooms = rooms
+        self._simulate = simulate
         self._calls: dict[str, Coordinator] = {}
         self._reserved: dict[str, Reserved] = {}
 
@@ -73,16 +79,12 @@ class Ingress:
             return control.SessionOffer(refused="unknown_agent", detail=str(unknown))
         except AgentUnavailable as unavailable:
             return control.SessionOffer(refused="agent_unavailable", detail=str(unavailable))
-        try:
-            pattern = msgspec.convert(asked.options, null.CallerPattern)
-        except msgspec.ValidationError as error:
-            return control.SessionOffer(refused="failed", detail=f"cannot simulate this caller: {error}")
         session = subjects.new_id()
         if asked.room:
             return self._room(asked.agent, f"call-{session}")
-        self._reserved[session] = Reserved(time.monotonic() + RESERVED_S, asked.agent)
         if asked.transport == "null":
-            self._worker.tasks.create_task(null.call(self.answer, asked.agent, session, pattern))
+            return self._null_call(asked, session)
+        self._reserved[session] = Reserved(time.monotonic() + RESERVED_S, asked.agent)
         return control.SessionOffer(session, call_url(self._worker.url, asked.agent, session))
 
     def _room(self, agent: str, room: str) -> control.SessionOffer:
@@ -91,13 +93,25 @@ class Ingress:
             return control.SessionOffer(
                 refused="failed", detail="this ingress takes no rooms: start it with --livekit-url"
             )
-        metadata = msgspec.json.encode({"agent_id": agent}).decode()
-        token = self._rooms.keys.caller_token(room, self._rooms.agent_name, metadata)
-        return control.SessionOffer(url=self._rooms.keys.url, room=room, token=token)
+        return self._rooms.offer(agent, room)
 
-    async def answer(self, agent: str, session: str | None, transport: str, sink: CallerConnection) -> Coordinator:
+    def _null_call(self, asked: control.ClaimSession, session: str) -> control.SessionOffer:
+        """Start a call with a simulated caller."""
+        if self._simulate is None:
+            return control.SessionOffer(refused="failed", detail="this ingress simulates no callers")
+        try:
+            frames = self._simulate(asked.options)
+        except ValueError as error:
+            return control.SessionOffer(refused="failed", detail=f"cannot simulate this caller: {error}")
+        self._reserved[session] = Reserved(time.monotonic() + RESERVED_S, asked.agent)
+        self._worker.tasks.create_task(null.call(self.answer, asked.agent, session, frames))
+        return control.SessionOffer(session, call_url(self._worker.url, asked.agent, session))
+
+    async def answer(
+        self, agent: str, session: str | None, transport: str, connection: CallerConnection
+    ) -> Coordinator:
         """A caller is there: open a session for it. Raises Refused."""
-        arrival: Arrival | None = None
+        arrival: Arrival = NO_ARRIVAL
         try:
             agent = check_id(agent, "agent id")
             if session is not None:
@@ -121,19 +135,19 @@ class Ingress:
         )
         context.agent = runtime.document
         call = Inbox(context)
-        coordinator = Coordinator(self._worker, call, runtime.document, transport, sink, arrival)
+        coordinator = Coordinator(self._worker, call, runtime.document, transport, connection, arrival)
         self._calls[call.id] = coordinator
         self._reserved.pop(call.id, None)
         self._worker.admit(call)
         self._worker.tasks.create_task(self._serve(call, coordinator))
         return coordinator
 
-    async def _runtime(self, agent: str, arrival: Arrival | None) -> tuple[Runtime, Arrival | None]:
+    async def _runtime(self, agent: str, arrival: Arrival) -> tuple[Runtime, Arrival]:
         """What the call runs on. A room whose agent nobody knows gets the default one, or the one that is built in."""
         try:
             return await self._config.get(agent), arrival
         except UnknownAgent:
-            if arrival is None or self._rooms is None:
+            if arrival is NO_ARRIVAL or self._rooms is None:
                 raise
         unknown = MetadataRefused(reason="unknown_agent", field="agent_id")
         arrival = replace(arrival, refused=(*arrival.refused, unknown))
@@ -162,10 +176,30 @@ class Ingress:
 
     @property
     def _full(self) -> bool:
-        return self.busy() >= self._worker.capacity
+        return self.busy >= self._worker.capacity
 
-    # --- rooms: what dispatch asks for ------------------------------------------------------------------------------
+    # --- rooms: `RoomHost` ------------------------------------------------------------------------------------------
 
+    @property
+    def id(self) -> str:
+        return self._worker.id
+
+    @property
+    def bus(self) -> Bus:
+        return self._worker.bus
+
+    @property
+    def capacity(self) -> int:
+        return self._worker.capacity
+
+    @property
+    def draining(self) -> bool:
+        return self._worker.draining
+
+    def count(self, reason: str) -> None:
+        self._worker.counters[reason] += 1
+
+    @property
     def busy(self) -> int:
         return len(self._worker.sessions) + len(self._reserved)
 
@@ -176,11 +210,13 @@ class Ingress:
         self._reserved[session] = Reserved(time.monotonic() + within_s)
         return session
 
-    def expect(self, session: str, agent: str, arrival: Arrival) -> None:
+    def accept(
+        self, session: str, agent: str, arrival: Arrival, serving: Coroutine[Any, Any, None]
+    ) -> asyncio.Task[None]:
         self._reserved[session] = Reserved(math.inf, agent, arrival)
-
-    def free(self, session: str) -> None:
-        self._reserved.pop(session, None)
+        task = self._worker.tasks.create_task(self._worker.contain(session, serving, lambda _error: None))
+        task.add_done_callback(lambda _task: self._reserved.pop(session, None))
+        return task
 
     def hang_up(self, session: str, reason: CloseReason) -> bool:
         if session in self._reserved:
@@ -195,14 +231,12 @@ class Ingress:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch())
             if self._rooms:
-                await Webhooks(self._worker, self._rooms.keys).open()
-                tasks.create_task(Dispatch(self._worker, self, self._rooms).run())
+                tasks.create_task(self._rooms.serve(self))
 
     async def _watch(self) -> None:
         await self._worker.bus.subscribe(subjects.heartbeats_to(self._worker.id), self._on_beat)
         await self._worker.bus.subscribe(subjects.unknowns(), self._on_unknown)
         await self._worker.bus.subscribe(subjects.hang_ups(), self._on_hang_up)
-        await self._worker.bus.subscribe(subjects.pre_connect_audio(), self._on_said_before)
         while True:
             await asyncio.sleep(EVERY_S)
             now = time.monotonic()
@@ -227,11 +261,6 @@ class Ingress:
         if close and close.session in self._calls:  # another ingress answers for its own
             self._calls[close.session].hang_up(close.reason)
             self._worker.bus.publish(message.reply, control.encode(control.Closed(self._worker.id)))
-
-    def _on_said_before(self, message: Message) -> None:
-        said = self._read(message.data, control.PreConnectAudio, "bad_control")
-        if said and said.session in self._calls:
-            self._calls[said.session].pre_connect_audio(said.epoch, said.pcm)
 
     def _read(self, data: bytes, kind: type[T], counted: str) -> T | None:
         """None for what is no such message."""

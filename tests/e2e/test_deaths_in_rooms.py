@@ -18,7 +18,7 @@ from tests.kit.platform import scripted
 from tests.kit.processes import Platform, platform, until
 from tests.kit.room_caller import token, visit
 from tests.kit.room_server import binary
-from transports.livekit.identities import agent_identity, ear_identity
+from transports.livekit.identities import agent_identity, ingress_identity
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.realtime]
 
@@ -75,5 +75,5 @@ async def test_a_room_gets_its_agent_again_when_a_process_of_its_call_has_died(
         async with asyncio.timeout(WITHIN_S):
             while await held(home) != {second}:
                 await asyncio.sleep(LOOK_EVERY_S)
-            while await inside(keys, url, room) != sorted(["caller", agent_identity(second), ear_identity(second)]):
+            while await inside(keys, url, room) != sorted(["caller", agent_identity(second), ingress_identity(second)]):
                 await asyncio.sleep(LOOK_EVERY_S)

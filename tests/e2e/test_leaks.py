@@ -5,11 +5,11 @@ from pathlib import Path
 
 import msgspec
 
+from antiphon_testing.caller_pattern import CallerPattern
 from schemas import control, events, subjects
 from stages.runtime.worker import COLLECT_AFTER_S
 from tests.kit.platform import scripted
 from tests.kit.processes import Platform, alive, descendants, memory_kb, open_files, platform
-from transports.null import CallerPattern
 
 AT_ONCE = 20
 PORTION = 20  # calls between two rests: a worker collects cycles at rest, so what it needs at most is of so many

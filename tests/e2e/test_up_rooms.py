@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from cli import room_server
 from cli.errors import Failed
@@ -16,7 +17,8 @@ from tests.kit.platform import scripted
 from tests.kit.processes import alive, descendants, platform, until
 from tests.kit.room_caller import visit
 from tests.kit.room_server import binary
-from transports.livekit.tokens import RoomKeys
+from transports.livekit.settings import LiveKitSettings
+from transports.livekit.tokens import Tokens
 
 WITHIN_S = 30.0
 ECHO = scripted("echo")
@@ -58,7 +60,7 @@ async def test_a_room_is_answered_beside_the_calls_and_the_server_is_started_aga
         sent = await home.antiphon("dispatch", "lobby", "--agent", "echo", "--campaign", "spring", "--json")
         assert (sent.code, sent.err) == (0, "")
         assert json.loads(sent.out)["room"] == "lobby"
-        keys = RoomKeys(ready["livekit"], secrets["key"], secrets["secret"])
+        keys = Tokens(LiveKitSettings(url=ready["livekit"], key=secrets["key"], secret=SecretStr(secrets["secret"])))
         async with visit(ready["livekit"], keys.caller_token("lobby", "", "{}")):
             await until(lambda: bool(home.events.sessions), WITHIN_S)
             [session] = home.events.sessions

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from antiphon_testing.caller_pattern import CallerPattern, simulate
 from bus import journal, server
 from bus.connect import Bus, Subscription, connect
 from bus.errors import ServiceError
@@ -31,8 +32,7 @@ from stages.runtime.providers import ProviderContext, Providers
 from stages.runtime.stage_host import StageHost
 from stages.runtime.worker import Worker
 from transports import websocket
-from transports.livekit.dispatch import Rooms
-from transports.null import CallerPattern
+from transports.transport import RoomTransport
 
 WITHIN_S = 20.0
 
@@ -87,7 +87,7 @@ class Heard:
 class Platform:
     """A running house."""
 
-    def __init__(self, bus: Bus, stack: AsyncExitStack, url: str, rooms: Rooms | None = None) -> None:
+    def __init__(self, bus: Bus, stack: AsyncExitStack, url: str, rooms: RoomTransport | None = None) -> None:
         self.bus = bus
         self.rooms = rooms
         self.nats = url
@@ -110,7 +110,7 @@ class Platform:
         work: Any
         if stage == subjects.INGRESS:
             await journal.ensure(bus)
-            work = Ingress(worker, ConfigClient(bus), self.rooms)
+            work = Ingress(worker, ConfigClient(bus), self.rooms, simulate)
             worker.url = await self._stack.enter_async_context(websocket.serve(work.answer, "127.0.0.1", 0))
         else:
             module = importlib.import_module(f"stages.{stage}.stage")
@@ -170,7 +170,7 @@ async def open_platform(
     folder: Path,
     agents: Sequence[AgentDocument] = (),
     workers: int = 1,
-    rooms: Rooms | None = None,
+    rooms: RoomTransport | None = None,
     host: str = "127.0.0.1",
 ) -> AsyncIterator[Platform]:
     """A house with `workers` of every stage, torn down in the order that `antiphon up` uses."""

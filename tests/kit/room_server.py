@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from cli.child_process import free_port
 from tests.kit.command import ROOT
+from transports.livekit.settings import LiveKitSettings
 
 KEY, SECRET = "devkey", "a-secret-of-thirty-two-characters"
 LOOPBACK = "127.0.0.1"
@@ -26,6 +28,11 @@ def binary() -> str:
     if found is None:
         pytest.skip("livekit-server is not here: make livekit")
     return found
+
+
+def settings(url: str, secret: str = SECRET) -> LiveKitSettings:
+    """The settings of a LiveKit at `url`."""
+    return LiveKitSettings(url=url, key=KEY, secret=SecretStr(secret))
 
 
 class RoomServer:
@@ -49,6 +56,10 @@ class RoomServer:
     @property
     def url(self) -> str:
         return f"ws://{self._host}:{self.port}"
+
+    @property
+    def settings(self) -> LiveKitSettings:
+        return settings(self.url)
 
     def start(self) -> None:
         with (self._folder / "livekit.log").open("ab") as log:

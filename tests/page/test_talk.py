@@ -17,6 +17,7 @@ import pytest_asyncio
 import soxr
 from numpy.typing import NDArray
 
+from antiphon_testing.caller_pattern import CallerPattern, frames
 from cli.audiofile import read_pcm
 from cli.demo_voice import speak
 from cli.discovery import weights_folder
@@ -32,7 +33,6 @@ from tests.kit.platform import scripted
 from tests.kit.processes import Platform, Running, looked_at, running, until
 from tests.kit.speech import silence
 from tests.kit.wer import word_error_rate
-from transports.null import CallerPattern, frames
 
 pytestmark = [
     needs_chromium,

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 import stages.stt.stage
+from antiphon_testing.caller_pattern import CallerPattern, frames
 from schemas.audio import CALLER_HZ
 from schemas.events import SpeechEnded, SpeechStarted, TranscriptFinal, TranscriptInterim
 from stages.runtime.providers import ProviderContext, ProviderError, Providers
 from tests.kit.clock import in_virtual_time
 from tests.kit.stage import Call, call, worker
-from transports.null import CallerPattern, frames
 
 FRAME = 320
 SILENT = bytes(2 * FRAME)

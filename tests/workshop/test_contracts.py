@@ -20,6 +20,8 @@ BREAKS = {
     "pure": {"session/intruder.py": "import time"},
     "config": {"config_service/inside.py": "", "stages/stt/intruder.py": "import config_service.inside"},
     "nats": {"stages/stt/intruder.py": "import nats"},
+    "transports": {"transports/livekit/intruder.py": "import stages.ingress.owners"},
+    "livekit": {"stages/ingress/intruder.py": "import transports.livekit.tokens"},
     "vendors": {"stages/llm/providers/intruder.py": "import xllamacpp"},
 }
 

@@ -1,4 +1,4 @@
-"""A LiveKit room: `hearing.py` is ingress in it, hidden; `speaking.py` is egress in it, the agent that people see.
+"""Everything that knows LiveKit: jobs for rooms, and ingress and egress as participants of a room.
 
-The SDK is imported here and nowhere else, and this package is imported only for a call that comes through a room.
+Only a process that serves rooms imports the modules with the SDK. `settings.py` and `identities.py` need no SDK.
 """

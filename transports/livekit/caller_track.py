@@ -1,7 +1,7 @@
-"""Of all tracks of a room the caller's microphone: it becomes the line of the call, what else is sent is refused.
+"""Subscribes to the caller's microphone and unsubscribes from every other track of a room.
 
-The server sends every track as soon as ingress joins, because asking for one later costs the caller's first third of a
-second. While the caller is muted, silence comes from the SDK.
+The server sends every track as soon as ingress joins, because a later subscription costs the first 300 ms of the
+caller's audio. While the caller is muted, the SDK gives silence.
 """
 
 import asyncio
@@ -12,72 +12,73 @@ from schemas.audio import CALLER_HZ, FRAME_MS
 from transports.livekit.people import People, is_microphone, microphone
 from transports.livekit.timeline import Timeline
 
-ASKED_EVERY_S = 1.0  # a track that is asked for comes within a third of this
-MAX_WAITING_FRAMES = 250  # 5 s that a busy loop may be late; the oldest give way
-RECORDED: int = api.AudioTrackFeature.TF_PRECONNECT_BUFFER  # what came before this track will be sent
+RETRY_S = 1.0  # a track arrives within a third of this after its subscription
+MAX_WAITING_FRAMES = 250  # 5 s that a busy loop may be late; the SDK then drops the oldest
+RECORDED: int = api.AudioTrackFeature.TF_PRECONNECT_BUFFER  # announces pre-connect audio of this track
 
 
-class Ear:
-    """One call's."""
+class CallerTrack:
+    """The caller's microphone in one room."""
 
     def __init__(self, people: People, timeline: Timeline) -> None:
         self._people = people
         self._timeline = timeline
-        self._heard: rtc.RemoteTrack | None = None  # the microphone that is heard now
-        self._hearing: asyncio.Task[None] | None = None
-        self._refused: set[str] = set()  # tracks that the server need not send
+        self._track: rtc.RemoteTrack | None = None  # the one that is read
+        self._reading: asyncio.Task[None] | None = None
+        self._unsubscribed: set[str] = set()  # ids of tracks
         self._closed = False
 
-    def published(self, publication: rtc.RemoteTrackPublication, _person: rtc.RemoteParticipant | None = None) -> None:
-        """Keep of what the server sends the caller's microphone only."""
-        self.listen()
+    def on_published(
+        self, publication: rtc.RemoteTrackPublication, _person: rtc.RemoteParticipant | None = None
+    ) -> None:
+        """Unsubscribe from a new track unless it is the caller's microphone."""
+        self.update()
         caller = self._people.caller
-        wanted = caller is not None and publication.sid in caller.track_publications and is_microphone(publication)
-        if not wanted:
-            self._refused.add(publication.sid)
+        if caller is None or publication.sid not in caller.track_publications or not is_microphone(publication):
+            self._unsubscribed.add(publication.sid)
             publication.set_subscribed(False)
 
-    def listen(self) -> None:
-        """Hear the caller's newest microphone."""
+    def update(self) -> None:
+        """Read the caller's newest microphone."""
         caller = self._people.caller
         publication = microphone(caller) if caller else None
-        if publication and publication.sid in self._refused:  # that of somebody who became the caller only now
-            self._refused.discard(publication.sid)
-            self._ask(publication)
+        if publication and publication.sid in self._unsubscribed:  # its owner has become the caller since
+            self._unsubscribed.discard(publication.sid)
+            self._subscribe(publication)
         if publication and RECORDED in publication.audio_features:
             self._timeline.wait_for_recording()
         track = publication.track if publication else None
-        if track is not self._heard:
-            self._heard = track
-            if self._hearing:
-                self._hearing.cancel()
-            self._hearing = asyncio.create_task(self._hear(track)) if track else None
+        if track is not self._track:
+            self._track = track
+            if self._reading:
+                self._reading.cancel()
+            self._reading = asyncio.create_task(self._read(track)) if track else None
 
     def close(self) -> list[asyncio.Task[None]]:
-        """Hear no more. Returns what has to end yet."""
+        """Stop reading. Returns the tasks that have yet to end."""
         self._closed = True
-        if self._hearing is None:
+        if self._reading is None:
             return []
-        self._hearing.cancel()
-        return [self._hearing]
+        self._reading.cancel()
+        return [self._reading]
 
-    def _ask(self, publication: rtc.RemoteTrackPublication, again: bool = False) -> None:
-        """Have a track sent that was refused before. The server may overlook it, so it is asked until it is sent."""
+    def _subscribe(self, publication: rtc.RemoteTrackPublication, again: bool = False) -> None:
+        """Subscribe until the track arrives: the server may overlook a subscription soon after its end."""
         caller = self._people.caller
         if publication.track or self._closed or not caller or microphone(caller) is not publication:
             return
         if again:
             publication.set_subscribed(False)
         publication.set_subscribed(True)
-        asyncio.get_running_loop().call_later(ASKED_EVERY_S, self._ask, publication, True)
+        asyncio.get_running_loop().call_later(RETRY_S, self._subscribe, publication, True)
 
-    async def _hear(self, track: rtc.RemoteTrack) -> None:
+    async def _read(self, track: rtc.RemoteTrack) -> None:
         stream = rtc.AudioStream(
             track, sample_rate=CALLER_HZ, num_channels=1, frame_size_ms=FRAME_MS, capacity=MAX_WAITING_FRAMES
         )
-        self._timeline.be_silent()  # up to here
+        self._timeline.fill_silence()
         try:
             async for event in stream:
-                self._timeline.hear(bytes(event.frame.data))
+                self._timeline.receive(bytes(event.frame.data))
         finally:
             await stream.aclose()

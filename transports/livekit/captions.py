@@ -1,8 +1,8 @@
-"""What is shown in a room beside the sound, in the form that LiveKit's own clients know.
+"""Captions and the agent's state in a room, in the form that LiveKit's own clients expect.
 
 The caller's words: a text stream on `lk.transcription` for every interim, the last one marked final, all with the same
-segment id. The agent's words: one stream a turn, to which a sentence is added when it begins to sound; of a turn that
-was interrupted a last stream tells what was really heard. The agent's state: attribute `lk.agent.state`.
+segment id. The agent's words: one stream a turn, which gains a sentence when that sentence begins to sound. After an
+interruption a last stream contains the text that the caller heard. The agent's state: attribute `lk.agent.state`.
 """
 
 import asyncio
@@ -28,45 +28,46 @@ from transports.livekit.people import People, microphone
 
 TOPIC = "lk.transcription"
 STATE = "lk.agent.state"
-MAX_WAITING = 100  # things to show, a few a second; more waits only for a server that has stopped
-SHOW_WITHIN_S = 2.0
+MAX_WAITING = 100  # captions and states, a few a second; so many wait only if the server has stopped
+SEND_WITHIN_S = 2.0
 
 log = structlog.get_logger("room")
 
-Showing = Callable[[], Awaitable[None]]
+Send = Callable[[], Awaitable[None]]
 
 
 class Captions:
-    """Shows one call in its room, in order and beside it: a slow server delays captions and nothing else."""
+    """The captions of one session, sent in order from a queue: a slow server delays captions and no audio."""
 
     def __init__(self, me: rtc.LocalParticipant, people: People, track: str) -> None:
+        """track: id of the agent's track; segment ids begin with it, so that no two sessions share one."""
         self._me = me
         self._people = people
-        self._track = track  # the agent's; ids of segments begin with it, so that no two calls share one
-        self._todo: asyncio.Queue[Showing] = asyncio.Queue(MAX_WAITING)
+        self._track = track
+        self._todo: asyncio.Queue[Send] = asyncio.Queue(MAX_WAITING)
         self._state = ""
         self._turn = 0  # the newest that started
-        self._texts: dict[tuple[int, int], str] = {}  # turn, segment -> what was not shown yet
+        self._texts: dict[tuple[int, int], str] = {}  # turn, segment -> text that has not been shown
         self._sounding = (0, -1)
         self._stream: rtc.TextStreamWriter | None = None  # of the turn that sounds
 
-    # --- what happens -------------------------------------------------------------------------------------------------
+    # --- from egress --------------------------------------------------------------------------------------------------
 
-    def sound(self, turn: int, segment: int) -> None:
-        """20 ms of it go out."""
+    def sounds(self, turn: int, segment: int) -> None:
+        """Note that audio of this segment is played."""
         if (turn, segment) != self._sounding:
             self._sounding = turn, segment
             self._show_sentence()
 
-    def tell(self, event: Event) -> None:
-        """An event of the call."""
+    def show(self, event: Event) -> None:
+        """Show an event of the session."""
         match event:
             case SessionOpened():
                 self._enter("listening")
             case TranscriptInterim(utterance=utterance, text=text) if text:
-                self._show(lambda: self._caller_said(utterance, text, final=False))
+                self._queue(lambda: self._caller_said(utterance, text, final=False))
             case TranscriptFinal(utterance=utterance, text=text):
-                self._show(lambda: self._caller_said(utterance, text, final=True))
+                self._queue(lambda: self._caller_said(utterance, text, final=True))
             case TurnStarted(turn=turn):
                 self._turn = max(turn, self._turn)
                 self._enter("thinking")
@@ -81,46 +82,46 @@ class Captions:
                 self._enter("listening")
             case TurnEnded(turn=turn, heard=heard, interrupted=interrupted):
                 self._texts = {key: text for key, text in self._texts.items() if key[0] > turn}
-                self._show(lambda: self._turn_ended(turn, heard, interrupted))
+                self._queue(lambda: self._turn_ended(turn, heard, interrupted))
                 if turn >= self._turn:
                     self._enter("listening")
             case _:
                 pass
 
     async def run(self) -> None:
-        """Show what waits, for as long as the call lasts."""
+        """Send from the queue until cancelled."""
         while True:
-            showing = await self._todo.get()
+            send = await self._todo.get()
             try:
-                await asyncio.wait_for(showing(), SHOW_WITHIN_S)
-            except (rtc.StreamError, TimeoutError) as error:  # while the connection is made anew, for one
-                log.info("a caption was not shown", why=type(error).__name__)
+                await asyncio.wait_for(send(), SEND_WITHIN_S)
+            except (rtc.StreamError, TimeoutError) as error:  # for example while the SDK reconnects
+                log.info("a caption was not shown", cause=type(error).__name__)
             finally:
                 self._todo.task_done()
 
     async def finish(self) -> None:
-        """Show all that waits."""
+        """Send everything in the queue."""
         await self._todo.join()
         if self._stream:
             await self._close_stream(final=True)
 
-    # --- how it is shown ----------------------------------------------------------------------------------------------
+    # --- to the room --------------------------------------------------------------------------------------------------
 
-    def _show(self, showing: Showing) -> None:
+    def _queue(self, send: Send) -> None:
         if not self._todo.full():
-            self._todo.put_nowait(showing)
+            self._todo.put_nowait(send)
 
     def _enter(self, state: str) -> None:
         if state != self._state:
             self._state = state
-            self._show(lambda: self._me.set_attributes({STATE: state}))
+            self._queue(lambda: self._me.set_attributes({STATE: state}))
 
     def _show_sentence(self) -> None:
-        """Of what sounds now, once its text is known: events and sound come by different ways."""
+        """Show the sentence that sounds now, once its text is known: events and audio arrive by different ways."""
         text = self._texts.pop(self._sounding, None)
         if text:
             turn, _segment = self._sounding
-            self._show(lambda: self._agent_says(turn, text))
+            self._queue(lambda: self._agent_says(turn, text))
 
     async def _caller_said(self, utterance: int, text: str, *, final: bool) -> None:
         caller = self._people.caller

@@ -1,7 +1,7 @@
-"""Whether a room's server answers. The SDK says that it does not after 15 s, which is too long for a call.
+"""Notices when a room's server stops answering. The SDK takes 15 s for that, which is too long for a call.
 
-A caller who says nothing is not a cut: both ends of a connection check each other every 2 to 3 s, whatever is said.
-What comes is no sign: it goes on when only our side is lost on the way, and then nobody in the room hears us.
+Both ends of a connection check each other every 2 to 3 s, even in silence, so a silent caller is no cut. Received audio
+is no sign of a link: it continues when only the direction to the server is cut, and then the room hears no agent.
 """
 
 import asyncio
@@ -9,11 +9,11 @@ import asyncio
 from livekit import rtc
 
 LOOK_EVERY_S = 3.0  # a look costs 1.5 ms of a core
-MISSED = 2  # looks without a new answer: the link has been cut for 6 to 9 s
+MISSED = 2  # looks without a new answer: the link has been cut for 6 to 9 s by then
 
 
 async def until_cut(room: rtc.Room) -> None:
-    """Return when nothing was answered for so long, whether or not the SDK tries to connect anew."""
+    """Return when the server has answered no check for 6 to 9 s, whether or not the SDK tries to reconnect."""
     missed = 0
     before = None
     while missed < MISSED:
@@ -24,15 +24,15 @@ async def until_cut(room: rtc.Room) -> None:
 
 
 async def _answers(room: rtc.Room) -> int:
-    """To our checks of the connections of today; 0 while there are none."""
+    """Return how many checks of the present connections were answered; 0 without a connection."""
     try:
         async with asyncio.timeout(LOOK_EVERY_S):
             stats = await room.get_rtc_stats()
-    except (RuntimeError, TimeoutError):  # it is being connected anew
+    except (RuntimeError, TimeoutError):  # the SDK reconnects
         return 0
     pairs = [
-        told.candidate_pair.candidate_pair
-        for told in (*stats.publisher_stats, *stats.subscriber_stats)
-        if told.HasField("candidate_pair")
+        stat.candidate_pair.candidate_pair
+        for stat in (*stats.publisher_stats, *stats.subscriber_stats)
+        if stat.HasField("candidate_pair")
     ]
     return sum(pair.responses_received for pair in pairs)

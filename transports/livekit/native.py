@@ -1,13 +1,13 @@
-"""What the native side of LiveKit's SDK has Python do beside the calls, done less (docs/performance.md, "In rooms").
+"""Reduces the callbacks from the native side of LiveKit's SDK into Python (docs/performance.md, "In rooms").
 
-States: its threads bring every event to Python, which makes a state for such a thread and undoes it each time, and to
-undo it is to unmap memory that the next event maps and touches anew: a quarter of what hearing a room costs. A state
-that is ensured and not released stays with its thread (docs.python.org/3/c-api/init.html, "Non-Python created
-threads").
+Thread states: native threads deliver every event to Python, which creates a state for such a thread and destroys it
+each time. Destroying it unmaps memory that the next event maps and touches again: a quarter of the cost of hearing a
+room. A state that is ensured and not released stays with its thread (docs.python.org/3/c-api/init.html, "Non-Python
+created threads").
 
-Logs: every line that the library and libwebrtc log, of whatever level, comes as an event too, to be dropped in Python:
-a tenth of what speaking into a room costs. They come only where debug lines are logged (`--debug`); else the
-library would write errors to stderr by itself, were it not for `RUST_LOG` (`cli/run.py`).
+Logs: every line that the library and libwebrtc log, of whatever level, arrives as an event too, to be dropped in
+Python: a tenth of the cost of speaking into a room. They are delivered only where debug lines are logged (`--debug`).
+Otherwise the library would write errors to stderr itself, were it not for `RUST_LOG` (`cli/run.py`).
 """
 
 import ctypes
@@ -18,32 +18,36 @@ from contextlib import suppress
 
 from livekit import rtc
 
-MAX_KEPT = 64  # as many threads call as there are cores; should the SDK make new ones all the time, 20 KB for each
+MAX_KEPT = 64  # threads: as many as cores deliver events; bounds the 20 KB a state, should the SDK renew its threads
 
-_thread = threading.local()  # goes with the state
-kept: list[int] = []  # native ids of the threads whose state stays
+_thread = threading.local()  # dropped together with the state
+kept: list[int] = []  # native ids of the threads whose state is kept
 
 
 @functools.cache
-def lighten() -> None:
-    """From now on, in this process. It hangs on the inside of the SDK: should that change, rooms cost more."""
+def reduce_callbacks() -> None:
+    """Reduce the callbacks of this process, once. Uses internals of the SDK: if they change, rooms only cost more."""
+    log = logging.getLogger("livekit")
+    debug = log.isEnabledFor(logging.DEBUG)
+    if not debug:  # the SDK's Python part logs every task that a room cancels
+        log.setLevel(logging.WARNING)
     with suppress(ImportError, AttributeError, TypeError):
         from livekit.rtc._ffi_client import FfiClient
 
-        FfiClient.instance.queue.subscribe(filter_fn=_keep)
-        bring_logs(logging.getLogger("livekit").isEnabledFor(logging.DEBUG))
+        FfiClient.instance.queue.subscribe(filter_fn=_keep_state)
+        deliver_logs(debug)
 
 
-def bring_logs(wanted: bool) -> None:
-    """Whether lines of the SDK's log come to Python (`livekit_ffi_initialize`, which may be said again at any time)."""
+def deliver_logs(wanted: bool) -> None:
+    """Choose whether lines of the SDK's log arrive in Python; `livekit_ffi_initialize` may be called at any time."""
     from livekit.rtc._ffi_client import FfiClient, ffi_event_callback
 
     library = FfiClient.instance._ffi_lib
     library.livekit_ffi_initialize(ffi_event_callback, wanted, b"python", rtc.__version__.encode())
 
 
-def _keep(_event: object) -> bool:
-    """In the thread that brings an event, which we never want."""
+def _keep_state(_event: object) -> bool:
+    """Keep the state of the thread that delivers an event; return False, because the event is not for this filter."""
     if not hasattr(_thread, "seen") and len(kept) < MAX_KEPT:
         _thread.seen = True
         ctypes.pythonapi.PyGILState_Ensure()

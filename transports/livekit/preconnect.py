@@ -1,7 +1,7 @@
-"""What a caller said before anybody was there: LiveKit's clients record it for the agent (`preConnectBuffer`).
+"""Joins pre-connect audio to the received audio by correlation (ADR 21).
 
-They send it, once they see an agent, as a byte stream to it: so it comes to egress, which makes samples of it for
-ingress (`recording.py`). The end of it ingress has heard itself: `before` finds the place by its sound.
+LiveKit's clients record the caller until they see an agent (`preConnectBuffer`), and send the recording to it as a byte
+stream. Egress decodes it for ingress (`recording.py`). Ingress may have received the end of it already.
 """
 
 import numpy as np
@@ -11,28 +11,31 @@ from schemas.audio import CALLER_HZ, SAMPLE_BYTES
 
 TOPIC = "lk.agent.pre-connect-audio-buffer"
 
-LOOK = 6 * CALLER_HZ // 10  # samples of what was heard, of which
-PROBE = CALLER_HZ // 4  # the quarter of a second with the best match decides
-TAIL = 3 * CALLER_HZ  # samples at the end of the recording to look in: a client ends it soon after it sees the agent
-AUDIBLE = 100.0  # of 32,768, root mean square: less has no sound to go by
-ALIKE = 0.85  # correlation: the same speech twice through Opus has 0.96 and more, other words of a voice up to 0.75
+COMPARED = 6 * CALLER_HZ // 10  # samples of received audio that are compared
+PROBE = CALLER_HZ // 4  # samples of each comparison; the one with the best match decides
+TAIL = 3 * CALLER_HZ  # samples at the end of a recording that are searched: it ends soon after the agent has come
+AUDIBLE = 100.0  # of 32,768, root mean square: less is too quiet to compare
+ALIKE = 0.85  # correlation; the same speech twice through Opus reaches 0.96, other words of the voice at most 0.75
 
 
-def before(recorded: bytes, heard: bytes, late: int) -> bytes:
-    """What of a recording comes before what was heard; both PCM16 mono at 16 kHz.
+def part_before(recorded: bytes, received: bytes, late: int) -> bytes:
+    """Return the part of a recording that comes before the received audio; all PCM16 mono at 16 kHz.
 
-    late: samples of time from the beginning of what was heard to the end of the recording, for two that have no sound
-    in common.
+    late: samples of time from the begin of the received audio to the arrival of the recording. It decides where the two
+    have no sound in common.
     """
-    found = seam(np.frombuffer(recorded, "<i2"), np.frombuffer(heard, "<i2"))
+    found = find_overlap(np.frombuffer(recorded, "<i2"), np.frombuffer(received, "<i2"))
     until = len(recorded) // SAMPLE_BYTES - late if found is None else found
     return recorded[: max(0, until) * SAMPLE_BYTES]
 
 
-def seam(recorded: NDArray[np.int16], heard: NDArray[np.int16]) -> int | None:
-    """The sample of the recording at which what was heard begins; None where nothing at its end sounds the same."""
+def find_overlap(recorded: NDArray[np.int16], received: NDArray[np.int16]) -> int | None:
+    """Return the sample of the recording at which the received audio begins; None if its end has no similar sound.
+
+    Both arrays have the shape (samples,), at 16 kHz.
+    """
     skipped = max(0, recorded.size - TAIL)
-    here, there = heard[:LOOK].astype(np.float64), recorded[skipped:].astype(np.float64)
+    here, there = received[:COMPARED].astype(np.float64), recorded[skipped:].astype(np.float64)
     if min(here.size, there.size) < PROBE:
         return None
     size = 1 << (there.size + PROBE).bit_length()
@@ -50,7 +53,7 @@ def seam(recorded: NDArray[np.int16], heard: NDArray[np.int16]) -> int | None:
 
 
 def _energies(samples: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of every stretch of PROBE samples."""
+    """Return the energy of every stretch of PROBE samples."""
     sums = np.concatenate(([0.0], np.cumsum(samples**2)))
     energies: NDArray[np.float64] = sums[PROBE:] - sums[:-PROBE]
     return energies

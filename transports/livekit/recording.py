@@ -1,6 +1,6 @@
-"""A recording of what a caller said before the call (`preconnect.py`), made into samples.
+"""Decodes pre-connect audio (`preconnect.py`) into samples.
 
-A module of its own: with it comes a library of codecs, for which a worker pays memory only once somebody sends one.
+A module of its own, because it loads a library of codecs: a worker spends that memory only after the first recording.
 """
 
 import asyncio
@@ -14,8 +14,8 @@ from livekit import rtc
 from schemas.audio import CALLER_HZ, SAMPLE_BYTES
 
 MAX_S = 10  # what the clients record at most
-MAX_BYTES = MAX_S * 48_000 * 2 * SAMPLE_BYTES  # in the dearest form, samples of two channels
-COLLECT_S = 0.7  # a browser records on until its track is subscribed to, which a hidden ear never tells it
+MAX_BYTES = MAX_S * 48_000 * 2 * SAMPLE_BYTES  # of the largest form, samples of two channels
+COLLECT_S = 0.7  # a browser records until its track has a subscriber, and LiveKit never reports a hidden one
 CONTAINERS = {"audio/webm": "webm", "video/webm": "webm", "audio/mp4": "mp4", "video/mp4": "mp4", "audio/ogg": "ogg"}
 SAMPLES = frozenset({"", "audio/pcm", "application/octet-stream"})
 CHANNELS = {1: "mono", 2: "stereo"}
@@ -23,11 +23,11 @@ RATES = range(8_000, 192_001)
 
 
 class BadRecording(ValueError):
-    """It is not sound that can be read."""
+    """Raised for a recording that cannot be decoded; the text gives the cause."""
 
 
 async def read(reader: rtc.ByteStreamReader) -> bytes:
-    """PCM16 mono at 16 kHz of what comes within COLLECT_S, at most MAX_S of it. Raises BadRecording."""
+    """Return what arrives within COLLECT_S, at most MAX_S of audio, as PCM16 mono at 16 kHz. Raises BadRecording."""
     data = bytearray()
     try:
         async with asyncio.timeout(COLLECT_S):
@@ -38,17 +38,17 @@ async def read(reader: rtc.ByteStreamReader) -> bytes:
     except TimeoutError:
         pass
     except rtc.StreamError as broken:
-        raise BadRecording("it was broken off") from broken
+        raise BadRecording("the stream was aborted") from broken
     finally:
         reader.close()
     return await asyncio.to_thread(decode, bytes(data), reader.info.mime_type, reader.info.attributes or {})
 
 
 def decode(data: bytes, mime: str, attributes: Mapping[str, str]) -> bytes:
-    """PCM16 mono at 16 kHz, at most MAX_S. Raises BadRecording.
+    """Return a recording as PCM16 mono at 16 kHz, at most MAX_S. Raises BadRecording.
 
-    mime: of a container that browsers record, whose end may be missing; else these are samples, with `sampleRate` and
-    `channels` in the attributes.
+    mime: of a container that browsers record, whose end may be missing. For any other type `data` is 16-bit samples,
+    with `sampleRate` and `channels` in the attributes.
     """
     kind = mime.partition(";")[0].strip().lower()
     resampler = av.AudioResampler(format="s16", layout="mono", rate=CALLER_HZ)
@@ -65,7 +65,7 @@ def decode(data: bytes, mime: str, attributes: Mapping[str, str]) -> bytes:
         else:
             raise BadRecording(f"{kind[:40]!r} is none of {', '.join(sorted(CONTAINERS))}, audio/pcm")
         pcm += _samples(resampler, None)
-    except (av.FFmpegError, IndexError, UnicodeDecodeError) as error:  # of one that is not over the end is missing
+    except (av.FFmpegError, IndexError, UnicodeDecodeError) as error:  # the end of an unfinished container is missing
         if not pcm:
             raise BadRecording(f"it cannot be read as {kind}: {type(error).__name__}") from None
     return bytes(pcm[: MAX_S * CALLER_HZ * SAMPLE_BYTES])
@@ -75,7 +75,7 @@ def _frame(data: bytes, attributes: Mapping[str, str]) -> av.AudioFrame:
     try:
         rate, channels = int(attributes["sampleRate"]), int(attributes["channels"])
     except (KeyError, ValueError):
-        raise BadRecording("its sampleRate and channels are not said") from None
+        raise BadRecording("its sampleRate and channels are not given") from None
     layout = CHANNELS.get(channels)
     if layout is None or rate not in RATES:
         raise BadRecording(f"{rate} Hz of {channels} channels are not read")

@@ -1,4 +1,4 @@
-"""The connection on which LiveKit gives jobs: where it is, how a worker registers there, and why that fails."""
+"""The connection on which LiveKit offers jobs: its address, the registration on it, and the causes of its failures."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,56 +7,57 @@ from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 from aiohttp import WSMsgType
+from livekit.protocol.agent import RegisterWorkerResponse
 
 from schemas import control
-from transports.livekit import worker_protocol as job
-from transports.livekit.identities import Keys
+from transports.livekit import worker_protocol
+from transports.livekit.worker_protocol import BadMessage, FromServer
 
-WITHIN_S = 10.0  # the server's own patience
-HEARTBEAT_S = 10.0  # a server whose machine vanished is noticed after this
-MAX_MESSAGE = 4 * 1024 * 1024  # bytes; metadata of any length still gets an agent
+WITHIN_S = 10.0  # for connecting and for registering; the server gives up after this time, too
+HEARTBEAT_S = 10.0  # a server whose machine vanished is noticed after this time
+MAX_MESSAGE = 4 * 1024 * 1024  # bytes; a room with metadata of any length still gets an agent
 ENDS = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 
-FAILURES = (aiohttp.ClientError, OSError, TimeoutError, job.BadMessage)  # what any of these functions may raise
+FAILURES = (aiohttp.ClientError, OSError, TimeoutError, BadMessage)  # raised by the functions of this module
 
 
 @asynccontextmanager
 async def registered(
-    http: aiohttp.ClientSession, keys: Keys, agent_name: str
+    http: aiohttp.ClientSession, url: str, token: str, agent_name: str
 ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-    """A connection on which jobs come. Raises one of FAILURES."""
+    """Yield a connection on which a worker is registered. token: a worker token. Raises one of FAILURES."""
     async with asyncio.timeout(WITHIN_S):
         socket = await http.ws_connect(
-            agent_url(keys.url),
-            headers={"Authorization": f"Bearer {keys.worker_token()}"},
+            worker_url(url),
+            headers={"Authorization": f"Bearer {token}"},
             heartbeat=HEARTBEAT_S,
             max_msg_size=MAX_MESSAGE,
         )
     async with socket:
         async with asyncio.timeout(WITHIN_S):
-            await socket.send_str(job.register(agent_name, str(control.VERSION)))
-            while not (await receive(socket)).register:
+            await socket.send_bytes(worker_protocol.register(agent_name, str(control.VERSION)))
+            while not isinstance(await receive(socket), RegisterWorkerResponse):
                 pass
         yield socket
 
 
-async def receive(socket: aiohttp.ClientWebSocketResponse) -> job.Told:
-    """The next message. Raises BadMessage, and ConnectionError at the end of the connection."""
+async def receive(socket: aiohttp.ClientWebSocketResponse) -> FromServer | None:
+    """Return the next message, None for an unused one. Raises BadMessage; ConnectionError when it is closed."""
     message = await socket.receive()
     if message.type in ENDS:
         raise ConnectionResetError
-    return job.read(message.data)
+    return worker_protocol.read(message.data)
 
 
-def agent_url(url: str) -> str:
-    """Where workers register at the LiveKit of `url`."""
+def worker_url(url: str) -> str:
+    """Return the address at which workers register at the LiveKit of `url`."""
     parts = urlsplit(url)
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
     return urlunsplit((scheme, parts.netloc, f"{parts.path.rstrip('/')}/agent", "", ""))
 
 
-def why(error: Exception) -> str:
-    """What a person is told of one of FAILURES."""
+def cause(error: Exception) -> str:
+    """Return the cause of one of FAILURES, for a log message."""
     if isinstance(error, aiohttp.WSServerHandshakeError):
         if error.status in (401, 403):
             return "it refuses our key or secret: look at ANTIPHON_LIVEKIT_KEY and ANTIPHON_LIVEKIT_SECRET"
@@ -67,4 +68,4 @@ def why(error: Exception) -> str:
         return f"it cannot be reached ({error.os_error.strerror or error.os_error}): is it running?"
     if isinstance(error, ConnectionError):
         return "the connection was closed"
-    return f"it does not speak as LiveKit does ({type(error).__name__})"  # and what it says may be anything
+    return f"it does not speak as LiveKit does ({type(error).__name__})"  # the error's text may contain anything

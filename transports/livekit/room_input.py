@@ -1,30 +1,34 @@
-"""Ingress in a room: hidden, it hears the caller's microphone, keys and texts, and knows when the call is over."""
+"""Ingress in a room: a hidden participant that hears the caller's microphone, keys and texts, and notices the end."""
 
 import asyncio
+from collections.abc import Collection
 from contextlib import suppress
 
 import structlog
 from livekit import rtc
 
+from bus.message import Message
+from schemas import control, subjects
+from schemas.audio import SAMPLE_BYTES
 from schemas.events import CloseReason
-from transports.livekit.caller_track import Ear
-from transports.livekit.identities import Job
+from transports.livekit.caller_track import CallerTrack
 from transports.livekit.link import until_cut
-from transports.livekit.native import lighten
+from transports.livekit.native import reduce_callbacks
 from transports.livekit.people import People, is_human, microphone
 from transports.livekit.timeline import Timeline
-from transports.transport import Answer, CallerInput, Refused
+from transports.livekit.worker_protocol import RoomJob
+from transports.transport import CallerInput, Refused, RoomHost
 
 JOIN_WITHIN_S = 10.0
 LEAVE_WITHIN_S = 2.0
-GRACE_S = 10.0  # a page that is loaded anew, a train in a tunnel
-NOBODY_FOR_S = 300.0  # what the server itself grants an empty room
-HEARD_WITHIN_S = 1.0  # after who opened a microphone; one that never sends must not keep the agent from beginning
+GRACE_S = 10.0  # a page that is reloaded, a train in a tunnel
+NOBODY_FOR_S = 300.0  # LiveKit closes an empty room after this time, too
+HEARD_WITHIN_S = 1.0  # after a microphone was opened; one that never sends must not keep the agent from beginning
 END_WITHIN_S = 10.0  # ingress closes its stages within 5 s
-MAX_STREAM_BYTES = 16 * 1024  # of a text: far above what a turn takes
+MAX_STREAM_BYTES = 16 * 1024  # of a text: far above the limit of a turn
 CHAT = "lk.chat"
 
-GONE: dict[int, CloseReason] = {  # why the room let us go -> why the session ended
+CLOSE_REASONS: dict[int, CloseReason] = {  # why the room disconnected ingress -> why the session ended
     rtc.DisconnectReason.ROOM_DELETED: "room_closed",
     rtc.DisconnectReason.ROOM_CLOSED: "room_closed",
     rtc.DisconnectReason.PARTICIPANT_REMOVED: "room_closed",
@@ -34,113 +38,133 @@ GONE: dict[int, CloseReason] = {  # why the room let us go -> why the session en
 log = structlog.get_logger("room")
 
 
-async def attend(answer: Answer, job: Job, grace_s: float = GRACE_S) -> None:
+async def serve_room(host: RoomHost, job: RoomJob, grace_s: float = GRACE_S) -> Collection[str]:
     """Serve the room of a job until its session is over.
 
-    Raises Refused if there was none, or if it could not go on; OSError if the room cannot be joined.
+    grace_s: how long the session continues after the last person has left.
+    Returns LiveKit's ids of the people who are still in the room. Raises Refused if there was no session or it could
+    not continue, OSError if the room cannot be joined.
     """
-    guest = Guest(grace_s)
-    line = await answer(job.agent, job.session, "livekit", guest)  # stages are claimed while the room is joined
-    guest.begin(line)
+    room = RoomInput(grace_s)
+    caller_input = await host.answer(job.agent, job.session, "livekit", room)  # stages are claimed during the join
+    room.begin(caller_input)
+    recording = subjects.control(job.session, subjects.INGRESS, "pre_connect_audio")
+    subscription = await host.bus.subscribe(recording, lambda message: room.on_recording(host, message))
     try:
-        await guest.join(job)
-        await guest.over.wait()
+        await room.join(job)
+        await room.over.wait()
     except OSError:
-        line.hang_up("room_unreachable")
+        caller_input.hang_up("room_unreachable")
         raise
     finally:
-        line.hang_up("terminated")  # has no effect on a session that ended by itself
-        await guest.leave()
-    if guest.error:
-        raise Refused(guest.error)
+        people = room.people
+        caller_input.hang_up("terminated")  # has no effect on a session that has ended
+        await subscription.unsubscribe()
+        await room.leave()
+    if room.error:
+        raise Refused(room.error)
+    return people
 
 
-class Guest:
-    """One room as ingress is in it; for the coordinator, the sink of the call: its voice leaves by egress."""
+class RoomInput:
+    """Ingress in one room, and the connection of its session. Egress plays into the room itself."""
 
     def __init__(self, grace_s: float = GRACE_S) -> None:
-        self.line: CallerInput
         self.over = asyncio.Event()
-        self.error = ""  # why the call could not go on
+        self.error = ""  # why the session could not continue
+        self._input: CallerInput
         self._grace_s = grace_s
-        lighten()
+        reduce_callbacks()
         self._room = rtc.Room()
         self._people = People(self._room)
         self._timeline: Timeline
-        self._ear: Ear
+        self._track: CallerTrack
         self._reading: set[asyncio.Task[None]] = set()
-        self._there = asyncio.Event()
+        self._entered = asyncio.Event()  # set when a person has been in the room
         self._alone: asyncio.TimerHandle | None = None
-        self._away = False  # while the SDK connects anew
+        self._reconnecting = False
         self._watching: list[asyncio.Task[None]] = []
 
-    def begin(self, line: CallerInput) -> None:
-        """The session is there; before anything else."""
-        self.line = line
-        self._timeline = Timeline(line)
-        self._ear = Ear(self._people, self._timeline)
+    def begin(self, caller_input: CallerInput) -> None:
+        """Take the session; before `join`."""
+        self._input = caller_input
+        self._timeline = Timeline(caller_input)
+        self._track = CallerTrack(self._people, self._timeline)
 
-    # --- the sink: what ingress calls ---------------------------------------------------------------------------------
+    @property
+    def people(self) -> frozenset[str]:
+        """LiveKit's ids of the people in the room."""
+        return frozenset(person.sid for person in self._people.present)
+
+    # --- the connection: what ingress calls ---------------------------------------------------------------------------
 
     def play(self, pcm: bytes) -> None:
-        """Nothing comes: egress is in the room itself."""
+        """Do nothing: egress plays into the room."""
 
     def clear(self) -> None:
-        """Nothing to clear."""
+        """Do nothing."""
 
     def end(self, error: str = "") -> None:
-        """The call is over."""
+        """Note that the session is over."""
         self.error = error
         self.over.set()
 
     async def ready(self) -> None:
-        """Return when somebody is in the room to hear the greeting, and is heard.
+        """Return when a person is in the room and, with an open microphone, can be heard.
 
-        The server tells nobody that a hidden participant listens; the agent's state does, from now on.
+        LiveKit does not report a hidden subscriber to a publisher. The agent's state does, from then on.
         """
-        await self._there.wait()
+        await self._entered.wait()
         caller = self._people.caller
         if caller and microphone(caller):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._timeline.sounded.wait(), HEARD_WITHIN_S)
         await self._timeline.opening()
 
-    def pre_connect_audio(self, pcm: bytes) -> None:
-        """What the caller's client recorded before anybody listened."""
+    def on_recording(self, host: RoomHost, message: Message) -> None:
+        """Take the caller's pre-connect audio from egress."""
+        try:
+            pcm = control.decode(message.data, control.PreConnectAudio).pcm
+        except control.BadMessage:
+            host.count("bad_control")
+            return
+        if not pcm or len(pcm) % SAMPLE_BYTES:
+            host.count("bad_recording")
+            pcm = b""  # the session opens without waiting for it
         self._timeline.put_before(pcm)
 
     # --- joining and leaving ------------------------------------------------------------------------------------------
 
-    async def join(self, job: Job) -> None:
-        """Be in the room, with everyone who is there looked at. Raises OSError."""
+    async def join(self, job: RoomJob) -> None:
+        """Join the room and take its people and tracks. Raises OSError."""
         on = self._room.on
-        on("participant_connected", self._look)
-        on("participant_active", self._look)
-        on("participant_disconnected", self._miss)
-        on("track_published", self._ear.published)
-        on("track_unpublished", lambda _publication, _person: self._ear.listen())
-        on("track_subscribed", lambda _track, publication, _person: self._ear.published(publication))
-        on("sip_dtmf_received", self._keyed)
-        on("reconnecting", self._reconnecting)
-        on("reconnected", self._reconnected)
-        on("disconnected", self._gone)
-        self._room.register_text_stream_handler(CHAT, self._typed)
+        on("participant_connected", self._on_entered)
+        on("participant_active", self._on_entered)
+        on("participant_disconnected", self._on_left)
+        on("track_published", self._track.on_published)
+        on("track_unpublished", lambda _publication, _person: self._track.update())
+        on("track_subscribed", lambda _track, publication, _person: self._track.on_published(publication))
+        on("sip_dtmf_received", self._on_key)
+        on("reconnecting", self._on_reconnecting)
+        on("reconnected", self._on_reconnected)
+        on("disconnected", self._on_disconnected)
+        self._room.register_text_stream_handler(CHAT, self._on_text)
         options = rtc.RoomOptions(
-            single_peer_connection=False,  # with one, a first track takes 150 ms longer to arrive
+            single_peer_connection=False,  # with one connection a first track takes 150 ms longer to arrive
             data_stream=rtc.DataStreamOptions(max_payload_byte_length=MAX_STREAM_BYTES),
         )
         try:
             await asyncio.wait_for(self._room.connect(job.url, job.token, options), JOIN_WITHIN_S)
         except (rtc.ConnectError, TimeoutError) as error:
-            raise OSError(f"room {job.room!r} at {job.url} cannot be joined: {_why(error, job)}") from None
-        self._watching = [asyncio.create_task(self._timeline.keep()), asyncio.create_task(self._keep_link())]
+            raise OSError(f"cannot join room {job.room!r} at {job.url}: {_cause(error, job)}") from None
+        self._watching = [asyncio.create_task(self._timeline.fill_gaps()), asyncio.create_task(self._watch_link())]
         for person in self._room.remote_participants.values():
             for publication in person.track_publications.values():
-                self._ear.published(publication)
-        self._look()
+                self._track.on_published(publication)
+        self._update()
 
     async def leave(self) -> None:
-        """Be out of the room, whether or not the server still answers."""
+        """Leave the room, whether or not the server still answers."""
         if self._alone:
             self._alone.cancel()
         try:
@@ -148,44 +172,47 @@ class Guest:
             working = [*self._watching, *self._reading]
             for task in working:
                 task.cancel()
-            working += self._ear.close()
+            working += self._track.close()
             if working:
                 await asyncio.wait(working, timeout=LEAVE_WITHIN_S)
             await asyncio.wait_for(self._room.disconnect(), LEAVE_WITHIN_S)
         except TimeoutError:
-            log.warning("left a room without a goodbye", session=self.line.session)
+            log.warning("left a room without closing the connection", session=self._input.session)
 
     # --- people -------------------------------------------------------------------------------------------------------
 
-    def _look(self, _person: rtc.RemoteParticipant | None = None) -> None:
-        """Is anybody there?"""
-        if self._away:  # the SDK forgets everybody meanwhile
+    def _on_entered(self, _person: rtc.RemoteParticipant) -> None:
+        self._update()
+
+    def _on_left(self, person: rtc.RemoteParticipant) -> None:
+        if person.kind == rtc.ParticipantKind.PARTICIPANT_KIND_SIP and not self._people.present:
+            self._input.hang_up("hangup")  # a telephone that has hung up does not return to this room
+        self._update()
+
+    def _update(self) -> None:
+        """Start or stop the timer of an empty room, and choose the caller's track again."""
+        if self._reconnecting:  # the SDK then reports an empty room
             return
         if self._people.present:
-            self._there.set()
+            self._entered.set()
             if self._alone:
                 self._alone.cancel()
                 self._alone = None
         elif not self._alone:
-            patience_s = self._grace_s if self._there.is_set() else NOBODY_FOR_S
-            self._alone = asyncio.get_running_loop().call_later(patience_s, self._abandon)
-        self._ear.listen()
-
-    def _miss(self, person: rtc.RemoteParticipant) -> None:
-        if person.kind == rtc.ParticipantKind.PARTICIPANT_KIND_SIP and not self._people.present:
-            self.line.hang_up("hangup")  # who hung up a telephone does not come back to this room
-        self._look()
+            delay_s = self._grace_s if self._entered.is_set() else NOBODY_FOR_S
+            self._alone = asyncio.get_running_loop().call_later(delay_s, self._abandon)
+        self._track.update()
 
     def _abandon(self) -> None:
-        self.line.hang_up("hangup" if self._there.is_set() else "no_caller")
+        self._input.hang_up("hangup" if self._entered.is_set() else "no_caller")
 
-    # --- what comes beside sound --------------------------------------------------------------------------------------
+    # --- keys and texts -----------------------------------------------------------------------------------------------
 
-    def _keyed(self, key: rtc.SipDTMF) -> None:
+    def _on_key(self, key: rtc.SipDTMF) -> None:
         if key.participant is not None and is_human(key.participant):
-            self.line.dtmf(key.digit)
+            self._input.dtmf(key.digit)
 
-    def _typed(self, reader: rtc.TextStreamReader, identity: str) -> None:
+    def _on_text(self, reader: rtc.TextStreamReader, identity: str) -> None:
         person = self._room.remote_participants.get(identity)
         if person is None or not is_human(person):
             reader.close()
@@ -197,29 +224,29 @@ class Guest:
     async def _read(self, reader: rtc.TextStreamReader) -> None:
         try:
             text = await reader.read_all()
-        except rtc.StreamError:  # too long, or broken off
-            log.info("a text was not received whole", session=self.line.session)
+        except rtc.StreamError:  # too long, or aborted
+            log.info("a text was not received whole", session=self._input.session)
         else:
-            self.line.text(text)
+            self._input.text(text)
 
-    # --- the connection -----------------------------------------------------------------------------------------------
+    # --- the link to the server ---------------------------------------------------------------------------------------
 
-    async def _keep_link(self) -> None:
+    async def _watch_link(self) -> None:
         await until_cut(self._room)
-        self.line.hang_up("room_lost")
+        self._input.hang_up("room_lost")
 
-    def _reconnecting(self) -> None:
-        self._away = True
+    def _on_reconnecting(self) -> None:
+        self._reconnecting = True
 
-    def _reconnected(self) -> None:
-        self._away = False
-        self._look()
+    def _on_reconnected(self) -> None:
+        self._reconnecting = False
+        self._update()
 
-    def _gone(self, reason: rtc.DisconnectReason.ValueType) -> None:
-        self.line.hang_up(GONE.get(reason, "room_lost"))  # has no effect on one that is over: we left
+    def _on_disconnected(self, reason: rtc.DisconnectReason.ValueType) -> None:
+        self._input.hang_up(CLOSE_REASONS.get(reason, "room_lost"))  # has no effect after `leave`
 
 
-def _why(error: Exception, job: Job) -> str:
+def _cause(error: Exception, job: RoomJob) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer within {JOIN_WITHIN_S:.0f} s"
-    return str(error).replace(job.token, "…")  # the server repeats it
+    return str(error).replace(job.token, "…")  # the server repeats the token

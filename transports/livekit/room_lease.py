@@ -1,9 +1,9 @@
-"""One agent a room: whoever serves a room says so to those who ask, here and in other ingresses.
+"""The room lease: one ingress worker serves a room, and answers the requests of others that want to serve it.
 
-Two who find it free in the same moment hear of each other: each listens before it asks, says that it takes the room,
-and waits until the server has passed that on. Who has heard nobody by then is alone. Of two, at least one was heard
-by the other, so that one at most stays; whoever heard another steps back and asks again a little later. That holds on
-one NATS server; between servers of a cluster a moment of some milliseconds is left.
+Two workers that find a room free at the same moment learn of each other. Each subscribes before it requests, announces
+that it takes the room, and flushes the bus. A worker that received no other announcement by then is alone. Of two
+workers at least one has received the announcement of the other, so at most one stays. A worker that steps back requests
+again later. This holds on one NATS server; between servers of a cluster a window of some milliseconds remains.
 """
 
 import asyncio
@@ -18,61 +18,63 @@ from schemas import control, subjects
 from schemas.control import RoomFinished, RoomHeld, RoomTaken
 
 ANSWERED_WITHIN_S = 0.15
-ASK_AGAIN_S = 1.0  # half to one and a half of this, so that two who stepped back do not meet again
+RETRY_S = 1.0  # times 0.5 to 1.5, so that two workers that stepped back do not meet again
 
 
 @asynccontextmanager
-async def hold(bus: Bus, room: str, room_id: str, session: str, finished: Callable[[], None]) -> AsyncIterator[None]:
-    """The room is ours; while somebody else serves it, it is waited for. `finished` is called when it is closed.
+async def room_lease(
+    bus: Bus, room: str, room_id: str, session: str, finished: Callable[[], None]
+) -> AsyncIterator[None]:
+    """Hold the lease of a room for `session`; wait while another session holds it. Calls `finished` when it is closed.
 
-    room_id: the server's own, so that the end of an earlier room of the same name is not taken for this one's.
+    room_id: LiveKit's own, so that the end of an earlier room of the same name has no effect.
     """
-    ours = False
-    others = 0  # who took it, too, since we asked
-    taken = control.encode(RoomTaken(session))
+    held = False
+    others = 0  # announcements of other workers since the request
+    announcement = control.encode(RoomTaken(session))
 
-    def listen(message: Message) -> None:
+    def on_taken(message: Message) -> None:
         nonlocal others
-        others += message.data != taken
+        others += message.data != announcement
 
-    def hear(message: Message) -> None:
+    def on_request(message: Message) -> None:
         verb = subjects.last_token(message.subject)
-        if verb == "held" and ours:
+        if verb == "held" and held:
             bus.publish(message.reply, control.encode(RoomHeld(session)))
-        elif verb == "finished" and tells_of(message.data) == room_id:
+        elif verb == "finished" and finished_room(message.data) == room_id:
             finished()
 
     async with AsyncExitStack() as stack:
-        listening = await bus.subscribe(subjects.room(room, "taken"), listen)
-        stack.push_async_callback(listening.unsubscribe)
-        while not ours:
+        taken = await bus.subscribe(subjects.room(room, "taken"), on_taken)
+        stack.push_async_callback(taken.unsubscribe)
+        while not held:
             others = 0
             if await is_free(bus, room):
-                hearing = await bus.subscribe(subjects.rooms(room), hear)
-                stack.push_async_callback(hearing.unsubscribe)
-                bus.publish(subjects.room(room, "taken"), taken)
+                requests = await bus.subscribe(subjects.rooms(room), on_request)
+                stack.push_async_callback(requests.unsubscribe)
+                bus.publish(subjects.room(room, "taken"), announcement)
                 await bus.flush(media=False)
-                ours = not others
+                held = not others
                 if others:
-                    await hearing.unsubscribe()
-            if not ours:
-                await asyncio.sleep(ASK_AGAIN_S * random.uniform(0.5, 1.5))
+                    await requests.unsubscribe()
+            if not held:
+                await asyncio.sleep(RETRY_S * random.uniform(0.5, 1.5))
         yield
 
 
 async def is_free(bus: Bus, room: str) -> bool:
-    """Whether nobody serves the room."""
+    """Return whether no worker holds the lease of the room; False if the bus or the holder does not answer in time."""
     try:
         await bus.request(subjects.room(room, "held"), b"", ANSWERED_WITHIN_S)
     except NoResponders:
         return True
-    except BusError:  # the bus is away, or whoever serves it is slow
+    except BusError:
         return False
     return False
 
 
-def tells_of(data: bytes) -> str | None:
-    """The server's id of the room in a `RoomFinished`; None if this is none."""
+def finished_room(data: bytes) -> str | None:
+    """Return LiveKit's id of the room in a `RoomFinished`; None for any other bytes."""
     try:
         return control.decode(data, RoomFinished).id
     except control.BadMessage:

@@ -1,16 +1,18 @@
-"""Rooms in which people wait and nobody serves them: LiveKit asks for an agent once, and forgets who got none.
+"""The room reconciler: finds rooms that have people and no agent, and has LiveKit dispatch one.
 
-That is a room that people entered while no ingress was registered, one that nobody could take, and one whose call
-failed or whose ingress was killed. An ingress that takes every room compares now and then who is in LiveKit's rooms
-with who serves them, takes out who is left of a dead session, and has LiveKit ask again.
+LiveKit dispatches an agent once a room. It does not repeat a dispatch that failed: no ingress was registered when the
+people entered, none had capacity, or the session failed or its ingress was killed. Nor does it dispatch for a person
+who enters a room that still exists after its session ended. Every ingress that takes all rooms therefore compares the
+rooms that have people with the rooms in service, and removes participants that a dead session left behind.
 """
 
 import asyncio
 import math
 import random
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Collection
+from typing import Protocol
 
 import structlog
 
@@ -19,26 +21,40 @@ from bus.connect import Bus
 from bus.errors import BusError
 from bus.message import Message
 from schemas import control, subjects
-from schemas.control import RoomFinished
-from transports.livekit.identities import Attended, Reaped, session_of
-from transports.livekit.room_lease import is_free, tells_of
+from schemas.control import RoomSessionOver
+from transports.livekit.identities import session_of
+from transports.livekit.room_lease import is_free
+from transports.livekit.room_service import OccupiedRoom
 
-LOOK_EVERY_S = 5.0  # a job takes a quarter of a second: who waits at two looks has been forgotten
-LONGEST_PAUSE_S = 30.0  # between two askings; whoever waits because all lines are taken waits no longer than that
-CALM_S = 60.0  # not asked for in so long beyond its pause: its agent has not failed at once
-MAX_OVER = 10_000  # rooms whose call is over though people are still there; the oldest are forgotten again
+LOOK_EVERY_S = 5.0  # a job takes a quarter of a second: a room without an agent at two looks has been forgotten
+LONGEST_PAUSE_S = 30.0  # between two dispatches; a room that waits because no worker has capacity waits no longer
+CALM_S = 60.0  # without a dispatch for so long beyond its pause: the room's agent did not fail at once
+MAX_OVER = 10_000  # rooms whose session ended in good order; the oldest are dropped
 
 log = structlog.get_logger("dispatch")
 
 
-class Asked:
-    """How often each room was asked for, so that one whose agent fails each time is asked for more rarely."""
+class Rooms(Protocol):
+    """What the reconciler needs of LiveKit's room service."""
+
+    async def occupied_rooms(self) -> list[OccupiedRoom]:
+        """Return every room that has people and no agent of other software. Raises ConnectionError."""
+
+    async def remove(self, room: str, identity: str) -> bool:
+        """Remove a participant whose session is over; return False if it had left."""
+
+    async def dispatch_again(self, room: str) -> None:
+        """Dispatch an agent into a room that has none. Raises ConnectionError."""
+
+
+class Backoff:
+    """The pauses between dispatches into the same room, which double while its agents fail. Times in seconds."""
 
     def __init__(self) -> None:
-        self._last: dict[str, tuple[float, float]] = {}  # room -> when, and the pause from then on
+        self._last: dict[str, tuple[float, float]] = {}  # room -> time of the dispatch, and the pause after it
 
-    def may(self, room: str, now: float) -> bool:
-        """Whether it is time to ask for a room; if so, it counts as asked for. now: seconds."""
+    def allows(self, room: str, now: float) -> bool:
+        """Return whether an agent may be dispatched into `room`; if so, count it as dispatched."""
         at, pause_s = self._last.get(room, (-math.inf, 0.0))
         if now < at + pause_s:
             return False
@@ -47,55 +63,65 @@ class Asked:
         return True
 
     def keep(self, rooms: Collection[str]) -> None:
-        """Forget all others."""
+        """Forget all other rooms."""
         self._last = {room: last for room, last in self._last.items() if room in rooms}
 
 
-class Forgotten:
-    """What one ingress knows of the rooms that nobody serves."""
+class RoomReconciler:
+    """The reconciler of one ingress worker."""
 
-    def __init__(self, bus: Bus, server: Reaped) -> None:
+    def __init__(self, bus: Bus, rooms: Rooms) -> None:
         self._bus = bus
-        self._server = server
-        self._over: deque[str] = deque(maxlen=MAX_OVER)
-        self._free: set[str] = set()  # rooms that nobody served when we looked last
-        self._asked = Asked()
+        self._rooms = rooms
+        self._over: OrderedDict[str, frozenset[str]] = OrderedDict()  # room -> people who have had their session
+        self._waiting: set[str] = set()  # rooms without an agent at the last look
+        self._backoff = Backoff()
 
     async def listen(self) -> None:
-        """Hear which calls came to their end, here and in other ingresses."""
-        await self._bus.subscribe(subjects.rooms_over(), self._hear)
+        """Subscribe to the ends of sessions, of this ingress and of others."""
+        await self._bus.subscribe(subjects.rooms_over(), self._on_over)
 
-    def is_over(self, room: str, room_id: str) -> None:
-        """The call in this room has come to its end: whoever is still there waits for nobody."""
-        self._bus.publish(subjects.room(room, "over"), control.encode(RoomFinished(room_id)))
+    def session_over(self, room: str, room_id: str, people: Collection[str]) -> None:
+        """Publish that a session ended in good order. people: those who are still in the room."""
+        over = RoomSessionOver(room_id, tuple(sorted(people)))
+        self._bus.publish(subjects.room(room, "over"), control.encode(over))
 
-    async def look(self) -> None:
-        """Have LiveKit ask again for who waits, as long as there is somebody to be asked."""
-        while True:  # not at once with other ingresses
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:  # at random, so that several ingress workers look at different times
             await asyncio.sleep(LOOK_EVERY_S * random.uniform(0.5, 1.5))
             try:
-                attended = await self._server.attended()
+                occupied = await self._rooms.occupied_rooms()
             except OSError as error:
-                log.warning(f"cannot look for rooms without an agent: {error}")
+                log.warning("cannot look for rooms without an agent", cause=str(error))
                 continue
-            free = [room for room in attended if room.id not in self._over and await is_free(self._bus, room.name)]
-            before, self._free = self._free, {room.id for room in free}
-            self._asked.keep({room.id for room in attended})
-            for room in free:
-                if room.id in before and self._asked.may(room.id, time.monotonic()):
-                    await self._take_up(room)
+            waiting = [room for room in occupied if self._waits(room) and await is_free(self._bus, room.name)]
+            before, self._waiting = self._waiting, {room.id for room in waiting}
+            self._backoff.keep({room.id for room in occupied})
+            for room in waiting:
+                if room.id in before and self._backoff.allows(room.id, time.monotonic()):
+                    await self._dispatch(room)
 
-    async def _take_up(self, room: Attended) -> None:
+    def _waits(self, room: OccupiedRoom) -> bool:
+        """Return whether the room has a person who has not had a session. A person who enters again has a new id."""
+        return bool(room.people - self._over.get(room.id, frozenset()))
+
+    async def _dispatch(self, room: OccupiedRoom) -> None:
         try:
-            for identity in room.ours:
+            for identity in room.agents:
                 if not await journal.read(self._bus, session_of(identity)):
-                    return  # of others who share this LiveKit, and not our bus
-            for identity in room.ours:  # to LiveKit it would be the room's agent still
-                await self._server.dismiss(room.name, identity)
-            await self._server.ask_again(room.name)
+                    return  # the agent of another Antiphon, which shares this LiveKit and not this bus
+            for identity in room.agents:  # LiveKit would take it for the room's agent
+                await self._rooms.remove(room.name, identity)
+            await self._rooms.dispatch_again(room.name)
         except (BusError, OSError) as error:
-            log.warning(f"a room without an agent cannot be asked for: {error}")
+            log.warning("cannot dispatch into a room without an agent", cause=str(error))
 
-    def _hear(self, message: Message) -> None:
-        if room_id := tells_of(message.data):
-            self._over.append(room_id)
+    def _on_over(self, message: Message) -> None:
+        try:
+            over = control.decode(message.data, RoomSessionOver)
+        except control.BadMessage:
+            return
+        self._over[over.id] = self._over.pop(over.id, frozenset()) | frozenset(over.people)
+        if len(self._over) > MAX_OVER:
+            self._over.popitem(last=False)

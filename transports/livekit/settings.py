@@ -1,4 +1,4 @@
-"""What a process is told at its start. Parsed from a mapping: only `cli` reads the environment."""
+"""Settings of the LiveKit project whose rooms are served. Parsed from a mapping: only `cli` reads the environment."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ LIVEKIT_VARIABLES = {name: f"ANTIPHON_LIVEKIT_{name.upper()}" for name in ("url"
 
 
 class LiveKitSettings(BaseModel):
-    """Where LiveKit is, and key and secret of a project there: who has them may enter and open every room of it."""
+    """URL of LiveKit, and key and secret of a project there. The secret admits its holder to every room."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -18,11 +18,14 @@ class LiveKitSettings(BaseModel):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], url: str | None = None) -> "LiveKitSettings | None":
-        """From `ANTIPHON_LIVEKIT_URL`, `_KEY` and `_SECRET`; `url` wins over the variable. None without a URL."""
-        told = {name: environment.get(variable, "") for name, variable in LIVEKIT_VARIABLES.items()}
-        return cls.model_validate({**told, "url": url or told["url"]}) if url or told["url"] else None
+        """Return the settings in `ANTIPHON_LIVEKIT_URL`, `_KEY` and `_SECRET`; None without a URL.
+
+        url: has precedence over the variable. Raises pydantic.ValidationError, a ValueError.
+        """
+        given = {name: environment.get(variable, "") for name, variable in LIVEKIT_VARIABLES.items()}
+        return cls.model_validate({**given, "url": url or given["url"]}) if url or given["url"] else None
 
     def to_environment(self) -> dict[str, str]:
-        """For the one child process that needs it."""
-        told = {"url": self.url, "key": self.key, "secret": self.secret.get_secret_value()}
-        return {LIVEKIT_VARIABLES[name]: value for name, value in told.items()}
+        """Return the variables for a child process that serves rooms."""
+        values = {"url": self.url, "key": self.key, "secret": self.secret.get_secret_value()}
+        return {LIVEKIT_VARIABLES[name]: value for name, value in values.items()}

@@ -1,55 +1,55 @@
-"""The second source of room ends: what LiveKit posts to the gateway is checked here, where its secret is."""
+"""Checks webhooks of LiveKit for the gateway, which does not have the secret, and forwards the end of a room."""
 
 from collections import OrderedDict
 
 from bus.message import Message
 from schemas import control, subjects
 from schemas.control import RoomFinished, Webhook, WebhookChecked
-from stages.runtime.worker import Worker
-from transports.livekit.identities import Keys, Notice
+from transports.livekit.tokens import RoomWebhook, Tokens
+from transports.transport import RoomHost
 
-REMEMBERED = 1_000  # ids: LiveKit repeats what was not acknowledged within minutes
-MAX_BODY = 64 * 1024  # characters; an event is a few KB
+REMEMBERED = 1_000  # ids: LiveKit repeats a webhook that was not acknowledged, within minutes
+MAX_BODY = 64 * 1024  # characters; a webhook is a few KB
 
 
 class Webhooks:
-    """Tells the gateway which webhooks are true, and the ingress that serves a room when it is closed."""
+    """Answers the gateway whether a webhook is genuine, and publishes the end of a room to the ingress serving it."""
 
-    def __init__(self, worker: Worker, keys: Keys) -> None:
-        self._worker = worker
-        self._keys = keys
-        self._heard: OrderedDict[str, None] = OrderedDict()
+    def __init__(self, host: RoomHost, tokens: Tokens) -> None:
+        self._host = host
+        self._tokens = tokens
+        self._received: OrderedDict[str, None] = OrderedDict()  # ids of webhooks
 
     async def open(self) -> None:
-        """Any ingress that has the secret may be asked."""
-        await self._worker.bus.subscribe(subjects.webhook(), self._check, queue=subjects.INGRESS)
+        """Subscribe, in a queue group: any ingress with the secret can check any webhook."""
+        await self._host.bus.subscribe(subjects.webhook(), self._check, queue=subjects.INGRESS)
 
     def _check(self, message: Message) -> None:
         try:
-            asked = control.decode(message.data, Webhook)
+            request = control.decode(message.data, Webhook)
         except control.BadMessage:
-            self._worker.counters["bad_control"] += 1
+            self._host.count("bad_control")
             return
-        notice = self._keys.opened(asked.body, asked.token) if len(asked.body) <= MAX_BODY else None
-        if notice is None:
-            self._worker.counters["forged_webhook"] += 1
-            checked = WebhookChecked(genuine=False)
+        webhook = self._tokens.read_webhook(request.body, request.token) if len(request.body) <= MAX_BODY else None
+        if webhook is None:
+            self._host.count("forged_webhook")
+            answer = WebhookChecked(genuine=False)
         else:
-            fresh = self._is_fresh(notice.id)
-            checked = WebhookChecked(genuine=True, event=notice.event, room=notice.room, fresh=fresh)
+            fresh = self._is_fresh(webhook.id)
+            answer = WebhookChecked(genuine=True, event=webhook.event, room=webhook.room, fresh=fresh)
             if fresh:
-                self._pass_on(notice)
-        self._worker.bus.publish(message.reply, control.encode(checked))
+                self._forward(webhook)
+        self._host.bus.publish(message.reply, control.encode(answer))
 
-    def _pass_on(self, notice: Notice) -> None:
-        if notice.event == "room_finished":
-            finished = control.encode(RoomFinished(notice.room_id))
-            self._worker.bus.publish(subjects.room(notice.room, "finished"), finished)
+    def _forward(self, webhook: RoomWebhook) -> None:
+        if webhook.event == "room_finished":
+            finished = control.encode(RoomFinished(webhook.room_id))
+            self._host.bus.publish(subjects.room(webhook.room, "finished"), finished)
 
-    def _is_fresh(self, event: str) -> bool:
-        if event in self._heard:
+    def _is_fresh(self, webhook: str) -> bool:
+        if webhook in self._received:
             return False
-        self._heard[event] = None
-        if len(self._heard) > REMEMBERED:
-            self._heard.popitem(last=False)
+        self._received[webhook] = None
+        if len(self._received) > REMEMBERED:
+            self._received.popitem(last=False)
         return True

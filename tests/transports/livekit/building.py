@@ -12,6 +12,7 @@ from schemas.events import SessionOpened
 from tests.kit.platform import Heard, Platform, scripted
 from tests.kit.room_caller import Visitor, token, visit
 from tests.kit.room_server import RoomServer
+from transports.livekit.rooms import LiveKitRooms
 
 ECHO = scripted(
     "echo",
@@ -40,8 +41,9 @@ class InRoom:
 class Building:
     """A house with rooms."""
 
-    def __init__(self, home: Platform, server: RoomServer) -> None:
+    def __init__(self, home: Platform, server: RoomServer, rooms: LiveKitRooms) -> None:
         self.home = home
+        self.rooms = rooms
         self.server = server
         self._numbers = count()
 

@@ -10,11 +10,10 @@ pytest.importorskip("livekit", reason="the extra livekit is not installed: pip i
 
 from tests.kit.bus import bus, nats
 from tests.kit.platform import open_platform
-from tests.kit.room_server import KEY, SECRET, RoomServer, room_server
+from tests.kit.room_server import RoomServer, room_server
 from tests.transports.livekit.building import ECHO, Building
-from transports.livekit.dispatch import Rooms
-from transports.livekit.room_input import attend
-from transports.livekit.tokens import RoomKeys
+from transports.livekit.room_input import serve_room
+from transports.livekit.rooms import LiveKitRooms
 
 __all__ = ["bus", "nats"]
 
@@ -29,8 +28,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoomServer]:
 async def building(
     request: pytest.FixtureRequest, server: RoomServer, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Building]:
-    rooms = Rooms(
-        RoomKeys(server.url, KEY, SECRET), partial(attend, grace_s=request.module.GRACE_S), default_agent=ECHO.id
-    )
+    rooms = LiveKitRooms(server.settings, ECHO.id, serve_room=partial(serve_room, grace_s=request.module.GRACE_S))
     async with open_platform(tmp_path_factory.mktemp("house"), [ECHO], rooms=rooms) as home:
-        yield Building(home, server)
+        yield Building(home, server, rooms)

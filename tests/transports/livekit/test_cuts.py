@@ -25,14 +25,13 @@ from tests.kit.network import BUS, ROOMS, Way, elsewhere, needs_network
 from tests.kit.platform import Platform, open_platform
 from tests.kit.processes import running, until
 from tests.kit.room_caller import token, visit
-from tests.kit.room_server import KEY, SECRET, room_server
+from tests.kit.room_server import room_server
 from tests.transports.livekit.building import ECHO, Building, InRoom, hum
-from transports.livekit import room_reconciler as forgotten
-from transports.livekit import tokens as keys
-from transports.livekit.dispatch import Rooms
-from transports.livekit.room_input import attend
-from transports.livekit.room_output import agent
-from transports.livekit.tokens import RoomKeys
+from transports.livekit import room_reconciler, tokens
+from transports.livekit.room_input import serve_room
+from transports.livekit.room_output import open_room_output
+from transports.livekit.rooms import LiveKitRooms
+from transports.livekit.tokens import Tokens
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.realtime]
 
@@ -45,7 +44,7 @@ LEEWAY = timedelta(minutes=1)  # of the server, for clocks that differ
 
 @pytest.fixture(autouse=True)
 def in_haste(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forgotten, "LOOK_EVERY_S", 1.0)
+    monkeypatch.setattr(room_reconciler, "LOOK_EVERY_S", 1.0)
 
 
 async def is_answered(call: InRoom, turn: int) -> None:
@@ -112,10 +111,8 @@ async def test_a_cut_that_stays_ends_the_call_before_the_sdk_says_so_and_the_roo
     building: Building,
 ) -> None:
     elsewhere = building.room()
-    alone = Call(
-        RoomAccess(building.server.url, RoomKeys(building.server.url, KEY, SECRET).egress_token(elsewhere, "s1"))
-    )
-    async with agent(alone), building.call() as call:
+    alone = Call(RoomAccess(building.server.url, Tokens(building.server.settings).egress_token(elsewhere, "s1")))
+    async with open_room_output(alone), building.call() as call:
         await call.heard.until(TurnEnded)
         building.server.freeze()
         try:
@@ -137,12 +134,12 @@ async def test_an_agent_that_is_cut_off_one_way_gives_the_call_up_and_the_room_g
     tmp_path: Path, way: Way
 ) -> None:
     with elsewhere() as far, room_server(tmp_path, ROOMS) as server:
-        rooms = Rooms(RoomKeys(server.url, KEY, SECRET), partial(attend, grace_s=GRACE_S), default_agent=ECHO.id)
+        rooms = LiveKitRooms(server.settings, ECHO.id, serve_room=partial(serve_room, grace_s=GRACE_S))
         async with open_platform(tmp_path, [ECHO], rooms=rooms, host=BUS) as home:
             await home.stop(home.workers[subjects.EGRESS][0])
             with running(tmp_path, "run", "egress", "--json", "--nats", home.nats, inside=far.name) as egress:
                 await egress.ready()
-                async with Building(home, server).call() as call:
+                async with Building(home, server, rooms).call() as call:
                     await call.heard.until(TurnEnded)
                     far.cut(way)
                     closed = await call.heard.until(SessionClosed, within_s=NOTICED_WITHIN_S)
@@ -155,8 +152,8 @@ async def test_an_agent_that_is_cut_off_one_way_gives_the_call_up_and_the_room_g
 
 async def test_who_is_cut_off_from_the_bus_gives_the_room_up_and_takes_it_up_again(tmp_path: Path) -> None:
     with room_server(tmp_path) as server:
-        rooms = Rooms(RoomKeys(server.url, KEY, SECRET), partial(attend, grace_s=GRACE_S), default_agent=ECHO.id)
-        async with open_platform(tmp_path, [ECHO], rooms=rooms) as home, Building(home, server).call() as call:
+        rooms = LiveKitRooms(server.settings, ECHO.id, serve_room=partial(serve_room, grace_s=GRACE_S))
+        async with open_platform(tmp_path, [ECHO], rooms=rooms) as home, Building(home, server, rooms).call() as call:
             await call.heard.until(TurnEnded)
             nats = server_pid(tmp_path)
             os.kill(nats, signal.SIGSTOP)
@@ -179,7 +176,7 @@ async def test_an_agent_whose_token_has_run_out_is_refused_and_the_call_says_why
     refused = building.home.ingress.counters["room_refused"]
     heard = await building.home.listen()
     with monkeypatch.context() as late:
-        late.setattr(keys, "EGRESS_TOKEN_FOR", -2 * LEEWAY)
+        late.setattr(tokens, "EGRESS_TOKEN_FOR", -2 * LEEWAY)
         async with visit(building.server.url, token(building.room())) as visitor:
             closed = await heard.until(SessionClosed)
             assert closed.reason == "egress_failed"
@@ -194,10 +191,10 @@ async def test_an_agent_whose_token_has_run_out_is_refused_and_the_call_says_why
 async def test_a_token_that_runs_out_in_the_middle_of_a_call_changes_nothing(
     building: Building, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys, "EGRESS_TOKEN_FOR", timedelta(seconds=8) - LEEWAY)
+    monkeypatch.setattr(tokens, "EGRESS_TOKEN_FOR", timedelta(seconds=8) - LEEWAY)
     async with building.call() as call:
         await call.heard.until(TurnEnded)
-        same = RoomKeys(building.server.url, KEY, SECRET).egress_token(call.name, "another")
+        same = Tokens(building.server.settings).egress_token(call.name, "another")
         async with asyncio.timeout(WITHIN_S):
             while await is_let_in(building.server.url, same):
                 await asyncio.sleep(1)

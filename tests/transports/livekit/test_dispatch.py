@@ -4,7 +4,7 @@ import asyncio
 import base64
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,12 +24,13 @@ from stages.runtime.context import StageContext
 from stages.runtime.worker import Worker
 from tests.kit.command import antiphon
 from tests.kit.platform import Platform, open_platform, scripted
-from tests.kit.room_server import KEY, SECRET, RoomServer, room_server
+from tests.kit.room_server import KEY, SECRET, RoomServer, room_server, settings
 from transports.livekit import dispatch, registration
-from transports.livekit.dispatch import Rooms
-from transports.livekit.identities import Job
-from transports.livekit.tokens import RoomKeys
-from transports.transport import Answer, CallerInput, Refused
+from transports.livekit.room_service import RoomService
+from transports.livekit.rooms import LiveKitRooms
+from transports.livekit.tokens import Tokens
+from transports.livekit.worker_protocol import RoomJob
+from transports.transport import CallerInput, Refused, RoomHost
 
 WITHIN_S = 20.0
 DESK, SHOP, BUILT_IN = (scripted(agent) for agent in ("desk", "shop", "default"))
@@ -62,8 +63,6 @@ class Seat:
 
     async def ready(self) -> None: ...
 
-    def pre_connect_audio(self, pcm: bytes) -> None: ...
-
     def play(self, pcm: bytes) -> None: ...
 
     def clear(self) -> None: ...
@@ -76,19 +75,20 @@ class Seat:
 class Attendant:
     """Takes jobs as the hearing half does, and stays out of the room."""
 
-    jobs: list[Job] = field(default_factory=list)
+    jobs: list[RoomJob] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
     lines: dict[str, CallerInput] = field(default_factory=dict)
     problem: Exception | None = None
 
-    async def __call__(self, answer: Answer, job: Job) -> None:
+    async def __call__(self, host: RoomHost, job: RoomJob) -> Collection[str]:
         self.jobs.append(job)
         seat = Seat()
         try:
             if self.problem:
                 raise self.problem
-            self.lines[job.room] = await answer(job.agent, job.session, "null", seat)
+            self.lines[job.room] = await host.answer(job.agent, job.session, "null", seat)
             await seat.over.wait()
+            return ()
         finally:
             self.ended.append(job.room)
 
@@ -124,7 +124,7 @@ class Office:
 
     home: Platform
     server: RoomServer
-    rooms: Rooms
+    rooms: LiveKitRooms
     attendant: Attendant
     ingress: Worker
 
@@ -160,19 +160,15 @@ async def one_more(
     home: Platform, server: RoomServer, agent_name: str = "", capacity: int = 100, default: str = "desk"
 ) -> Office:
     attendant = Attendant()
-    home.rooms = Rooms(keys(server), attendant, agent_name, default)
+    rooms = home.rooms = LiveKitRooms(server.settings, default, agent_name, attendant)
     ingress = await home.add(subjects.INGRESS, capacity)
-    await asyncio.wait_for(home.rooms.registered.wait(), WITHIN_S)
-    return Office(home, server, home.rooms, attendant, ingress)
+    await asyncio.wait_for(rooms.registered.wait(), WITHIN_S)
+    return Office(home, server, rooms, attendant, ingress)
 
 
 async def told_its_load() -> None:
     """The server knows: it is told a change soon, and says nothing about it."""
     await asyncio.sleep(3 * dispatch.LOOK_EVERY_S)
-
-
-def keys(server: RoomServer, secret: str = SECRET) -> RoomKeys:
-    return RoomKeys(server.url, KEY, secret)
 
 
 # --- who gets a room, and what it says --------------------------------------------------------------------------------
@@ -207,7 +203,7 @@ async def test_ingress_enters_unseen_and_egress_as_the_agent_of_one_room(tmp_pat
         await open_room(server, "quiet")
         await until(lambda: office.attendant.jobs)
         [job] = office.attendant.jobs
-        ear, agent = (jwt(token) for token in (job.token, office.rooms.keys.egress_token("quiet", job.session)))
+        ear, agent = (jwt(token) for token in (job.token, Tokens(server.settings).egress_token("quiet", job.session)))
         assert (ear["video"]["hidden"], ear["video"]["canPublish"], ear["video"]["canSubscribe"]) == (True, False, True)
         assert ear["video"]["room"] == agent["video"]["room"] == "quiet"
         assert (agent["kind"], agent["sub"]) == ("agent", f"agent-{job.session}")
@@ -283,7 +279,7 @@ async def test_a_named_worker_takes_only_rooms_that_ask_for_it(tmp_path: Path, s
 
 async def test_dispatch_makes_the_room_and_a_worker_without_a_name_takes_it_once(office: Office) -> None:
     before = len(office.attendant.jobs)
-    await keys(office.server).dispatch("made", "", '{"agent_id": "shop"}')
+    await RoomService(office.server.settings).dispatch("made", "", '{"agent_id": "shop"}')
     await until(lambda: len(office.attendant.jobs) > before)
     async with service(office.server) as running:
         assert len(await running.agent_dispatch.list_dispatch("made")) == 1
@@ -380,7 +376,7 @@ async def test_a_second_job_for_a_room_waits_until_the_first_is_over(office: Off
     before = len(office.attendant.jobs)
     await open_room(office.server, "twice")
     opened = await heard.until(SessionOpened)
-    await keys(office.server).dispatch("twice", "", '{"agent_id": "shop"}')
+    await RoomService(office.server.settings).dispatch("twice", "", '{"agent_id": "shop"}')
     ingress = office.ingress
     await until(lambda: len(ingress.sessions) == 1 and len(office.attendant.jobs) == before + 1)
     ingress.sessions[opened.session].context.fail(RuntimeError("as a bug would"))
@@ -426,14 +422,14 @@ async def test_a_server_that_cannot_be_used_is_told_once_and_other_callers_are_a
     async with open_platform(tmp_path, [DESK]) as home:
         where = url.format(nats=urlsplit(home.nats).port) or server.url
         with capture_logs() as logs:
-            home.rooms = rooms = Rooms(RoomKeys(where, KEY, secret), Attendant(), "", "desk")
+            home.rooms = rooms = LiveKitRooms(settings(where, secret), "desk", serve_room=Attendant())
             await home.add(subjects.INGRESS)
             await until(lambda: logs)
             call = await home.null_call("desk", turns=1)
             await call.until(SessionOpened)
-        [warned] = [line["event"] for line in logs if line["log_level"] == "warning"]
-        assert where in warned
-        assert says in warned
+        [warned] = [line for line in logs if line["log_level"] == "warning"]
+        assert warned["url"] == where
+        assert says in warned["cause"]
         assert secret not in str(logs)
         assert not rooms.registered.is_set()
 

@@ -29,10 +29,10 @@ async def test_what_the_sdk_logs_does_not_come_to_python(building: Building, mon
         await call.heard.until(TurnEnded, 2)
     assert not came
 
-    native.bring_logs(True)  # they are there, and come where they are wanted
+    native.deliver_logs(True)  # they are there, and come where they are wanted
     try:
         async with building.call() as call:
             await call.heard.until(TurnEnded)
     finally:
-        native.bring_logs(False)
+        native.deliver_logs(False)
     assert came

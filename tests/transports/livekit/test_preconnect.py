@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from schemas import subjects
 from schemas.audio import CALLER_HZ, SAMPLE_BYTES
 from schemas.events import SessionOpened, SpeechStarted, TranscriptFinal
 from tests.kit.platform import Heard as Facts
@@ -21,7 +22,8 @@ from tests.kit.room_caller import Visitor, token, visit
 from tests.kit.speech import INSTALLED, WHY_NOT, recording
 from tests.transports.livekit.building import Building, opened
 from transports.livekit import timeline
-from transports.livekit.preconnect import LOOK, TOPIC, before, seam
+from transports.livekit.identities import session_of
+from transports.livekit.preconnect import COMPARED, TOPIC, find_overlap, part_before
 from transports.livekit.recording import MAX_S, BadRecording, decode
 from transports.livekit.timeline import Timeline
 
@@ -137,10 +139,10 @@ def through_codec(pcm: bytes) -> bytes:
 def test_what_was_heard_is_found_in_the_recording(begins_s: float) -> None:
     said = recording("beckett")
     recorded = through_codec(said[: SAMPLE_BYTES * seconds(begins_s + 0.9)])
-    heard = through_codec(said[SAMPLE_BYTES * seconds(begins_s) :])[: 2 * LOOK * SAMPLE_BYTES]
-    found = seam(*(np.frombuffer(pcm, "<i2") for pcm in (recorded, heard)))
+    heard = through_codec(said[SAMPLE_BYTES * seconds(begins_s) :])[: 2 * COMPARED * SAMPLE_BYTES]
+    found = find_overlap(*(np.frombuffer(pcm, "<i2") for pcm in (recorded, heard)))
     if found is None:  # between two sentences
-        quiet = np.frombuffer(heard, "<i2")[:LOOK].astype(np.float64)
+        quiet = np.frombuffer(heard, "<i2")[:COMPARED].astype(np.float64)
         assert np.sqrt((quiet**2).mean()) < 150
     else:
         assert abs(found - seconds(begins_s)) < seconds(0.02)
@@ -150,23 +152,23 @@ def test_what_was_heard_is_found_in_the_recording(begins_s: float) -> None:
 def test_other_speech_is_not_taken_for_the_same() -> None:
     other = np.frombuffer(recording("two_cities"), "<i2")
     said = np.frombuffer(recording("beckett"), "<i2")
-    places = range(0, other.size - 2 * LOOK, seconds(0.5))
+    places = range(0, other.size - 2 * COMPARED, seconds(0.5))
     assert len(places) > 20
-    assert all(seam(said, other[start : start + 2 * LOOK]) is None for start in places)
+    assert all(find_overlap(said, other[start : start + 2 * COMPARED]) is None for start in places)
 
 
 @pytest.mark.skipif(not INSTALLED, reason=WHY_NOT)
 def test_other_words_of_the_same_voice_are_not_taken_for_the_same() -> None:
     said = np.frombuffer(recording("beckett"), "<i2")
-    places = range(seconds(4), said.size - LOOK, seconds(0.2))
+    places = range(seconds(4), said.size - COMPARED, seconds(0.2))
     assert len(places) > 20
-    assert all(seam(said[: seconds(3)], said[start : start + 2 * LOOK]) is None for start in places)
+    assert all(find_overlap(said[: seconds(3)], said[start : start + 2 * COMPARED]) is None for start in places)
 
 
 def test_without_a_sound_in_common_time_decides() -> None:
-    assert before(noise(2.0), silent(1.0), seconds(0.5)) == noise(2.0)[: SAMPLE_BYTES * seconds(1.5)]
-    assert before(noise(0.2), silent(1.0), seconds(0.5)) == b""
-    assert before(b"", noise(1.0), 0) == b""
+    assert part_before(noise(2.0), silent(1.0), seconds(0.5)) == noise(2.0)[: SAMPLE_BYTES * seconds(1.5)]
+    assert part_before(noise(0.2), silent(1.0), seconds(0.5)) == b""
+    assert part_before(b"", noise(1.0), 0) == b""
 
 
 # --- the line ---------------------------------------------------------------------------------------------------------
@@ -181,12 +183,13 @@ class Heard:
         self.pcm = bytearray()
         self.earlier = 0
 
-    def hear(self, pcm: bytes) -> None:
+    def audio(self, pcm: bytes) -> None:
         assert 0 < len(pcm) <= 3_200
         self.pcm += pcm
 
-    def began_earlier(self, samples: int) -> None:
-        self.earlier += samples
+    def prepend_audio(self, pcm: bytes) -> None:
+        self.earlier += len(pcm) // SAMPLE_BYTES
+        self.pcm += pcm
 
     def text(self, text: str) -> None: ...
 
@@ -217,12 +220,12 @@ async def test_a_recording_comes_before_what_is_heard(recording_first: bool) -> 
         if number == 10 and not recording_first:
             assert not line.pcm
             times.put_before(recorded)
-        times.hear(frame)
+        times.receive(frame)
     await asyncio.wait_for(opening, 1)
     assert bytes(line.pcm) == said
     assert seconds(2.0) <= line.earlier <= seconds(4.0)
     times.put_before(noise(1.0, seed=2))  # too late
-    times.be_silent()
+    times.fill_silence()
     assert bytes(line.pcm)[: len(said)] == said
 
 
@@ -232,10 +235,10 @@ async def test_positions_are_times_after_a_recording_too() -> None:
     times = Timeline(line)
     times.wait_for_recording()
     times.put_before(noise(2.0))
-    for _ in range(LOOK * SAMPLE_BYTES // 640 + 1):  # silent ones: all of the recording but what time says is double
-        times.hear(bytes(640))
+    for _ in range(COMPARED * SAMPLE_BYTES // 640 + 1):  # silent, so that time decides
+        times.receive(bytes(640))
     await asyncio.sleep(0.3)
-    times.be_silent()
+    times.fill_silence()
     since = time.monotonic() - began
     assert len(line.pcm) // SAMPLE_BYTES - line.earlier == pytest.approx(seconds(since), abs=seconds(0.1))
 
@@ -244,12 +247,12 @@ async def test_a_silent_end_is_known_by_the_time_at_which_the_recording_came() -
     line = Heard()
     times = Timeline(line)
     times.wait_for_recording()
-    times.hear(bytes(640))
+    times.receive(bytes(640))
     await asyncio.sleep(0.3)
     times.put_before(noise(1.0) + silent(1.0))
     await asyncio.sleep(0.3)
     for frame in frames(silent(1.0)):
-        times.hear(frame)
+        times.receive(frame)
     sounding = np.flatnonzero(line.samples)
     assert sounding[-1] - sounding[0] == pytest.approx(seconds(1.0), abs=seconds(0.01))
     assert line.samples.size == pytest.approx(seconds(2.0 - 0.3 + 1.02), abs=seconds(0.1))
@@ -269,7 +272,7 @@ async def test_who_announces_a_recording_and_sends_none_is_heard_all_the_same(mo
     line = Heard()
     times = Timeline(line)
     times.wait_for_recording()
-    times.hear(noise(0.02))
+    times.receive(noise(0.02))
     assert not line.pcm
     await asyncio.wait_for(times.opening(), 1)
     assert bytes(line.pcm).endswith(noise(0.02))
@@ -332,8 +335,13 @@ async def test_a_recording_that_cannot_be_read_costs_no_call(building: Building)
     async with visit(building.server.url, token(room), microphone=False) as visitor:
         await visitor.open_microphone(preconnect=True)
         await visitor.until(lambda: bool(visitor.agents))
+        session_id = session_of(visitor.agents[0].identity)
+        subject = subjects.control(session_id, subjects.INGRESS, "pre_connect_audio")
+        for rubbish in (b"", b"\xc1", b"\x81\xa7session\xa2\xff\xfe", b"\x91" * 100_000):
+            building.home.bus.publish(subject, rubbish)
         await send(visitor, b"rubbish" * 1_000, WEBM)
         await session(events, room)
-        assert building.home.ingress.status().counters["bad_recording"] == 1
+        counters = building.home.ingress.status().counters
+        assert (counters["bad_control"], counters["bad_recording"]) == (4, 1)
         visitor.say(noise(0.5))
         await events.until(TranscriptFinal)

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from bus.connect import Bus, connect
 from bus.settings import BusSettings
-from transports.livekit.room_lease import hold
+from transports.livekit.room_lease import room_lease
 
 ROOMS = 100
 STAYS_S = 0.05  # far longer than another needs to come in
@@ -21,7 +21,7 @@ async def test_of_those_who_find_a_room_free_in_the_same_moment_one_serves_it_an
     served: dict[str, list[list[str]]] = defaultdict(list)
 
     async def serve(bus: Bus, room: str, session: str) -> None:
-        async with hold(bus, room, "RM_1", session, lambda: None):
+        async with room_lease(bus, room, "RM_1", session, lambda: None):
             there[room].append(session)
             served[room].append(list(there[room]))
             await asyncio.sleep(STAYS_S)

@@ -1,106 +1,75 @@
-"""What a room says of its call, good or bad, and the messages of `/agent`."""
+"""The messages of LiveKit's worker protocol."""
 
-import json
+from contextlib import suppress
 
 import pytest
-
-from schemas.events import MetadataProblem, MetadataRefused
-from transports.livekit import worker_protocol as job
-
-GOOD = {"agent_id": "desk", "campaign_id": "spring", "lead_id": "lead:7", "phone_number": "+49 30 123456"}
-
-
-def refused(*pairs: tuple[MetadataProblem, str]) -> tuple[MetadataRefused, ...]:
-    return tuple(MetadataRefused(reason=reason, field=field) for reason, field in pairs)
-
-
-def test_a_room_says_whom_it_wants_and_why() -> None:
-    told = job.metadata("", json.dumps(GOOD))
-    assert (told.agent, told.refused) == ("desk", ())
-    assert told.origin("lobby").room == "lobby"
-    assert told.fields == {name: GOOD[name] for name in job.FIELDS}
-
-
-def test_what_the_job_says_goes_before_what_its_room_says() -> None:
-    assert job.metadata(json.dumps({"agent_id": "of-the-job"}), json.dumps(GOOD)).agent == "of-the-job"
-    assert job.metadata("  ", json.dumps(GOOD)).agent == "desk"
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("", "missing"),
-        ("receptionist", "not_json"),
-        ('{"agent_id": "desk"', "not_json"),
-        ("[" * 10_000, "not_json"),
-        ('{"a":' * 10_000, "not_json"),
-        ("\ud800", "not_json"),
-        ("[]", "not_an_object"),
-        ("null", "not_an_object"),
-        ('"desk"', "not_an_object"),
-        ("7", "not_an_object"),
-        (json.dumps({**GOOD, "more": "x" * 1_000_000}), "too_long"),
-        (json.dumps({**GOOD, "more": "ü" * 40_000}, ensure_ascii=False), "too_long"),
-    ],
+from hypothesis import given
+from hypothesis import strategies as st
+from livekit.protocol.agent import (
+    AvailabilityRequest,
+    Job,
+    JobAssignment,
+    RegisterWorkerResponse,
+    ServerMessage,
+    WorkerMessage,
+    WorkerPong,
+    WorkerStatus,
 )
-def test_bad_metadata_as_a_whole_leaves_the_default_agent(text: str, reason: MetadataProblem) -> None:
-    told = job.metadata(text, "")
-    assert (told.agent, told.fields, told.refused) == ("", {}, refused((reason, "")))
+from livekit.protocol.models import Room
+
+from transports.livekit import worker_protocol
+
+LATER_FIELD = b"\xaa\x06\x03abc"  # of number 101, which no message has
 
 
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"agent_id": None}, ("missing", "agent_id")),
-        ({"agent_id": ""}, ("missing", "agent_id")),
-        ({"agent_id": 7}, ("wrong_type", "agent_id")),
-        ({"agent_id": ["desk"]}, ("wrong_type", "agent_id")),
-        ({"agent_id": "../desk"}, ("bad_value", "agent_id")),
-        ({"agent_id": ">"}, ("bad_value", "agent_id")),
-        ({"agent_id": "d" * 65}, ("bad_value", "agent_id")),
-    ],
-)
-def test_a_bad_agent_leaves_the_default_one_and_the_rest_of_what_was_said(
-    changes: dict[str, object], reason: tuple[MetadataProblem, str]
-) -> None:
-    told = job.metadata(json.dumps({**GOOD, **changes}), "")
-    assert (told.agent, told.refused) == ("", refused(reason))
-    assert set(told.fields) == set(job.FIELDS)
+def encoded(message: ServerMessage) -> bytes:
+    return message.SerializeToString()
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "reason"),
-    [
-        ("campaign_id", 7, "wrong_type"),
-        ("lead_id", {"id": 1}, "wrong_type"),
-        ("phone_number", 493012345, "wrong_type"),
-        ("phone_number", "1\n2", "bad_value"),
-        ("lead_id", "x" * 129, "bad_value"),
-    ],
-)
-def test_a_bad_field_is_left_out_and_the_agent_answers(field: str, value: object, reason: MetadataProblem) -> None:
-    told = job.metadata(json.dumps({**GOOD, field: value}), "")
-    assert (told.agent, told.refused) == ("desk", refused((reason, field)))
-    assert set(told.fields) == set(job.FIELDS) - {field}
-
-
-def test_fields_that_are_not_told_are_no_complaint() -> None:
-    told = job.metadata('{"agent_id": "desk", "lead_id": null, "phone_number": "", "mood": [1]}', "")
-    assert (told.agent, told.fields, told.refused) == ("desk", {}, ())
+def test_an_assignment_has_its_job_its_room_and_a_token() -> None:
+    room = Room(sid="RM_1", name="lobby", metadata="{}")
+    sent = JobAssignment(job=Job(id="AJ_1", room=room), token="t", url="ws://x")
+    assert worker_protocol.read(encoded(ServerMessage(assignment=sent))) == sent
 
 
 def test_a_message_of_a_later_server_is_ignored() -> None:
-    for text in ('{"goAway": {"deadline": "3s"}}', "{}", '{"register": {"workerId": "AW_1", "draining": true}}'):
-        job.read(text)
-    assert job.read('{"pong": {}}') == job.Told()
+    registered = ServerMessage(register=RegisterWorkerResponse(worker_id="AW_1"))
+    assert worker_protocol.read(encoded(registered) + LATER_FIELD) is not None
+    for unused in (LATER_FIELD, b"", encoded(ServerMessage(pong=WorkerPong(timestamp=1)))):
+        assert worker_protocol.read(unused) is None
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"availability": {}}', '{"assignment": {"job": {"id": 7}}}', "[" * 9_999])
-def test_a_message_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(job.BadMessage):
-        job.read(text)
+@pytest.mark.parametrize(
+    "data",
+    [
+        "{}",
+        b'{"register": {}}',
+        encoded(ServerMessage(register=RegisterWorkerResponse(worker_id="AW_1")))[:-1],
+        encoded(ServerMessage(availability=AvailabilityRequest())),
+        encoded(ServerMessage(assignment=JobAssignment(job=Job(), token="t"))),
+        b"\x0a\x04\x0a\x02\xff\xff",  # the worker's id is not UTF-8
+    ],
+)
+def test_a_message_that_is_none_is_refused(data: bytes | str) -> None:
+    with pytest.raises(worker_protocol.BadMessage):
+        worker_protocol.read(data)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+    with suppress(worker_protocol.BadMessage):
+        worker_protocol.read(data)
 
 
 def test_load_stays_below_that_at_which_the_server_gives_no_more_jobs() -> None:
-    said = json.loads(job.status(3, 2, takes=False))["updateWorker"]
-    assert (said["load"], said["status"], said["jobCount"]) == (job.HIGHEST_LOAD, "WS_FULL", 3)
+    sent = WorkerMessage.FromString(worker_protocol.status(3, 2, available=False)).update_worker
+    assert (round(sent.load, 6), sent.status, sent.job_count) == (
+        worker_protocol.HIGHEST_LOAD, WorkerStatus.WS_FULL, 3
+    )  # fmt: skip
+
+
+def test_a_worker_registers_hidden_and_listening_only() -> None:
+    sent = WorkerMessage.FromString(worker_protocol.register("front", "1")).register
+    may = sent.allowed_permissions
+    assert (sent.agent_name, may.hidden, may.can_subscribe) == ("front", True, True)
+    assert (may.can_publish, may.can_publish_data) == (False, False)
