@@ -7,7 +7,8 @@ created threads").
 
 Logs: every line that the library and libwebrtc log, of whatever level, arrives as an event too, to be dropped in
 Python: a tenth of the cost of speaking into a room. They are delivered only where debug lines are logged (`--debug`).
-Otherwise the library would write errors to stderr itself, were it not for `RUST_LOG` (`cli/run.py`).
+Otherwise the library would write errors to stderr itself, were it not for `RUST_LOG` (`cli/run.py`). The Python part of
+the SDK logs a line for each caption that ingress does not read, and for each track that ends.
 """
 
 import ctypes
@@ -15,9 +16,11 @@ import functools
 import logging
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 from livekit import rtc
 
+SDK = Path(rtc.__file__).parent
 MAX_KEPT = 64  # threads: as many as cores deliver events; bounds the 20 KB a state, should the SDK renew its threads
 
 _thread = threading.local()  # dropped together with the state
@@ -27,15 +30,20 @@ kept: list[int] = []  # native ids of the threads whose state is kept
 @functools.cache
 def reduce_callbacks() -> None:
     """Reduce the callbacks of this process, once. Uses internals of the SDK: if they change, rooms only cost more."""
-    log = logging.getLogger("livekit")
-    debug = log.isEnabledFor(logging.DEBUG)
-    if not debug:  # the SDK's Python part logs every task that a room cancels
-        log.setLevel(logging.WARNING)
+    debug = logging.getLogger("livekit").isEnabledFor(logging.DEBUG)
+    if not debug:
+        logging.getLogger("livekit").setLevel(logging.WARNING)
+        logging.getLogger().addFilter(drop_info)  # some lines go to the root logger
     with suppress(ImportError, AttributeError, TypeError):
         from livekit.rtc._ffi_client import FfiClient
 
         FfiClient.instance.queue.subscribe(filter_fn=_keep_state)
         deliver_logs(debug)
+
+
+def drop_info(record: logging.LogRecord) -> bool:
+    """Return False for a log record of the SDK's Python part below a warning."""
+    return record.levelno >= logging.WARNING or SDK not in Path(record.pathname).parents
 
 
 def deliver_logs(wanted: bool) -> None:

@@ -9,7 +9,8 @@ import pytest
 from aiohttp import ClientSession
 
 from gateway.serve import serve as gateway
-from schemas import subjects
+from schemas import control, subjects
+from schemas.control import RoomSessionOver
 from schemas.events import PlaybackStarted, SessionClosed, SessionOpened, TranscriptFinal, TurnEnded
 from tests.kit.processes import Running, until
 from tests.kit.room_caller import visit
@@ -39,7 +40,7 @@ async def test_an_agent_whose_process_was_killed_does_not_stay_in_the_room(build
 
 async def test_who_hangs_up_at_the_gateway_is_not_waited_for(building: Building) -> None:
     heard, over = await building.home.listen(), []
-    await building.home.bus.subscribe(subjects.rooms_over(), lambda *told: over.append(told))
+    await building.home.bus.subscribe(subjects.rooms_over(), lambda message: over.append(message.data))
     asked = {"agent": ECHO.id, "transport": "livekit"}
     async with gateway(building.home.bus, "127.0.0.1", 0) as url, ClientSession(url) as http:
         told = await (await http.post("v1/sessions", json=asked)).json()
@@ -51,6 +52,7 @@ async def test_who_hangs_up_at_the_gateway_is_not_waited_for(building: Building)
             assert (await heard.until(SessionClosed)).reason == "hangup"  # though they are in the room still
             await visitor.until(lambda: not visitor.agents)
             await until(lambda: len(over) == 1, WITHIN_S)  # so that nobody takes the room up again
+            assert control.decode(over[0], RoomSessionOver).people == (visitor.room.local_participant.sid,)
 
 
 async def test_a_call_lives_on_when_its_server_is_killed_and_another_takes_its_place(building: Building) -> None:

@@ -1,8 +1,10 @@
 """What the SDK's native side is spared; it hangs on the inside of the SDK, so a new version of it may end this."""
 
+import logging
+
 import pytest
 
-from schemas.events import TurnEnded
+from schemas.events import SessionClosed, TurnEnded
 from tests.transports.livekit.building import Building, hum
 from transports.livekit import native
 
@@ -36,3 +38,30 @@ async def test_what_the_sdk_logs_does_not_come_to_python(building: Building, mon
     finally:
         native.deliver_logs(False)
     assert came
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_without_debug_the_sdk_logs_no_line_below_a_warning(
+    building: Building, caplog: pytest.LogCaptureFixture
+) -> None:
+    def lines() -> list[str]:
+        sdk = (record for record in caplog.records if "/livekit/rtc/" in record.pathname)
+        return [record.getMessage() for record in sdk if record.levelno < logging.WARNING]
+
+    async def talk() -> None:
+        async with building.call() as call:
+            await call.heard.until(TurnEnded)
+            call.visitor.say(hum(0.4))
+            await call.heard.until(TurnEnded, 2)
+        await call.heard.until(SessionClosed)
+
+    caplog.set_level(logging.INFO)
+    await talk()
+    assert lines() == []
+
+    logging.getLogger().removeFilter(native.drop_info)
+    try:
+        await talk()
+    finally:
+        logging.getLogger().addFilter(native.drop_info)
+    assert len([line for line in lines() if "lk.transcription" in line]) >= 4  # ingress reads no captions

@@ -104,8 +104,8 @@ def test_it_is_no_longer_than_clients_record() -> None:
     [
         (b"", WEBM, {}, "cannot be read"),
         (b"rubbish" * 100, WEBM, {}, "cannot be read"),
-        (bytes(100), "", {}, "not said"),
-        (bytes(100), "", {"sampleRate": "loud", "channels": "1"}, "not said"),
+        (bytes(100), "", {}, "not given"),
+        (bytes(100), "", {"sampleRate": "loud", "channels": "1"}, "not given"),
         (bytes(100), "audio/pcm", {"sampleRate": "16000", "channels": "7"}, "7 channels"),
         (bytes(100), "audio/pcm", {"sampleRate": "1", "channels": "1"}, "1 Hz"),
         (b"x", "", {"sampleRate": "16000", "channels": "1"}, "empty"),

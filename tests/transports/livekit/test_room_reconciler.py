@@ -116,6 +116,28 @@ async def test_a_room_whose_call_ended_in_good_order_is_left_alone_by_every_ingr
         await until(lambda: server.asked != [])
 
 
+async def test_who_enters_a_room_after_its_call_ended_gets_an_agent(bus: Bus) -> None:
+    server = Server()
+    async with looking(bus, server) as ours:
+        ours.session_over("lobby", "RM_1", PEOPLE)
+        ours.session_over("lobby", "RM_1", {"PA_2"})  # a second call there
+        await bus.flush()
+        server.rooms = [OccupiedRoom("lobby", "RM_1", PEOPLE | {"PA_2"})]
+        await server.looked()
+        assert server.asked == []
+        server.rooms = [OccupiedRoom("lobby", "RM_1", PEOPLE | {"PA_3"})]
+        await until(lambda: server.asked != [])
+
+
+async def test_a_room_that_everybody_left_is_taken_up_for_who_comes_back(bus: Bus) -> None:
+    server = Server()
+    async with looking(bus, server) as ours:
+        ours.session_over("lobby", "RM_1", ())
+        await bus.flush()
+        server.rooms = [OccupiedRoom("lobby", "RM_1", PEOPLE)]
+        await until(lambda: server.asked != [])
+
+
 async def test_a_server_that_cannot_be_asked_is_asked_later(bus: Bus) -> None:
     server = Server()
     server.away = True

@@ -21,6 +21,7 @@ from tests.kit.platform import scripted
 from tests.kit.room_caller import token, visit
 from tests.kit.room_server import KEY, SECRET
 from tests.transports.livekit.building import ECHO, Building, hum
+from transports.livekit import room_reconciler
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.realtime]
 
@@ -111,6 +112,18 @@ async def test_who_comes_back_within_the_grace_goes_on_with_the_call(building: B
         await call.heard.until(TranscriptFinal)
         assert not call.heard.all(SessionClosed)
     assert (await call.heard.until(SessionClosed)).reason == "hangup"
+
+
+async def test_who_comes_back_after_the_grace_gets_an_agent_again(
+    building: Building, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room_reconciler, "LOOK_EVERY_S", 1.0)
+    async with building.call() as call:
+        await call.heard.until(TurnEnded)
+    assert (await call.heard.until(SessionClosed)).reason == "hangup"
+    async with visit(building.server.url, token(call.name)) as again:  # the room is still there: LiveKit asks once
+        await again.until(lambda: again.final("agent") == ["Hello there."], WITHIN_S)
+        assert again.agents[0].identity != f"agent-{call.opened.session}"
 
 
 async def test_of_two_people_the_first_is_heard_until_they_leave(building: Building) -> None:
