@@ -14,7 +14,7 @@ import structlog
 from structlog.types import EventDict, Processor
 
 QUIET = (  # log warnings and errors only
-    "nats", "asyncio", "aiohttp.access", "httpx", "httpx2", "httpcore", "livekit", "openai", "sqlalchemy", "websockets",
+    "nats", "asyncio", "aiohttp.access", "httpx", "httpx2", "httpcore", "openai", "sqlalchemy", "websockets",
 )  # fmt: skip
 
 TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")  # LiveKit's SDK logs a token that the server refused

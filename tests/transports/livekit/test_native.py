@@ -1,14 +1,27 @@
 """What the SDK's native side is spared; it hangs on the inside of the SDK, so a new version of it may end this."""
 
 import logging
+import subprocess
+import sys
 
 import pytest
 
 from schemas.events import SessionClosed, TurnEnded
+from tests.kit.command import ROOT
 from tests.transports.livekit.building import Building, hum
 from transports.livekit import native
 
 GRACE_S = 1.0
+WITH_DEBUG = """
+import logging
+from telemetry.logs import configure
+from transports.livekit import native
+
+configure("debug")
+native.reduce_callbacks()
+assert logging.getLogger("livekit").isEnabledFor(logging.DEBUG)
+assert native.drop_info not in logging.getLogger().filters
+"""
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -65,3 +78,7 @@ async def test_without_debug_the_sdk_logs_no_line_below_a_warning(
     finally:
         logging.getLogger().addFilter(native.drop_info)
     assert len([line for line in lines() if "lk.transcription" in line]) >= 4  # ingress reads no captions
+
+
+def test_with_debug_the_sdk_logs_every_line() -> None:
+    assert subprocess.run([sys.executable, "-c", WITH_DEBUG], cwd=ROOT).returncode == 0
