@@ -1,6 +1,5 @@
 """Tokens that the secret of a LiveKit project signs, and webhooks that it has signed."""
 
-import warnings
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -8,9 +7,6 @@ from livekit import api
 
 from transports.livekit.identities import agent_identity
 from transports.livekit.settings import LiveKitSettings
-
-# `livekit-server --dev` has the secret `secret`; the server itself warns that this is too short for production.
-warnings.filterwarnings("ignore", message="The HMAC key is .* below the minimum")
 
 WORKER_TOKEN_FOR = timedelta(minutes=10)  # it opens one connection, at once
 EGRESS_TOKEN_FOR = timedelta(hours=1)  # to join with; a participant stays in the room when its token expires
