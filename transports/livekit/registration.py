@@ -60,7 +60,7 @@ def cause(error: Exception) -> str:
     """Return the cause of one of FAILURES, for a log message."""
     if isinstance(error, aiohttp.WSServerHandshakeError):
         if error.status in (401, 403):
-            return "it refuses our key or secret: look at ANTIPHON_LIVEKIT_KEY and ANTIPHON_LIVEKIT_SECRET"
+            return "it refuses the key or the secret: check ANTIPHON_LIVEKIT_KEY and ANTIPHON_LIVEKIT_SECRET"
         return f"it answers {error.status} where workers register: is it a LiveKit server?"
     if isinstance(error, TimeoutError):
         return f"no answer within {WITHIN_S:.0f} s"
@@ -68,4 +68,5 @@ def cause(error: Exception) -> str:
         return f"it cannot be reached ({error.os_error.strerror or error.os_error}): is it running?"
     if isinstance(error, ConnectionError):
         return "the connection was closed"
-    return f"it does not speak as LiveKit does ({type(error).__name__})"  # the error's text may contain anything
+    # Only the type: the error's text may contain anything.
+    return f"its answer is none of LiveKit's ({type(error).__name__}): is it a LiveKit server?"

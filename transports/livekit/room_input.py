@@ -15,6 +15,7 @@ from transports.livekit.caller_track import CallerTrack
 from transports.livekit.link import until_cut
 from transports.livekit.native import reduce_callbacks
 from transports.livekit.people import People, is_human, microphone
+from transports.livekit.presence import Presence
 from transports.livekit.timeline import Timeline
 from transports.livekit.worker_protocol import RoomJob
 from transports.transport import CallerInput, Refused, RoomHost
@@ -22,7 +23,6 @@ from transports.transport import CallerInput, Refused, RoomHost
 JOIN_WITHIN_S = 10.0
 LEAVE_WITHIN_S = 2.0
 GRACE_S = 10.0  # a page that is reloaded, a train in a tunnel
-NOBODY_FOR_S = 300.0  # LiveKit closes an empty room after this time, too
 HEARD_WITHIN_S = 1.0  # after a microphone was opened; one that never sends must not keep the agent from beginning
 END_WITHIN_S = 10.0  # ingress closes its stages within 5 s
 MAX_STREAM_BYTES = 16 * 1024  # of a text: far above the limit of a turn
@@ -80,14 +80,14 @@ class RoomInput:
         self._timeline: Timeline
         self._track: CallerTrack
         self._reading: set[asyncio.Task[None]] = set()
-        self._entered = asyncio.Event()  # set when a person has been in the room
-        self._alone: asyncio.TimerHandle | None = None
+        self._presence: Presence
         self._reconnecting = False
         self._watching: list[asyncio.Task[None]] = []
 
     def begin(self, caller_input: CallerInput) -> None:
         """Take the session; before `join`."""
         self._input = caller_input
+        self._presence = Presence(self._people, caller_input, self._grace_s)
         self._timeline = Timeline(caller_input)
         self._track = CallerTrack(self._people, self._timeline)
 
@@ -114,7 +114,7 @@ class RoomInput:
 
         LiveKit does not report a hidden subscriber to a publisher. The agent's state does, from then on.
         """
-        await self._entered.wait()
+        await self._presence.entered.wait()
         caller = self._people.caller
         if caller and microphone(caller):
             with suppress(TimeoutError):
@@ -165,8 +165,7 @@ class RoomInput:
 
     async def leave(self) -> None:
         """Leave the room, whether or not the server still answers."""
-        if self._alone:
-            self._alone.cancel()
+        self._presence.close()
         try:
             await asyncio.wait_for(self.over.wait(), END_WITHIN_S)
             working = [*self._watching, *self._reading]
@@ -190,21 +189,10 @@ class RoomInput:
         self._update()
 
     def _update(self) -> None:
-        """Start or stop the timer of an empty room, and choose the caller's track again."""
-        if self._reconnecting:  # the SDK then reports an empty room
-            return
-        if self._people.present:
-            self._entered.set()
-            if self._alone:
-                self._alone.cancel()
-                self._alone = None
-        elif not self._alone:
-            delay_s = self._grace_s if self._entered.is_set() else NOBODY_FOR_S
-            self._alone = asyncio.get_running_loop().call_later(delay_s, self._abandon)
-        self._track.update()
-
-    def _abandon(self) -> None:
-        self._input.hang_up("hangup" if self._entered.is_set() else "no_caller")
+        """Note who is in the room, and choose the caller's track again."""
+        if not self._reconnecting:  # the SDK then reports an empty room
+            self._presence.update()
+            self._track.update()
 
     # --- keys and texts -----------------------------------------------------------------------------------------------
 

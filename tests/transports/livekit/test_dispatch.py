@@ -409,9 +409,9 @@ async def test_it_registers_again_when_the_server_has_been_restarted_and_its_cal
 @pytest.mark.parametrize(
     ("url", "secret", "says"),
     [
-        ("", "another-secret-of-thirty-two-letters", "refuses our key or secret"),
+        ("", "another-secret-of-thirty-two-letters", "refuses the key or the secret"),
         ("ws://127.0.0.1:9", SECRET, "cannot be reached"),
-        ("http://127.0.0.1:{nats}", SECRET, "does not speak"),
+        ("http://127.0.0.1:{nats}", SECRET, "none of LiveKit's"),
     ],
 )
 async def test_a_server_that_cannot_be_used_is_told_once_and_other_callers_are_answered(
