@@ -45,14 +45,13 @@ CAPACITY = Load("capacity", 1_500, 2_000, 4_000)
 LOADS = {load.name: load for load in (LATENCY, CAPACITY)}
 
 
-def agent(load: Load, *, voice_activity: bool = False, turn_taking: bool = False) -> AgentDocument:
-    """Who answers.
+def agent(load: Load, *, turn_taking: bool = False) -> AgentDocument:
+    """Return the agent that answers.
 
-    voice_activity: the shared detector finds the words, not their loudness. turn_taking: the pause after a final
-    transcript tells that a turn is over; else each final is a turn.
+    turn_taking: the pause after a final transcript ends the turn; else each final is a turn.
     """
     ends_turn = None if turn_taking else True
-    stt = {"texts": ["a question"], "final_ms": FINAL_MS, "voice_activity": voice_activity, "ends_turn": ends_turn}
+    stt = {"texts": ["a question"], "final_ms": FINAL_MS, "ends_turn": ends_turn}
     llm = {"replies": [REPLY], "first_ms": FIRST_TOKEN_MS, "token_ms": TOKEN_MS}
     tts = {
         "first_ms": FIRST_AUDIO_MS,

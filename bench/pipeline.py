@@ -54,8 +54,8 @@ class Asked(NamedTuple):
 async def measure(asked: Asked) -> dict[str, Any]:
     """Run the load; the report as plain data."""
     async with AsyncExitStack() as stack:
-        document = agent(asked.load, voice_activity=asked.voice_activity)
-        running = await stack.enter_async_context(open_platform(document, asked.sessions))
+        vad = "silero" if asked.voice_activity else "script"
+        running = await stack.enter_async_context(open_platform(agent(asked.load), asked.sessions, vad))
         outside = await stack.enter_async_context(callers()) if asked.websocket else None
         base = running.memory_mb()
         echo = await four_hops(running.bus, running.url)

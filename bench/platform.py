@@ -40,10 +40,10 @@ class Platform:
 
 
 @asynccontextmanager
-async def open_platform(agent: AgentDocument, sessions: int) -> AsyncIterator[Platform]:
-    """One worker a stage, ready for `sessions` calls to `agent`."""
+async def open_platform(agent: AgentDocument, sessions: int, vad: str = "auto") -> AsyncIterator[Platform]:
+    """One worker a stage, ready for `sessions` calls to `agent`. vad: as `antiphon run stt --vad` takes it."""
     with tempfile.TemporaryDirectory() as folder:
-        options = Options(Path(folder), capacity=max(100, ROOM * sessions), warm="scripted")
+        options = Options(Path(folder), capacity=max(100, ROOM * sessions), warm="scripted", vad=vad)
         async with platform(options, asyncio.Event()) as running, connect(BusSettings(url=running.nats)) as bus:
             await ConfigClient(bus).set([agent])
             pids: dict[str, list[int]] = {}

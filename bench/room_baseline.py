@@ -18,7 +18,7 @@ from bench.load import CAPACITY, FINAL_MS, FIRST_AUDIO_MS, FIRST_TOKEN_MS
 from bench.mouth_to_ear import agent_token
 from cli import processes
 from schemas.audio import AGENT_HZ, CALLER_HZ, FRAME_MS
-from stages.stt.providers.scripted import loud
+from stages.stt.loudness import loud
 from stages.tts import token_codec
 
 ANSWERS_AFTER_S = (FINAL_MS + FIRST_TOKEN_MS + FIRST_AUDIO_MS) / 1000

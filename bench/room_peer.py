@@ -11,7 +11,7 @@ from typing import Any
 
 from bench import load, room_alone, room_targets, rooms
 from cli import processes
-from stages.stt.providers.scripted import LOUD
+from stages.stt.loudness import LOUD
 
 PYTHON = Path(".tools/livekit-agents/bin/python")
 SCRIPT = Path(__file__).with_name("livekit_agents.py")

@@ -67,9 +67,12 @@ async def measured(rooms: int, window_s: float, turn_taking: bool) -> dict[str, 
     load = SENTENCES_IN_ROOMS if turn_taking else CAPACITY
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
-        options = Options(data, warm="scripted", livekit=True, default_agent=AGENT, capacity=max(20, 2 * rooms))
+        vad = "silero" if turn_taking else "script"
+        options = Options(
+            data, warm="scripted", vad=vad, livekit=True, default_agent=AGENT, capacity=max(20, 2 * rooms)
+        )
         async with platform(options, asyncio.Event()) as running, connect(BusSettings(url=running.nats)) as bus:
-            await ConfigClient(bus).set([agent(load, voice_activity=turn_taking, turn_taking=turn_taking)])
+            await ConfigClient(bus).set([agent(load, turn_taking=turn_taking)])
             pids: dict[str, list[int]] = {}
             for child in running.children:
                 assert child.process

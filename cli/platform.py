@@ -26,6 +26,7 @@ class Options:
     """What to start, and where. workers: stage -> processes. warm: providers to load before ready, comma-separated.
 
     nats_port, port, talk_port: 0 is any free port. livekit: start one here; rooms: of one that runs elsewhere.
+    vad: the engine of voice activity detection, as `antiphon run stt --vad` takes it.
     agent_name, default_agent: which rooms are taken, and who answers where they do not say.
     """
 
@@ -41,6 +42,7 @@ class Options:
     rooms: "LiveKitSettings | None" = None
     agent_name: str = ""
     default_agent: str = "receptionist"
+    vad: str = "auto"
 
 
 class Platform:
@@ -131,6 +133,8 @@ def _children(options: Options, data: Path, nats: str, rooms: "LiveKitSettings |
                 own += ["--warm", "livekit"] if rooms else []
             elif options.warm:
                 own += ["--warm", options.warm]
+            if stage == "stt":
+                own += ["--vad", options.vad]
             environment = with_secret if stage == "ingress" else without_secret
             children.append(Child(stage, number, common + own, logs, environment))
     page = ["--host", options.host, "--port", str(options.talk_port)]

@@ -5,7 +5,7 @@ import importlib
 import os
 import signal
 from contextlib import AsyncExitStack, suppress
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
@@ -13,6 +13,9 @@ import typer
 from cli.discovery import EVERYWHERE
 from cli.errors import WrongUse
 from cli.options import AgentName, Data, DefaultAgent, LiveKit, Nats
+
+if TYPE_CHECKING:
+    from stages.runtime.providers import Vad
 
 STAGES = ("ingress", "stt", "llm", "tts", "egress")
 SERVICES = ("config", "gateway")
@@ -37,6 +40,7 @@ def run(
     agent_name: AgentName = "",
     default_agent: DefaultAgent = "receptionist",
     name: Annotated[list[str] | None, typer.Option(help="gateway: a host name that it is reached by.")] = None,
+    vad: Annotated[str, typer.Option(help="stt: voice activity by auto, silero or script (loudness).")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line when ready.")] = False,
     parent: Annotated[bool, typer.Option("--parent", hidden=True)] = False,
 ) -> None:
@@ -59,6 +63,7 @@ def run(
             nats=nats, data=data, capacity=capacity, drain_s=drain_s, warm=[name for name in warm.split(",") if name],
             host=host, port=port, public_url=_public(public_url), database=database, json=json, parent=parent,
             livekit_url=livekit_url, agent_name=agent_name, default_agent=default_agent, names=name or [],
+            vad=_vad(vad),
         ).run(stages)
     )  # fmt: skip
 
@@ -80,6 +85,15 @@ def _public(url: str) -> str:
     if not good:
         raise WrongUse("--public-url is not like wss://voice.example.org or ws://10.0.0.5:8080")
     return url.rstrip("/") + PATH
+
+
+def _vad(engine: str) -> "Vad":
+    """Return the setting of `--vad`. Raises WrongUse."""
+    from stages.runtime.providers import VADS
+
+    if engine not in VADS:
+        raise WrongUse(f"cannot detect voice activity with {engine!r}: set --vad to {', '.join(VADS)}")
+    return engine
 
 
 class _Process:
@@ -174,7 +188,7 @@ class _Process:
         from transports.outputs import preload
 
         module = importlib.import_module(f"stages.{worker.stage}.stage")
-        context = ProviderContext(provider_keys(os.environ), weights_folder())
+        context = ProviderContext(provider_keys(os.environ), weights_folder(), self._options["vad"])
         providers = await stack.enter_async_context(Providers(worker.stage, context))
         for name in self._options["warm"]:
             await (preload(name) if worker.stage == "egress" else providers.get(name))

@@ -17,7 +17,7 @@ from schemas.audio import CALLER_HZ, SAMPLE_BYTES
 from schemas.control import RoomAccess
 from schemas.events import FAILED, LOST, CloseReason, Event
 from schemas.media import MAX_CHUNK_MS, Flag, Frame
-from session.replay_buffer import ReplayBuffer
+from session.audio_buffer import AudioBuffer
 from session.state import SessionState, fold
 from stages.ingress.owners import CannotClaim, Owners
 from stages.ingress.rate_limit import RateLimiter
@@ -69,7 +69,7 @@ class Coordinator:
         self._sink = sink
         self._arrival = arrival
         self._owners = Owners(worker, inbox, document, transport)
-        self._ring = ReplayBuffer()
+        self._ring = AudioBuffer()
         self._at = 0  # samples heard from the caller
         self._speech = RateLimiter(AHEAD_S)
         self._keys = RateLimiter(KEYS_AHEAD_S)

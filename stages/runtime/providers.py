@@ -4,7 +4,7 @@ A provider is one file, `stages/<stage>/providers/<name>.py`. It offers `open_pr
 manager for what all sessions of a worker share (models, warm connections), which yields an object with
 
 - `capacity`: how many sessions it can carry at once, None for no limit of its own;
-- `open(options)` (stt: `open(options, hear)`): an async context manager for one session.
+- `open(options)` (stt: `open(options, voice)`): an async context manager for one session.
 
 Importing the file must not import its SDK's rivals: an extra that is not installed is told as ProviderMissing.
 """
@@ -12,19 +12,20 @@ Importing the file must not import its SDK's rivals: an extra that is not instal
 import asyncio
 import importlib
 import pkgutil
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, get_args
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from schemas.agent import AgentFact
-from schemas.events import Event
 
 Options = TypeVar("Options", bound=BaseModel)
 Kind = Literal["auth", "quota", "timeout", "connection", "bad_request", "server", "options"]
+Vad = Literal["auto", "silero", "script"]  # the engine of voice activity detection, a setting of stt workers
+VADS: tuple[Vad, ...] = get_args(Vad)
 
 
 class ProviderError(Exception):
@@ -42,10 +43,14 @@ class ProviderMissing(Exception):
 
 @dataclass(frozen=True)
 class ProviderContext:
-    """What a provider may know of the process it runs in. keys: environment variables that hold keys and base URLs."""
+    """What a provider may know of the process it runs in. keys: environment variables that hold keys and base URLs.
+
+    vad: the engine of voice activity detection. `auto` is `script` for scripted recognizers and `silero` for others.
+    """
 
     keys: Mapping[str, SecretStr] = field(default_factory=dict)
     weights: Path = Path("weights")
+    vad: Vad = "auto"
 
     def key(self, variable: str) -> str:
         """The secret in `variable`; raises ProviderMissing that names it."""
@@ -56,29 +61,6 @@ class ProviderContext:
 
 
 # --- one Protocol per kind ------------------------------------------------------------------------------------------
-
-
-class Recognizer(Protocol):
-    """Hears one caller. It says facts of the stt stage through the `hear` it was opened with, on the event loop.
-
-    Those facts are SpeechStarted, SpeechEnded, TranscriptInterim and TranscriptFinal, with `utterance` counted from 0:
-    for every utterance one SpeechStarted, one SpeechEnded, then exactly one TranscriptFinal, whose text may be empty.
-    """
-
-    def feed(self, pcm: bytes, at: int) -> None:
-        """PCM16 mono at 16 kHz, usually 20 ms; `at` is the sample of its first. A plain call: it must not block."""
-
-    async def finish(self) -> None:
-        """The caller is gone: say what is still open, within 1 s."""
-
-
-Hear = Callable[[Event], None]
-
-
-class RecognizerProvider(Protocol):
-    capacity: int | None
-
-    def open(self, options: dict[str, Any], hear: Hear) -> AbstractAsyncContextManager[Recognizer]: ...
 
 
 @dataclass(frozen=True)
@@ -149,7 +131,7 @@ class Providers:
 
     def __init__(self, stage: str, context: ProviderContext) -> None:
         self._stage = stage
-        self._context = context
+        self.context = context
         self._open: dict[str, Any] = {}
         self._opening = asyncio.Lock()
         self._exits = AsyncExitStack()
@@ -165,7 +147,7 @@ class Providers:
         async with self._opening:
             if name not in self._open:
                 module = await asyncio.to_thread(self._import, name)  # SDKs take up to a second to import
-                self._open[name] = await self._exits.enter_async_context(module.open_provider(self._context))
+                self._open[name] = await self._exits.enter_async_context(module.open_provider(self.context))
             return self._open[name]
 
     def opened(self, name: str) -> Any | None:

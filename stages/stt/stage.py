@@ -1,13 +1,14 @@
-"""Caller audio -> speech_started, speech_ended, transcripts: the recogniser's words, numbered for the call."""
+"""Caller audio -> speech_started, speech_ended and transcripts: the worker's VAD and a recognizer, joined."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, ClassVar
+from contextlib import asynccontextmanager, suppress
+from typing import ClassVar
 
 import msgspec
 
-from schemas.audio import CALLER_HZ
+from schemas.audio import CALLER_HZ, SAMPLE_BYTES, samples_to_ms
 from schemas.events import (
     MOST_UNFINISHED,
     Event,
@@ -16,82 +17,225 @@ from schemas.events import (
     SttProviderFailed,
     TranscriptFinal,
     TranscriptInterim,
+    TurnJudged,
 )
 from schemas.media import Frame
 from session.state import SessionState
 from stages.runtime.context import StageContext
-from stages.runtime.providers import ProviderError, Providers, Recognizer
+from stages.runtime.providers import ProviderError, Providers, names
+from stages.stt.contract import (
+    Heard,
+    HeardEndOfTurn,
+    HeardFinal,
+    HeardInterim,
+    HeardSpeechStarted,
+    HeardTurnResumed,
+    Recognizer,
+    RecognizerProvider,
+    SpeechDetector,
+)
+from stages.stt.lateness import Lateness
+from stages.stt.utterances import Utterance, Utterances
+from stages.stt.vad import SCRIPTED, VoiceActivityDetection, open_vad
+from stages.stt.voice_activity import Offset, Onset
 
-FINISH_WITHIN_S = 1.0  # half of what a stage has to flush in
+FINISH_S = 0.9  # for what VAD and the recognizer still owe when the caller is gone; a stage has 2 s to flush in
+CANCEL_WITHIN_S = 1.0  # an adapter that does not let itself be cancelled must not keep the session
+# After `final_within_ms`, llm answers with the last interim. A recognizer that is overloaded or reconnects may still
+# deliver for a while: a final that comes within this margin is one part and not an utterance of its own.
+MARGIN_MS = 5_000
 
 
 class Hearing:
-    """Hears one caller. first_utterance: where numbering goes on after a takeover."""
+    """Recognizes the speech of one caller. first_utterance: where numbering goes on after a takeover."""
 
     publishes: ClassVar[tuple[type[Event], ...]] = (
         SpeechStarted,
         SpeechEnded,
         TranscriptFinal,
         TranscriptInterim,
+        TurnJudged,
         SttProviderFailed,
     )
 
-    def __init__(self, call: StageContext, first_utterance: int = 0) -> None:
-        self._call = call
-        self._first = first_utterance
-        self._unfinished: set[int] = set()  # utterances without their final
+    def __init__(self, context: StageContext, lateness: Lateness, first_utterance: int = 0) -> None:
+        self._context = context
+        self._provider = context.agent.stt.provider
+        self._lateness = lateness
+        self._utterances = Utterances(first_utterance, self._provider)
+        self._ended_ms: dict[int, int] = {}  # utterances that wait for their last part -> when their end was known
+        self._fed = 0  # samples
+        self._finishing = False
+        self._failed = False
         self.recognizer: Recognizer | None = None  # none before it is open and after it has failed
+        self.detector: SpeechDetector
+
+    # --- audio --------------------------------------------------------------------------------------------------------
 
     def on_audio(self, frame: Frame) -> None:
         if frame.rate != CALLER_HZ:
-            self._call.count("wrong_rate")
-        elif self.recognizer is not None:
+            self._context.count("wrong_rate")
+        elif (recognizer := self.recognizer) is not None:
+            pcm, at = frame.pcm, frame.at
+            if at < self._fed:  # a replay may begin within what is known
+                pcm, at = pcm[(self._fed - at) * SAMPLE_BYTES :], self._fed
+            self._fed = at + len(pcm) // SAMPLE_BYTES
             try:
-                self.recognizer.feed(frame.pcm, frame.at)
+                self.detector.feed(pcm, at)  # first: at a long gap it ends the speech before that gap
+                recognizer.feed(pcm, at)
             except ProviderError as error:
-                self._fail(error)
+                self.fail(error)
 
-    def hear(self, event: Event) -> None:
-        """What the recogniser heard, said with the number that it has in the call."""
-        assert isinstance(event, SpeechStarted | SpeechEnded | TranscriptFinal | TranscriptInterim)
-        self._call.publish(msgspec.structs.replace(event, utterance=event.utterance + self._first))
-        match event:
-            case SpeechStarted():
-                self._unfinished.add(event.utterance)
-                if len(self._unfinished) > MOST_UNFINISHED:
-                    self._fail(ProviderError("server", "the recogniser cannot keep up: too many calls", retryable=True))
-            case TranscriptFinal():
-                self._unfinished.discard(event.utterance)
-
-    def _fail(self, error: ProviderError) -> None:
+    async def finish(self) -> None:
+        """Publish what is still open: the caller is gone. Takes at most FINISH_S."""
         if self.recognizer is None:
             return
-        self.recognizer = None
-        name = self._call.agent.stt.provider
-        self._call.publish(
-            SttProviderFailed(provider=name, kind=error.kind, message=str(error), retryable=error.retryable)
-        )
-        self._call.fail(error)
+        self._finishing = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FINISH_S):
+                await self.detector.catch_up()
+                self.detector.stop()
+                await self.recognizer.finish()
+                await self._following
+        self.detector.stop()  # if VAD was too slow
+        for utterance in list(self._utterances.unfinished):
+            self._force_last(utterance)
+
+    # --- voice activity: this stage is the SpeechListener -------------------------------------------------------------
+
+    def speech_started(self, onset: Onset) -> None:
+        self._publish(self._utterances.speech_started(onset.at))
+        if len(self._utterances.unfinished) > MOST_UNFINISHED:
+            self.fail(ProviderError("server", "the recognizer cannot keep up: too many sessions", retryable=True))
+
+    def speech_ended(self, offset: Offset) -> None:
+        if self.recognizer is None:
+            return
+        within_ms = self.final_within_ms
+        silence_ms = samples_to_ms(offset.silence_until(self.detector.end), CALLER_HZ)
+        self._publish(self._utterances.speech_ended(offset, silence_ms, within_ms))
+        if not self._utterances.unfinished:
+            return
+        newest, capabilities = self._utterances.unfinished[-1], self.recognizer.capabilities
+        if capabilities.force_end and not capabilities.turn_events:
+            self.recognizer.force_end()
+        if not self._finishing:  # then FINISH_S is the deadline, and the session's timers have been cancelled
+            self._context.later(within_ms + MARGIN_MS, lambda: self._overdue(newest))
+
+    @property
+    def final_within_ms(self) -> int:
+        """From the end of speech to the last part, 99th percentile: declared by the recognizer, else measured."""
+        declared = self.recognizer.capabilities.final_within_ms if self.recognizer else None
+        return self._lateness.final_within_ms if declared is None else declared
+
+    def _overdue(self, utterance: Utterance) -> None:
+        if utterance in self._utterances.unfinished:
+            self._force_last(utterance)
+
+    def _force_last(self, utterance: Utterance) -> None:
+        self._context.count("final_overdue")
+        self._publish(self._utterances.force_last(utterance))
+
+    # --- the recognizer -----------------------------------------------------------------------------------------------
+
+    def listen_to(self, recognizer: Recognizer) -> "asyncio.Task[None]":
+        """Publish what `recognizer` hears, in a task that the caller cancels."""
+        self.recognizer = recognizer
+        self._following = asyncio.create_task(self._follow(recognizer), name="recognizer")
+        return self._following
+
+    async def _follow(self, recognizer: Recognizer) -> None:
+        try:
+            async for heard in recognizer.heard():
+                self._heard(heard)
+            if not self._finishing:
+                raise ProviderError("server", "the recognizer ended before the session", retryable=True)
+        except ProviderError as error:
+            self.fail(error)
+        except Exception as error:  # noqa: BLE001 - a defect of the adapter ends this session, and worker.py logs it
+            self._context.fail(error)
+
+    def _heard(self, heard: Heard) -> None:
+        match heard:
+            case HeardFinal():
+                self._publish(self._utterances.heard_final(heard))
+            case HeardInterim():
+                self._publish(self._utterances.heard_interim(heard))
+            case HeardEndOfTurn():
+                self._publish(self._utterances.turn_judged(heard.at_sample, heard.probability))
+            case HeardTurnResumed():
+                self._publish(self._utterances.turn_judged(heard.at_sample, 0.0))
+            case HeardSpeechStarted():
+                if not self.detector.speaking:
+                    self._context.count("speech_unnoticed")
+
+    def _publish(self, events: list[Event]) -> None:
+        for event in events:
+            self._context.publish(event)
+            match event:
+                case SpeechEnded() if any(one.number == event.utterance for one in self._utterances.unfinished):
+                    self._ended_ms[event.utterance] = self._context.now_ms()
+                case TranscriptFinal(last=True):
+                    ended_ms = self._ended_ms.pop(event.utterance, None)
+                    self._lateness.add(0 if ended_ms is None else self._context.now_ms() - ended_ms)
+
+    def fail(self, error: BaseException) -> None:
+        """End the session, once, because the recognizer or VAD failed."""
+        if self._failed:
+            return
+        self._failed, self.recognizer = True, None
+        if isinstance(error, ProviderError):
+            self._context.publish(
+                SttProviderFailed(
+                    provider=self._provider, kind=error.kind, message=str(error), retryable=error.retryable
+                )
+            )
+        self._context.fail(error)
 
 
 STAGE = Hearing
 
 
-@asynccontextmanager
-async def open_worker(providers: Providers) -> AsyncIterator[Providers]:
-    yield providers
+class Shared:
+    """What the sessions of an stt worker share. lateness: provider -> its recent finals."""
+
+    def __init__(self, providers: Providers, vad: VoiceActivityDetection) -> None:
+        self.providers = providers
+        self.vad = vad
+        self.lateness: defaultdict[str, Lateness] = defaultdict(Lateness)
 
 
 @asynccontextmanager
-async def open_session(call: StageContext, shared: Providers) -> AsyncIterator[Hearing]:
-    """Raises ProviderMissing or ProviderError if the recogniser does not open, ProviderError if it fails later."""
-    provider: Any = await shared.get(call.agent.stt.provider)
-    hearing = Hearing(call, _utterances_before(call.snapshot))
-    async with provider.open(call.agent.stt.options, hearing.hear) as recognizer:
-        hearing.recognizer = recognizer
-        yield hearing
-        async with asyncio.timeout(FINISH_WITHIN_S):
-            await recognizer.finish()
+async def open_worker(providers: Providers) -> AsyncIterator[Shared]:
+    """Open what the sessions share. A warm recognizer gets a warm VAD. Raises ProviderMissing."""
+    context = providers.context
+    async with open_vad(context.vad, context.weights) as vad:
+        warm = [name for name in names("stt") if name != SCRIPTED and providers.opened(name)]
+        if warm or context.vad == "silero":
+            await vad.engine(warm[0] if warm else SCRIPTED)
+        yield Shared(providers, vad)
+
+
+@asynccontextmanager
+async def open_session(context: StageContext, shared: Shared) -> AsyncIterator[Hearing]:
+    """Open a recognizer and VAD for one caller. Raises ProviderMissing or ProviderError if either does not open."""
+    name = context.agent.stt.provider
+    provider: RecognizerProvider = await shared.providers.get(name)
+    hearing = Hearing(context, shared.lateness[name], _utterances_before(context.snapshot))
+    detector = hearing.detector = await shared.vad.open(name, hearing.fail)
+    try:
+        detector.follow(hearing)  # before the recognizer: an utterance begins before its words
+        async with provider.open(context.agent.stt.options, detector) as recognizer:
+            following = hearing.listen_to(recognizer)
+            try:
+                yield hearing
+                await hearing.finish()
+            finally:
+                hearing.recognizer = None
+                following.cancel()
+                await asyncio.wait([following], timeout=CANCEL_WITHIN_S)
+    finally:
+        detector.close()
 
 
 def _utterances_before(snapshot: bytes) -> int:

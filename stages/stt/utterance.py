@@ -1,15 +1,15 @@
-"""What the caller says between two silences, on its way to text."""
+"""The speech between two silences, on its way through the segmenting recognizer to text."""
 
 from typing import NamedTuple
 
 from schemas.audio import CALLER_HZ
 from stages.stt.transcription_scheduler import Job
 
-INTERIM_EVERY = CALLER_HZ // 2  # of an open stretch, while the recogniser keeps up
+INTERIM_EVERY = CALLER_HZ // 2  # of an open stretch, while the transcriber keeps up
 
 
 class Said(NamedTuple):
-    """An utterance whose final was said, and the samples in which it was."""
+    """An utterance that has its text, and the samples of its audio."""
 
     start: int
     until: int
@@ -17,10 +17,9 @@ class Said(NamedTuple):
 
 
 class Utterance:
-    """One utterance on its way to text: settled stretches, then the open one from sample `begin`."""
+    """Settled stretches, then the open one from sample `begin`."""
 
-    def __init__(self, number: int, onset: int, begin: int) -> None:
-        self.number = number
+    def __init__(self, onset: int, begin: int) -> None:
         self.onset = onset
         self.start = self.begin = begin
         self.settled: list[Job] = []
@@ -30,11 +29,11 @@ class Utterance:
         self.said = ""  # the last interim
         self.until = onset
         self.voiced = 0
-        self.ended_s: float | None = None  # loop time of its end
+        self.ended = False
 
     @property
     def ready(self) -> bool:
-        return self.ended_s is not None and all(job.text is not None for job in self.settled)
+        return self.ended and all(job.text is not None for job in self.settled)
 
     def text(self, tail: str = "") -> str:
         return " ".join([*(job.text for job in self.settled if job.text), tail]).strip()

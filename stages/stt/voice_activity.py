@@ -1,8 +1,8 @@
-"""Speech or silence from the probabilities of a voice detector: pure, counted in samples of the caller's line.
+"""Folds probabilities of speech into onsets and offsets: pure, counted in samples of the caller's audio.
 
-A window is speech from ON upwards, and once there is speech, from OFF upwards: a voice that wavers between the two
-neither starts nor ends anything. Speech is told when it has lasted MIN_SPEECH, so that a click starts nothing, and
-silence when it has lasted SILENCE, so that the gap before a `t` ends nothing.
+A window is speech from ON upwards, and once there is speech, from OFF upwards: probabilities between the two neither
+start nor end anything. Speech begins when it has lasted MIN_SPEECH, so that a click starts nothing. It ends when
+silence has lasted SILENCE, so that the gap before a `t` ends nothing.
 """
 
 from typing import NamedTuple
@@ -14,6 +14,7 @@ ON = 0.5
 OFF = 0.35
 MIN_SPEECH = CALLER_HZ * 50 // 1000
 SILENCE = CALLER_HZ * 250 // 1000
+LONGEST_GAP = 10 * CALLER_HZ  # in a caller's audio; the sound before a longer one says nothing about what follows
 UNREAD = CALLER_HZ * 100 // 1000  # more of it waits only in a worker that is overloaded
 
 
@@ -31,9 +32,9 @@ class Offset(NamedTuple):
     voiced: int
 
     def silence_until(self, heard: int) -> int:
-        """How long it has been silent if `heard` is the newest sample: a turn must not wait for a window to be read.
+        """Return the samples of silence if `heard` is the newest sample: no turn waits until a window is judged.
 
-        What was not read yet counts as silence up to UNREAD: who sends a recording at once is far ahead.
+        Audio that is not judged yet counts as silence up to UNREAD: a recording that is sent at once is far ahead.
         """
         return max(self.silence, min(heard - self.at, self.silence + UNREAD))
 
@@ -49,12 +50,12 @@ class VoiceActivity:
         self._last = 0  # the sample after the last window of speech
 
     @property
-    def wavers(self) -> bool:
-        """Whether the next window may begin speech, or end it."""
+    def undecided(self) -> bool:
+        """Return whether the next window may begin speech, or end it."""
         return self.silence + WINDOW >= SILENCE if self.speaking else self._onset is not None
 
     def step(self, probability: float, at: int) -> Onset | Offset | None:
-        """The window that begins at sample `at` (never less than before) is speech with this probability."""
+        """Fold in the window that begins at sample `at`, never less than before. probability: that it is speech."""
         end = at + WINDOW
         if probability >= (ON if self._onset is None else OFF):
             return self._voice(at, end)
@@ -67,14 +68,14 @@ class VoiceActivity:
         return None
 
     def stop(self, now: int) -> Offset | None:
-        """The caller is gone at sample `now`: speech that was open ends."""
+        """End the speech that is open: the caller is gone at sample `now`."""
         if not self.speaking:
             return None
         self.speaking, self._onset = False, None
         return Offset(self._last, max(0, now - self._last), self.voiced)
 
     def _voice(self, at: int, end: int) -> Onset | None:
-        if self._onset is None or (not self.speaking and at != self._last):  # what was before a jump is no speech
+        if self._onset is None or (not self.speaking and at != self._last):  # sound before a jump is no speech
             self._onset, self.voiced = at, 0
         self._last, self.silence = end, 0
         self.voiced += WINDOW

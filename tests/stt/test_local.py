@@ -13,7 +13,8 @@ import stages.stt.stage
 from schemas.audio import CALLER_FRAME_BYTES, CALLER_HZ, FRAME_MS
 from schemas.events import SpeechEnded, SpeechStarted, TranscriptFinal, TranscriptInterim
 from stages.runtime.providers import ProviderContext, ProviderError, ProviderMissing
-from stages.stt.audio_buffer import LONGEST_GAP
+from stages.stt.loudness import LoudnessDetector
+from stages.stt.voice_activity import LONGEST_GAP
 from tests.kit.speech import BECKETT, TWO_CITIES, recording, silence
 from tests.kit.stage import Call, Worker, worker
 from tests.kit.wer import word_error_rate, words
@@ -146,7 +147,7 @@ async def test_nothing_of_a_call_stays_when_it_is_over(listening: Worker) -> Non
     for number in range(50):
         async with listening.call(LOCAL, session=f"s{number}") as call:
             ear = call.stage.recognizer
-            ears.update([ear, ear.memory])
+            ears.update([ear, call.stage.detector, call.stage.detector.memory])
             await play(call, recording("beckett")[: CALLER_FRAME_BYTES * 40], haste=100)
             del ear
         del call
@@ -156,12 +157,12 @@ async def test_nothing_of_a_call_stays_when_it_is_over(listening: Worker) -> Non
 
 
 async def test_an_option_that_it_does_not_have_is_named(listening: Worker) -> None:
-    provider = await listening.shared.get("local")
+    provider = await listening.shared.providers.get("local")
     with pytest.raises(ProviderError, match="language"):
-        await provider.open({"language": "fr"}, print).__aenter__()
+        await provider.open({"language": "fr"}, LoudnessDetector()).__aenter__()
 
 
 async def test_without_its_weights_it_says_how_to_get_them(weights: Path, tmp_path: Path) -> None:
     async with worker(stages.stt.stage, ProviderContext(weights=tmp_path)) as empty:
         with pytest.raises(ProviderMissing, match="antiphon fetch"):
-            await empty.shared.get("local")
+            await empty.call(LOCAL).__aenter__()

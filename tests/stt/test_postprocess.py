@@ -2,23 +2,23 @@
 
 import pytest
 
-from stages.stt.postprocess import after, spoken
+from stages.stt.postprocess import after, filter_hallucinations, same_words
 
 SECOND = 16_000
 
 
 @pytest.mark.parametrize("text", ["You", "you.", " You? "])
 def test_what_the_recogniser_says_to_noise_is_no_word(text: str) -> None:
-    assert spoken(text, SECOND) == ""
+    assert filter_hallucinations(text, SECOND) == ""
 
 
 def test_a_blip_of_voice_holds_no_word() -> None:
-    assert spoken("Right?", SECOND * 96 // 1000) == ""
+    assert filter_hallucinations("Right?", SECOND * 96 // 1000) == ""
 
 
 @pytest.mark.parametrize("text", ["No.", "Hi", "Thank you.", "You are open on Sunday?"])
 def test_short_answers_are_words(text: str) -> None:
-    assert spoken(text, SECOND * 160 // 1000) == text
+    assert filter_hallucinations(text, SECOND * 160 // 1000) == text
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,8 @@ def test_short_answers_are_words(text: str) -> None:
 )
 def test_what_was_known_is_not_said_again(known: str, text: str, new: str) -> None:
     assert after(known, text) == new
+
+
+def test_punctuation_and_capitals_make_no_other_words() -> None:
+    assert same_words("When do you open?", "when do you  open")
+    assert not same_words("When do you open?", "When did you open?")

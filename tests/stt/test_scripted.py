@@ -9,6 +9,7 @@ from antiphon_testing.caller_pattern import CallerPattern, frames
 from schemas.audio import CALLER_HZ
 from schemas.events import SpeechEnded, SpeechStarted, TranscriptFinal, TranscriptInterim
 from stages.runtime.providers import ProviderContext, ProviderError, Providers
+from stages.stt.loudness import LoudnessDetector
 from tests.kit.clock import in_virtual_time
 from tests.kit.stage import Call, call, worker
 
@@ -91,18 +92,19 @@ async def test_whoever_hangs_up_in_the_middle_of_a_word_is_still_heard() -> None
 async def test_an_option_that_makes_no_sense_is_named(options: dict[str, object]) -> None:
     async with Providers("stt", ProviderContext()) as providers:
         provider = await providers.get("scripted")
-        opening = provider.open(options, print)
+        opening = provider.open(options, LoudnessDetector())
         with pytest.raises(ProviderError, match=next(iter(options))):
             await opening.__aenter__()
 
 
-# --- with the shared detector -----------------------------------------------------------------------------------------
+# --- with the silero engine -------------------------------------------------------------------------------------------
 
 
 async def test_the_detector_finds_words_and_not_noise(weights: Path) -> None:
     pattern = CallerPattern(speech_ms=600, every_ms=1_200, turns=2, start_ms=500, linger_ms=600)
-    attentive = scripted(texts=["one", "two"], voice_activity=True)
-    async with worker(stages.stt.stage, ProviderContext(weights=weights)) as running, running.call(attentive) as caller:
+    heard = scripted(texts=["one", "two"])
+    context = ProviderContext(weights=weights, vad="silero")
+    async with worker(stages.stt.stage, context) as running, running.call(heard) as caller:
         for number in range(50):
             caller.hear_audio(LOUD, at=number * FRAME)  # as loud as speech, but a hum
         for number, frame in enumerate(frames(pattern), start=50):
@@ -116,8 +118,9 @@ async def test_the_detector_finds_words_and_not_noise(weights: Path) -> None:
 
 
 async def test_words_at_the_end_of_the_line_are_not_lost(weights: Path) -> None:
-    attentive = scripted(texts=["and so"], voice_activity=True)
-    async with worker(stages.stt.stage, ProviderContext(weights=weights)) as running, running.call(attentive) as caller:
+    heard = scripted(texts=["and so"])
+    context = ProviderContext(weights=weights, vad="silero")
+    async with worker(stages.stt.stage, context) as running, running.call(heard) as caller:
         for number, frame in enumerate(frames(CallerPattern(linger_ms=0, every_ms=520))):
             caller.hear_audio(frame, at=number * FRAME)
         await caller.publishes(SpeechStarted)

@@ -1,52 +1,67 @@
-"""One caller's ear, with a detector that takes loud for voice and a recogniser that tells how much it read."""
+"""One caller's stretches, with a VAD that takes loud for voice and a transcriber that returns how much it got."""
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from typing import Any
 
 import numpy as np
 import pytest
 
-from schemas.events import Event, SpeechEnded, SpeechStarted, TranscriptFinal
+from schemas.events import Event, SpeechEnded, SpeechStarted, SttProviderFailed, TranscriptFinal
 from stages.runtime.providers import ProviderError
-from stages.stt.segmenting_recognizer import FINISH_S, SegmentingRecognizer
-from stages.stt.silero import Detector, Floats
+from stages.stt.contract import Recognizer, Transcriber, Voice
+from stages.stt.lateness import FINAL_WITHIN_MS
+from stages.stt.segmenting_recognizer import SegmentingRecognizer
+from stages.stt.silero import Floats, SileroEngine
+from stages.stt.stage import FINISH_S
 from stages.stt.transcription_scheduler import TranscriptionScheduler
 from stages.stt.voice_activity import WINDOW
+from tests.kit.hearing import hearing
+from tests.kit.stage import Call
 
 VOICE = (3_000).to_bytes(2, "little") * WINDOW
 QUIET = bytes(2 * WINDOW)
-WITHIN_MS = 123
 
 
 def loud_is_voice(heard: Floats, state: Floats) -> tuple[Floats, Floats]:
     return (np.abs(heard[:, 64:]).max(axis=1, keepdims=True) > 0.05).astype(np.float32), state
 
 
-def length(pcm: bytes) -> str:
+async def length(pcm: bytes) -> str:
     return f"{len(pcm) // 2}"
 
 
+class Segmenting:
+    """The provider."""
+
+    capacity = None
+
+    def __init__(self, scheduler: TranscriptionScheduler) -> None:
+        self._scheduler = scheduler
+
+    @asynccontextmanager
+    async def open(self, options: Mapping[str, Any], voice: Voice) -> AsyncIterator[Recognizer]:
+        recognizer = SegmentingRecognizer(self._scheduler, voice)
+        yield recognizer
+        recognizer.close()
+
+
 @asynccontextmanager
-async def ear(transcribe: Callable[[bytes], str], events: list[Event]) -> AsyncIterator[SegmentingRecognizer]:
-    loop = asyncio.get_running_loop()
-    with ThreadPoolExecutor(1) as listening, ThreadPoolExecutor(1) as reading:
-        detector, desk = Detector(loud_is_voice, listening), TranscriptionScheduler(transcribe, reading)
-        tasks = [loop.create_task(detector.work()), loop.create_task(desk.work())]
-        one = SegmentingRecognizer(events.append, detector, desk, lambda: WITHIN_MS, lambda late_s: None)
-        try:
-            yield one
-        finally:
-            one.close()
-            for task in tasks:
-                task.cancel()
+async def recognizing(transcribe: Transcriber) -> AsyncIterator[Call]:
+    """A session whose speech `transcribe` turns into text."""
+    scheduler = TranscriptionScheduler(transcribe)
+    with ThreadPoolExecutor(1) as thread:
+        engine = SileroEngine(loud_is_voice, thread)
+        with engine.working(), scheduler.working():
+            async with hearing(Segmenting(scheduler), engine).call() as call:
+                yield call
 
 
-def feed(one: SegmentingRecognizer, *windows: bytes) -> None:
+def feed(call: Call, *windows: bytes) -> None:
     for index, window in enumerate(windows):
-        one.feed(window, index * WINDOW)
+        call.hear_audio(window, at=index * WINDOW)
 
 
 def kinds(events: list[Event]) -> list[type[Event]]:
@@ -54,60 +69,81 @@ def kinds(events: list[Event]) -> list[type[Event]]:
 
 
 async def test_a_pause_to_breathe_neither_ends_nor_doubles_anything() -> None:
-    events: list[Event] = []
-    async with ear(length, events) as one:
-        feed(one, *[QUIET] * 5, *[VOICE] * 10, *[QUIET] * 6, *[VOICE] * 10, *[QUIET] * 9)
-        await one.finish()
-    assert kinds(events) == [SpeechStarted, SpeechEnded, TranscriptFinal]
-    ended, final = events[-2:]
+    async with recognizing(length) as call:
+        feed(call, *[QUIET] * 5, *[VOICE] * 10, *[QUIET] * 6, *[VOICE] * 10, *[QUIET] * 9)
+    assert kinds(call.events) == [SpeechStarted, SpeechEnded, TranscriptFinal]
+    ended, final = call.events[-2:]
     assert isinstance(ended, SpeechEnded)
     assert isinstance(final, TranscriptFinal)
     assert (ended.until_sample, ended.silence_ms, ended.final_within_ms) == (
         31 * WINDOW,
         9 * 32,
-        WITHIN_MS,
+        FINAL_WITHIN_MS,
     )  # all that is heard
-    assert int(final.text) == (5 + 26 + 4) * WINDOW  # from the beginning to 128 ms into the silence: read in the pause
+    assert int(final.text) == (5 + 26 + 4) * WINDOW  # from the beginning to 128 ms into the silence: begun in the pause
+    assert (final.part, final.last) == (0, True)
+    assert final.audio_ms == (26 + 4) * 32
 
 
-async def test_a_recogniser_that_fails_is_told_with_the_next_frame() -> None:
-    def breaks(pcm: bytes) -> str:
+async def test_a_transcriber_that_fails_ends_the_session_at_once_and_not_with_the_next_frame() -> None:
+    async def breaks(pcm: bytes) -> str:
         raise ProviderError("server", "out of order")
 
-    async with ear(breaks, []) as one:
-        feed(one, *[VOICE] * 10, *[QUIET] * 9)
-        await one.finish()
-        with pytest.raises(ProviderError, match="out of order"):
-            one.feed(QUIET, 19 * WINDOW)
+    async def lose_the_transcriber(calls: list[Call]) -> None:
+        async with recognizing(breaks) as call:
+            calls.append(call)
+            feed(call, *[VOICE] * 10, *[QUIET] * 9)
+            await call.publishes(SttProviderFailed, message="out of order")
+
+    calls: list[Call] = []
+    with pytest.raises(ProviderError, match="out of order"):
+        await lose_the_transcriber(calls)
+    assert len(calls[0].published(SttProviderFailed)) == 1
 
 
-async def test_a_recogniser_that_hangs_costs_the_words_but_not_the_contract() -> None:
-    events: list[Event] = []
-    hung_up = threading.Event()
+async def test_a_transcriber_that_hangs_costs_the_words_but_not_the_contract() -> None:
+    hung_up = asyncio.Event()
 
-    def hangs(pcm: bytes) -> str:
-        hung_up.wait()
+    async def hangs(pcm: bytes) -> str:
+        await hung_up.wait()
         return "too late"
 
     loop = asyncio.get_running_loop()
-    async with ear(hangs, events) as one:
-        feed(one, *[VOICE] * 10)
+    async with recognizing(hangs) as call:
+        feed(call, *[VOICE] * 10)
+        await call.publishes(SpeechStarted)
         began = loop.time()
-        await one.finish()
-        took = loop.time() - began
-        hung_up.set()
-    assert kinds(events) == [SpeechStarted, SpeechEnded, TranscriptFinal]
+    took = loop.time() - began
+    hung_up.set()
+    assert kinds(call.events) == [SpeechStarted, SpeechEnded, TranscriptFinal]
+    assert call.published(TranscriptFinal)[0].text == ""
     assert took == pytest.approx(FINISH_S, abs=0.1)
 
 
+async def test_a_transcriber_that_hangs_leaves_the_words_of_the_last_interim() -> None:
+    hangs = asyncio.Event()
+    asked = 0
+
+    async def slow(pcm: bytes) -> str:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            await hangs.wait()
+        return "some words"
+
+    async with recognizing(slow) as call:
+        for index in range(40):
+            call.hear_audio(VOICE, at=index * WINDOW)
+            await asyncio.sleep(0)
+        await call.until(lambda: asked > 1 or None, "a second stretch")
+    final = call.published(TranscriptFinal)[0]
+    assert (final.text, final.last) == ("some words", True)
+    hangs.set()
+
+
 async def test_ten_hours_of_silence_leave_nothing_behind() -> None:
-    async with ear(length, []) as one:
+    async with recognizing(length) as call:
         for hour in range(10):
-            one.feed(QUIET, hour * 3_600 * 16_000)
-        assert one._tape.end - one._tape.start < 30 * 16_000
-
-
-async def test_a_detector_that_does_not_keep_up_is_an_error_and_no_silent_loss() -> None:
-    async with ear(length, []) as one:
-        with pytest.raises(ProviderError, match="behind"):
-            feed(one, *[QUIET] * 1_000)  # 32 s before the detector has had its turn
+            call.hear_audio(QUIET, at=hour * 3_600 * 16_000)
+        audio = call.stage.recognizer._audio
+        assert audio.end - audio.start < 30 * 16_000

@@ -1,4 +1,4 @@
-"""Speech or silence, told from probabilities alone."""
+"""Speech or silence from probabilities alone."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from schemas.audio import CALLER_HZ
 from stages.stt.voice_activity import MIN_SPEECH, SILENCE, UNREAD, WINDOW, Offset, Onset, VoiceActivity
 
-SPEECH, WAVER, QUIET = 0.9, 0.42, 0.05  # WAVER lies between OFF and ON
+SPEECH, BETWEEN, QUIET = 0.9, 0.42, 0.05  # BETWEEN lies between OFF and ON
 
 probabilities = st.lists(st.floats(0, 1), max_size=200)
 
@@ -31,23 +31,23 @@ def test_a_click_of_one_window_is_no_speech() -> None:
     assert listen([QUIET, SPEECH, QUIET] * 20) == []
 
 
-def test_speech_is_told_in_its_second_window() -> None:
+def test_speech_begins_with_its_second_window() -> None:
     assert listen([QUIET, SPEECH, SPEECH]) == [Onset(WINDOW)]
 
 
-def test_a_voice_that_wavers_starts_nothing_and_ends_nothing() -> None:
-    assert listen([WAVER] * 50) == []
-    assert listen([SPEECH] * 2 + [WAVER] * 50) == [Onset(0)]
+def test_a_probability_between_the_thresholds_starts_nothing_and_ends_nothing() -> None:
+    assert listen([BETWEEN] * 50) == []
+    assert listen([SPEECH] * 2 + [BETWEEN] * 50) == [Onset(0)]
 
 
-def test_what_wavers_is_known_before_the_window_that_decides() -> None:
+def test_it_is_known_beforehand_which_window_may_decide() -> None:
     activity = VoiceActivity()
     decides = []
     for index, probability in enumerate([QUIET] * 2 + [SPEECH] * 3 + [QUIET] * 9):
-        wavers = activity.wavers
+        undecided = activity.undecided
         if activity.step(probability, index * WINDOW):
             decides.append(index)
-        assert wavers == (index in (3, 12))
+        assert undecided == (index in (3, 12))
     assert decides == [3, 12]
 
 
@@ -68,7 +68,7 @@ def test_one_window_on_each_side_of_a_hole_is_no_speech() -> None:
     assert activity.step(SPEECH, 100_000) is None
 
 
-def test_whoever_hangs_up_while_speaking_has_ended() -> None:
+def test_a_hang_up_ends_speech() -> None:
     activity = VoiceActivity()
     assert activity.stop(0) is None
     activity.step(SPEECH, 0)
@@ -105,7 +105,7 @@ def test_silence_is_counted_from_the_last_speech(heard: list[float]) -> None:
             assert activity.silence % WINDOW == 0
 
 
-def test_what_waits_to_be_read_counts_as_silence_but_not_a_recording_sent_at_once() -> None:
+def test_audio_that_waits_counts_as_silence_but_not_a_recording_sent_at_once() -> None:
     offset = Offset(at=16_000, silence=4_096, voiced=8_000)
     assert offset.silence_until(16_000 + 4_096 + 800) == 4_896
     assert offset.silence_until(16_000 + 60 * CALLER_HZ) == 4_096 + UNREAD

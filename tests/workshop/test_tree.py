@@ -24,10 +24,12 @@ SHELLS = (
     "stages.ingress.*",  # coordinates: it has a clock and asks over the bus
     "stages.llm.draft",  # a reply as a task that runs before its turn
     "stages.llm.reply",  # reads a model's stream, with a deadline
-    "stages.stt.transcription_scheduler",  # hands the one recogniser of a worker to its callers
-    "stages.stt.segmenting_recognizer",  # waits for a recogniser
+    "stages.stt.heard_queue",  # waits for outputs
+    "stages.stt.transcription_scheduler",  # shares the one transcriber of a worker between its callers
+    "stages.stt.segmenting_recognizer",  # waits for a transcriber
     "stages.stt.silero",  # gathers windows of many callers into one run of the model
-    "stages.stt.utterance",  # makes jobs for the desk
+    "stages.stt.utterance",  # holds jobs of the scheduler
+    "stages.stt.vad",  # loads the model of a worker
 )
 
 

@@ -1,51 +1,30 @@
-"""A recogniser that hears given texts: it tells loud from silent only, so that it works through every transport.
+"""A recognizer whose texts stand in the agent document. It knows loud from silent only, so it works on every transport.
 
-Asked for voice activity it tells speech from silence as the local recogniser does, with the detector that all callers
-of the worker share: what that costs can be measured without the cost of reading words. When words are final it knows
-by itself, from the sound, as a recogniser does that is a service elsewhere.
+The worker's VAD begins and ends utterances. The recognizer settles the text by itself, from the sound, as the service
+of a vendor does: `final_ms` after the sound, which may be before VAD reports the end.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from pathlib import Path
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.audio import CALLER_HZ, SAMPLE_BYTES, samples_to_ms
-from schemas.events import SpeechEnded, SpeechStarted, TranscriptFinal, TranscriptInterim
-from stages.runtime.providers import Hear, ProviderContext, ProviderMissing, parse_options
-from stages.stt.audio_buffer import AudioBuffer
-from stages.stt.silero import Detector, Memory, load
-from stages.stt.voice_activity import WINDOW, Offset, Onset, VoiceActivity
-
-LOUD = 328  # 1 % of full scale: above the dither of converters, below any speech
+from stages.runtime.providers import ProviderContext, parse_options
+from stages.stt.contract import Capabilities, Heard, HeardFinal, HeardInterim, Voice
+from stages.stt.heard_queue import HeardQueue
+from stages.stt.loudness import loud, loud_samples
+from stages.stt.voice_activity import Offset, Onset
 
 Delay = Annotated[int, Field(ge=0, le=60_000)]
 
 
-def loud(pcm: bytes) -> bool:
-    """Whether any sample of PCM16 is."""
-    if pcm.count(0) == len(pcm):  # most frames of a silent line, told without numpy
-        return False
-    samples = np.frombuffer(pcm, "<i2")
-    return bool(samples.max() > LOUD or samples.min() < -LOUD)
-
-
-def loud_samples(pcm: bytes) -> list[int]:
-    """The positions of those that are, ascending."""
-    found: list[int] = np.flatnonzero(np.abs(np.frombuffer(pcm, "<i2").astype(np.int32)) > LOUD).tolist()
-    return found
-
-
 class Options(BaseModel):
-    """texts: given in turn, again and again; "" is a wordless noise. Delays count from the audio that causes them.
+    """texts: used in turn, again and again; "" is a wordless noise. Delays count from the audio that causes them.
 
-    voice_activity: the shared detector finds speech, and tells its end after 250 ms of silence. The final comes
-    `final_ms` after the sound, or after that end if the sound was over before it was known for speech.
+    final_ms: from the end of the sound to the final text, or from the end of speech by VAD if the sound was over before
+    VAD had found speech. interim_ms: from the onset to an interim. ends_turn: the recognizer's own judgement.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,214 +33,104 @@ class Options(BaseModel):
     final_ms: Delay = 100
     interim_ms: Delay | None = None
     ends_turn: bool | None = True
-    voice_activity: bool = False
 
 
 class Script:
-    """One caller: an utterance starts at the first loud sample and ends with the first silent frame after it."""
+    """The recognizer of one caller: each utterance of VAD gets the next text."""
 
-    def __init__(self, options: Options, hear: Hear) -> None:
+    def __init__(self, options: Options, voice: Voice) -> None:
+        self.capabilities = Capabilities(interims=options.interim_ms is not None, final_within_ms=options.final_ms)
         self._options = options
-        self._hear = hear
+        self._voice = voice
+        self._outputs = HeardQueue()
         self._loop = asyncio.get_running_loop()
-        self._started: SpeechStarted | None = None  # of the open utterance
-        self._utterance = 0
-        self._loud = b"", 0  # the last loud frame and its first sample
+        self._utterance = -1  # the newest
+        self._start: int | None = None  # of the open utterance
+        self._loud = b"", 0  # the last loud frame of the open utterance, and its first sample
+        self._settled = False  # the open utterance has its final, or a timer for it
         self._interim: asyncio.TimerHandle | None = None
-        self._finals: dict[int, tuple[asyncio.TimerHandle, TranscriptFinal]] = {}
+        self._finals: dict[int, tuple[asyncio.TimerHandle, HeardFinal]] = {}
+        voice.follow(self)
 
-    def feed(self, pcm: bytes, at: int) -> None:
+    def feed(self, pcm: bytes, at_sample: int) -> None:
+        """Find the end of the sound within an utterance; it may go on after all."""
+        if self._start is None:
+            return
         if loud(pcm):
-            self._loud = pcm, at
-            if self._started is None:
-                self._start(at + loud_samples(pcm)[0])
-        elif self._started is not None and pcm:
-            self._end(at + len(pcm) // SAMPLE_BYTES)
+            self._loud = pcm, at_sample
+            if self._utterance in self._finals:
+                self._finals.pop(self._utterance)[0].cancel()
+                self._settled = False
+        elif self._loud[0] and not self._settled:
+            last_loud, at = self._loud
+            self._settle(at + loud_samples(last_loud)[-1] + 1)
+
+    def force_end(self) -> None:
+        """Do nothing: the script decides when a text is final."""
 
     async def finish(self) -> None:
-        if self._started is not None:
-            self._end(self._spoken_until())
-        for utterance, (timer, _) in list(self._finals.items()):
+        for timer, final in self._finals.values():
             timer.cancel()
-            self._say_final(utterance)
+            self._outputs.put(final)
+        self._finals.clear()
+        self._outputs.end()
+
+    def heard(self) -> AsyncIterator[Heard]:
+        return self._outputs.heard()
 
     def close(self) -> None:
-        """Say nothing any more."""
+        self._outputs.end()
         for timer in [self._interim, *(timer for timer, _ in self._finals.values())]:
             if timer is not None:
                 timer.cancel()
 
-    def _start(self, at: int) -> None:
-        self._started = SpeechStarted(utterance=self._utterance, start_sample=at)
-        self._hear(self._started)
-        if self._options.interim_ms is not None and self._text:
-            self._interim = self._loop.call_later(self._options.interim_ms / 1000, self._say_interim, self._started)
-
-    def _end(self, now: int) -> None:
-        assert self._started is not None
-        at, final_ms = self._spoken_until(), self._options.final_ms
-        silence_ms = samples_to_ms(now - at, CALLER_HZ)
-        self._hear(
-            SpeechEnded(utterance=self._utterance, until_sample=at, silence_ms=silence_ms, final_within_ms=final_ms)
-        )
-        self._promise_final(at)
-        self._started = None
+    def speech_started(self, onset: Onset) -> None:
         self._utterance += 1
+        self._start, self._loud, self._settled = onset.at, (b"", 0), False
+        if self._options.interim_ms is not None and self._text:
+            self._interim = self._loop.call_later(self._options.interim_ms / 1000, self._put_interim, onset.at)
 
-    def _promise_final(self, until: int) -> None:
-        assert self._started is not None
-        final = TranscriptFinal(
-            utterance=self._utterance,
-            text=self._text,
-            start_sample=self._started.start_sample,
-            until_sample=until,
-            end_of_turn=self._options.ends_turn,
-        )
-        timer = self._loop.call_later(self._options.final_ms / 1000, self._say_final, self._utterance)
+    def speech_ended(self, offset: Offset) -> None:
+        if not self._settled:
+            self._settle(offset.at)
+        self._start = None
+
+    def _settle(self, until: int) -> None:
+        """Make the text of the open utterance final after `final_ms`."""
+        assert self._start is not None
+        self._settled = True
+        final = HeardFinal(self._text, self._start, max(until, self._start), end_of_turn=self._options.ends_turn)
+        timer = self._loop.call_later(self._options.final_ms / 1000, self._put_final, self._utterance)
         self._finals[self._utterance] = timer, final
         if self._interim is not None:
             self._interim.cancel()
 
-    def _say_interim(self, started: SpeechStarted) -> None:
-        until = self._spoken_until()
-        self._hear(
-            TranscriptInterim(
-                utterance=started.utterance, text=self._text, start_sample=started.start_sample, until_sample=until
-            )
-        )
+    def _put_interim(self, start: int) -> None:
+        self._outputs.put(HeardInterim(self._text, start, self._voice.end))
 
-    def _say_final(self, utterance: int) -> None:
+    def _put_final(self, utterance: int) -> None:
         _, final = self._finals.pop(utterance)
-        self._hear(final)
-
-    def _spoken_until(self) -> int:
-        """The sample after the last loud one: looked for when somebody asks, and not in every frame."""
-        pcm, at = self._loud
-        return at + loud_samples(pcm)[-1] + 1
+        self._outputs.put(final)
 
     @property
     def _text(self) -> str:
         return self._options.texts[self._utterance % len(self._options.texts)]
 
 
-class Attentive(Script):
-    """One caller whose utterances the detector finds."""
-
-    def __init__(self, options: Options, hear: Hear, detector: Detector) -> None:
-        super().__init__(options, hear)
-        self.memory = Memory()
-        self._detector = detector
-        self._tape = AudioBuffer()
-        self._activity = VoiceActivity()
-        self._until = 0  # of speech, once its end is known
-        self._promised = False  # the final of the open utterance
-        self._closed = False
-
-    def feed(self, pcm: bytes, at: int) -> None:
-        self._tape.append(pcm, at)
-        if self._started is not None:
-            self._listen(pcm, at)
-        self._look()
-
-    async def finish(self) -> None:
-        if offset := self._activity.stop(self._tape.end):
-            self._until = offset.at
-        await super().finish()
-
-    def close(self) -> None:
-        self._closed = True
-        self._detector.forget(self)
-        super().close()
-
-    def window(self) -> bytes | None:
-        start = self._tape.start
-        return self._tape.cut(start, start + WINDOW) if self._tape.end - start >= WINDOW else None
-
-    def heard(self, probability: float) -> None:
-        if self._closed:
-            return
-        change = self._activity.step(probability, self._tape.start)
-        self._tape.forget(self._tape.start + WINDOW)
-        match change:
-            case Onset():
-                self._until = 0
-                self._start(change.at)
-            case Offset():
-                self._until = change.at
-                self._end(change.at + change.silence_until(self._tape.end))
-        self._look()
-
-    def _listen(self, pcm: bytes, at: int) -> None:
-        """The sound of speech ends, or goes on after all."""
-        if loud(pcm):
-            self._loud = pcm, at
-            if self._utterance in self._finals:
-                self._finals.pop(self._utterance)[0].cancel()
-                self._promised = False
-        elif not self._promised and self._loud[0]:
-            self._promised = True
-            super()._promise_final(super()._spoken_until())
-
-    def _promise_final(self, until: int) -> None:
-        if not self._promised:
-            super()._promise_final(until)
-        self._promised = False
-        self._loud = b"", 0
-
-    def _spoken_until(self) -> int:
-        return self._until or self._tape.start
-
-    def _look(self) -> None:
-        if self._tape.end - self._tape.start >= WINDOW:
-            self._detector.ready(self, urgent=self._activity.wavers)
-
-
 class Scripted:
-    """The provider. The detector is shared, and loaded when the first caller asks for it."""
+    """The provider: sessions share nothing."""
 
     capacity = None
 
-    def __init__(self, weights: Path, exits: AsyncExitStack) -> None:
-        self._weights = weights
-        self._exits = exits
-        self._loading = asyncio.Lock()
-        self._detector: Detector | None = None
-
     @asynccontextmanager
-    async def open(self, options: dict[str, Any], hear: Hear) -> AsyncIterator[Script]:
-        checked = parse_options(Options, options)
-        script = Attentive(checked, hear, await self._shared()) if checked.voice_activity else Script(checked, hear)
+    async def open(self, options: Mapping[str, Any], voice: Voice) -> AsyncIterator[Script]:
+        script = Script(parse_options(Options, dict(options)), voice)
         try:
             yield script
         finally:
             script.close()
 
-    async def _shared(self) -> Detector:
-        async with self._loading:
-            if self._detector is None:
-                self._detector = await self._exits.enter_async_context(open_detector(self._weights))
-        return self._detector
-
-
-@asynccontextmanager
-async def open_detector(weights: Path) -> AsyncIterator[Detector]:
-    """At work in a thread of its own. Raises ProviderMissing."""
-    with ThreadPoolExecutor(1, "voice-activity") as thread:
-        try:
-            run = await asyncio.get_running_loop().run_in_executor(thread, load, weights)
-        except ImportError as error:
-            raise ProviderMissing(f"voice activity needs {error.name}: pip install -e '.[local]'") from None
-        detector = Detector(run, thread)
-        working = asyncio.create_task(detector.work())
-        try:
-            yield detector
-        finally:
-            working.cancel()
-            with suppress(asyncio.CancelledError):
-                await working
-
 
 @asynccontextmanager
 async def open_provider(context: ProviderContext) -> AsyncIterator[Scripted]:
-    async with AsyncExitStack() as exits:
-        yield Scripted(context.weights, exits)
+    yield Scripted()
