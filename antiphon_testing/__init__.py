@@ -1,1 +1,1 @@
-"""The kit that tests and benchmarks share."""
+"""Tools for tests: of Antiphon itself, and of providers and stages that others write for it."""
