@@ -28,7 +28,7 @@ class Utterance(msgspec.Struct, frozen=True):
 
     start: int = 0  # sample of the onset
     end: int | None = None  # sample where speech ended
-    text: str | None = None  # the final transcript; "" has no words
+    text: str | None = None  # the final transcript, its parts joined; "" has no words
     final_time: int = 0  # UTC microseconds at which it was said
 
 
@@ -204,7 +204,9 @@ def _apply(state: SessionState, event: Event) -> SessionState:
             return _utterance(state, event.utterance, end=event.until_sample)
         case events.TranscriptFinal():
             state = put(state, until=max(state.until, event.until_sample))
-            return _utterance(state, event.utterance, text=event.text, final_time=event.time)
+            before = state.utterances.get(event.utterance, Utterance()).text if event.part else ""
+            text = f"{before} {event.text}".strip() if before else event.text
+            return _utterance(state, event.utterance, text=text, final_time=event.time)
         case events.TurnStarted():
             settled, settled_text = max(state.settled, event.answers), max(state.settled_text, event.typed)
             state = put(state, settled=settled, settled_text=settled_text)

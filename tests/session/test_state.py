@@ -67,6 +67,19 @@ def answered(call: Told, turn: int, utterance: int, text: str, heard: str | None
     )
 
 
+def test_parts_of_an_utterance_are_joined_in_order() -> None:
+    call = Told()
+    parts = [("I would like", False), ("a table", False), ("", True)]
+    for number, (text, last) in enumerate(parts):
+        call(
+            events.TranscriptFinal(
+                utterance=3, text=text, start_sample=0, until_sample=100 * (number + 1), part=number, last=last
+            )
+        )
+    assert call.state.utterances[3].text == "I would like a table"
+    assert call.state.until == 300
+
+
 def test_a_question_and_its_answer() -> None:
     call = Told()
     assert (call.state.busy, call.state.agent_state) == (False, "listening")
