@@ -5,6 +5,7 @@ two machines compare. A hum counts as speech.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 
@@ -19,6 +20,11 @@ def loud(pcm: bytes) -> bool:
     """Return whether any sample of PCM16 is louder than LOUD."""
     if pcm.count(0) == len(pcm):  # most frames of a silent caller, found without numpy
         return False
+    return _any_loud(pcm)
+
+
+@lru_cache(maxsize=1)  # the scripted recognizer asks about the frame that VAD has just asked about
+def _any_loud(pcm: bytes) -> bool:
     samples = np.frombuffer(pcm, "<i2")
     return bool(samples.max() > LOUD or samples.min() < -LOUD)
 

@@ -19,7 +19,7 @@ from stages.stt.heard_queue import HeardQueue
 from stages.stt.lull import quietest
 from stages.stt.postprocess import filter_hallucinations
 from stages.stt.transcription_scheduler import Job, TranscriptionScheduler
-from stages.stt.utterance import INTERIM_EVERY, Said, Utterance
+from stages.stt.utterance import INTERIM_EVERY, Transcribed, Utterance
 from stages.stt.voice_activity import LONGEST_GAP, WINDOW, Offset, Onset
 
 PREFIX = CALLER_HZ * 300 // 1000  # audio before the onset that is transcribed too: of 100 to 500 ms, the fewest errors
@@ -50,7 +50,7 @@ class SegmentingRecognizer:
         self._audio = AudioBuffer(longest_gap=LONGEST_GAP)
         self._open: Utterance | None = None
         self._ended: list[Utterance] = []  # without their final, oldest first
-        self._recent: deque[Said] = deque(maxlen=4)
+        self._recent: deque[Transcribed] = deque(maxlen=4)
         self._spent: int | None = None  # sample up to which utterances have taken the audio
         self._finishing = False
         voice.follow(self, self._judged)
@@ -89,7 +89,7 @@ class SegmentingRecognizer:
     def speech_ended(self, offset: Offset) -> None:
         utterance, self._open = self._open, None
         assert utterance is not None, "VAD ends speech that it began"
-        last = utterance.guess or self._read_stretch(utterance, offset.at + offset.silence, final=True)
+        last = utterance.guess or self._transcribe(utterance, offset.at + offset.silence, final=True)
         if utterance.interim is not None:
             utterance.interim.wanted = False
         utterance.settled.append(last)
@@ -111,14 +111,14 @@ class SegmentingRecognizer:
         silence = self._voice.silence
         if silence >= PAUSE:
             if utterance.guess is None:
-                utterance.guess = self._read_stretch(utterance, now, final=True)
+                utterance.guess = self._transcribe(utterance, now, final=True)
                 utterance.interim = None  # if it still waits, the guess has replaced it
         elif silence == 0 and utterance.guess is not None:
             self._go_on(utterance, utterance.guess)
         elif now - utterance.begin >= LONGEST_STRETCH:
             self._cut_at_lull(utterance, now)
         elif silence == 0 and utterance.interim is None and now >= utterance.interim_due:  # not just before a final
-            utterance.interim = self._read_stretch(utterance, now, final=False)
+            utterance.interim = self._transcribe(utterance, now, final=False)
 
     def _go_on(self, utterance: Utterance, guess: Job) -> None:
         utterance.guess = None
@@ -129,7 +129,7 @@ class SegmentingRecognizer:
 
     def _cut_at_lull(self, utterance: Utterance, now: int) -> None:
         cut = now - SEEK + quietest(self._audio.cut(now - SEEK, now))
-        self._settle(utterance, self._read_stretch(utterance, cut, final=True), cut)
+        self._settle(utterance, self._transcribe(utterance, cut, final=True), cut)
 
     def _settle(self, utterance: Utterance, job: Job, begin: int) -> None:
         utterance.settled.append(job)
@@ -141,23 +141,23 @@ class SegmentingRecognizer:
 
     # --- the scheduler's side -----------------------------------------------------------------------------------------
 
-    def _read_stretch(self, utterance: Utterance, until: int, *, final: bool) -> Job:
+    def _transcribe(self, utterance: Utterance, until: int, *, final: bool) -> Job:
         pcm = self._audio.cut(utterance.begin, until)
         job = Job(self, pcm, utterance.begin, until, final, lambda job: self._done(utterance, job), self._loop.time())
         if final:
-            job.context, job.known = self._before(utterance, until)
+            job.context, job.known = self._context_of(utterance, until)
         self._scheduler.put(job)
         return job
 
-    def _before(self, utterance: Utterance, until: int) -> tuple[bytes, str]:
+    def _context_of(self, utterance: Utterance, until: int) -> tuple[bytes, str]:
         """Return the audio of a short utterance together with those just before it, and the text of these."""
         start, known = utterance.begin, ""
         if self._ended or utterance.settled or until - utterance.begin > SHORT:
             return b"", ""
-        for said in reversed(self._recent):
-            if not said.text or start - said.until > NEAR or utterance.begin - said.start > CONTEXT:
+        for earlier in reversed(self._recent):
+            if not earlier.text or start - earlier.until > NEAR or utterance.begin - earlier.start > CONTEXT:
                 break
-            start, known = said.start, f"{said.text} {known}"
+            start, known = earlier.start, f"{earlier.text} {known}"
         return (self._audio.cut(start, until), known) if known else (b"", "")
 
     def _done(self, utterance: Utterance, job: Job) -> None:
@@ -176,15 +176,15 @@ class SegmentingRecognizer:
     def _publish_interim(self, utterance: Utterance, job: Job) -> None:
         text = utterance.text("" if job in utterance.settled else job.text or "")
         text = filter_hallucinations(text, self._voice.voiced)
-        if text and text != utterance.said:
-            utterance.said = text
+        if text and text != utterance.interim_text:
+            utterance.interim_text = text
             self._outputs.put(HeardInterim(text, utterance.onset, job.until))
 
     def _publish_finals(self) -> None:
         while self._ended and self._ended[0].ready:
             utterance = self._ended.pop(0)
             text = filter_hallucinations(utterance.text(), utterance.voiced)
-            self._recent.append(Said(utterance.start, utterance.until, text))
+            self._recent.append(Transcribed(utterance.start, utterance.until, text))
             self._outputs.put(HeardFinal(text, utterance.onset, utterance.until))
         if self._finishing and not self._ended:
             self._outputs.end()

@@ -197,7 +197,7 @@ STAGE = Hearing
 
 
 class Shared:
-    """What the sessions of an stt worker share. lateness: provider -> its recent finals."""
+    """Everything that the sessions of an stt worker share. lateness: provider -> its recent finals."""
 
     def __init__(self, providers: Providers, vad: VoiceActivityDetection) -> None:
         self.providers = providers

@@ -149,14 +149,14 @@ class TranscriptionScheduler:
             if self._queue.finals or loop.time() - job.queued > AT_LEISURE_S:
                 job.context = b""  # others wait: transcribe the stretch alone, which takes a third of the time
             try:
-                job.text = await self._read(job)
+                job.text = await self._text_of(job)
             except ProviderError as error:
                 job.failure = error
             job.pcm = job.context = b""
             job.done(job)
             del job  # an idle scheduler keeps no words
 
-    async def _read(self, job: Job) -> str:
+    async def _text_of(self, job: Job) -> str:
         if job.context and (text := after(job.known, await self._transcribe(job.context))):
             return text
         return await self._transcribe(job.pcm)

@@ -8,7 +8,7 @@ from stages.stt.transcription_scheduler import Job
 INTERIM_EVERY = CALLER_HZ // 2  # of an open stretch, while the transcriber keeps up
 
 
-class Said(NamedTuple):
+class Transcribed(NamedTuple):
     """An utterance that has its text, and the samples of its audio."""
 
     start: int
@@ -26,7 +26,7 @@ class Utterance:
         self.guess: Job | None = None  # the final of the open stretch, begun in a pause
         self.interim: Job | None = None
         self.interim_due = onset + INTERIM_EVERY
-        self.said = ""  # the last interim
+        self.interim_text = ""  # the last that was published
         self.until = onset
         self.voiced = 0
         self.ended = False

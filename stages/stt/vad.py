@@ -8,7 +8,7 @@ from pathlib import Path
 from stages.runtime.providers import Vad
 from stages.stt.contract import SpeechDetector, VoiceActivityEngine
 from stages.stt.loudness import LoudnessEngine
-from stages.stt.silero import SileroEngine, open_silero
+from stages.stt.silero_engine import SileroEngine, open_silero
 
 SCRIPTED = "scripted"  # with `auto`, sessions with this recognizer need no model
 

@@ -1,4 +1,4 @@
-"""The local recogniser, for the tests that need the real one."""
+"""The local recognizer, for the tests that need the real one."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.kit.stage import Worker, worker
 
 @pytest.fixture
 def weights() -> Path:
-    """The folder with the voice detector; skips, saying why, where there is no local recogniser."""
+    """Return the folder with the VAD model; skips with the reason where there is no local recognizer."""
     if not INSTALLED:
         pytest.skip(WHY_NOT)
     folder = weights_folder()
@@ -28,6 +28,6 @@ def weights() -> Path:
 
 @pytest.fixture
 async def listening(weights: Path) -> AsyncIterator[Worker]:
-    """A worker that hears with the local recogniser."""
+    """A worker with the local recognizer."""
     async with worker(stages.stt.stage, ProviderContext(weights=weights)) as running:
         yield running

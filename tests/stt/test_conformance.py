@@ -11,7 +11,7 @@ from schemas.events import Event, SpeechEnded, SpeechStarted, TranscriptFinal, T
 from stages.runtime.providers import ProviderContext, ProviderError
 from stages.stt.contract import SpeechDetector
 from stages.stt.providers import scripted
-from stages.stt.silero import open_silero
+from stages.stt.silero_engine import open_silero
 from tests.kit.speech import recording, silence
 
 SPEECH = silence(0.3) + (3_000).to_bytes(2, "little") * CALLER_HZ + silence(0.6)

@@ -1,4 +1,4 @@
-"""Real speech through the real recogniser, at four times the pace of a call unless lateness is the point."""
+"""Real speech through the real recognizer, at four times the pace of a call unless lateness is the point."""
 
 import asyncio
 import gc
@@ -41,7 +41,7 @@ def transcript(call: Call) -> str:
 
 async def heard_out(call: Call, said: str) -> None:
     """Hang up only once the last word is there: a loaded machine falls behind a reader in haste."""
-    with suppress(TimeoutError):  # what is missing then is told by what the test asserts
+    with suppress(TimeoutError):  # the assertions of the test then name the missing words
         async with asyncio.timeout(CAUGHT_UP_WITHIN_S):
             while words(transcript(call))[-1:] != words(said)[-1:]:
                 await asyncio.sleep(0.05)
@@ -92,7 +92,7 @@ async def test_a_monologue_without_a_pause_is_one_utterance_with_one_final(liste
     assert word_error_rate(TWO_CITIES, transcript(call)) <= 0.2
 
 
-async def test_whoever_hangs_up_in_the_middle_of_a_word_is_still_heard(listening: Worker) -> None:
+async def test_a_hang_up_in_the_middle_of_a_word_loses_no_words(listening: Worker) -> None:
     async with listening.call(LOCAL) as call:
         await play(call, recording("two_cities")[: 4 * 2 * CALLER_HZ])
     assert keeps_the_contract(call)
@@ -143,17 +143,17 @@ async def test_two_callers_at_once_hear_nothing_of_each_other(listening: Worker)
 
 
 async def test_nothing_of_a_call_stays_when_it_is_over(listening: Worker) -> None:
-    ears: weakref.WeakSet[object] = weakref.WeakSet()
+    kept: weakref.WeakSet[object] = weakref.WeakSet()
     for number in range(50):
         async with listening.call(LOCAL, session=f"s{number}") as call:
-            ear = call.stage.recognizer
-            ears.update([ear, call.stage.detector, call.stage.detector.memory])
+            recognizer = call.stage.recognizer
+            kept.update([recognizer, call.stage.detector, call.stage.detector.memory])
             await play(call, recording("beckett")[: CALLER_FRAME_BYTES * 40], haste=100)
-            del ear
+            del recognizer
         del call
-    await asyncio.sleep(0.1)  # the last window of the last call is still in the detector
+    await asyncio.sleep(0.1)  # the engine still has the last window of the last call
     gc.collect()
-    assert len(ears) == 0
+    assert len(kept) == 0
 
 
 async def test_an_option_that_it_does_not_have_is_named(listening: Worker) -> None:

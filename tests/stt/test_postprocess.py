@@ -1,4 +1,4 @@
-"""What noise alone explains is no word."""
+"""Words that noise explains are none, and words that are known are not published again."""
 
 import pytest
 
@@ -8,7 +8,7 @@ SECOND = 16_000
 
 
 @pytest.mark.parametrize("text", ["You", "you.", " You? "])
-def test_what_the_recogniser_says_to_noise_is_no_word(text: str) -> None:
+def test_the_text_that_a_model_writes_for_noise_is_no_word(text: str) -> None:
     assert filter_hallucinations(text, SECOND) == ""
 
 
@@ -28,10 +28,10 @@ def test_short_answers_are_words(text: str) -> None:
         ("No.", "No, no.", "no."),
         ("Ever tried.", "ever tried ever failed", "ever failed"),
         ("Try again.", "Try again.", ""),  # nothing new: it has to be read alone
-        ("Ever failed.", "Bear again, fell better.", ""),  # another text: what of it is new cannot be told
+        ("Ever failed.", "Bear again, fell better.", ""),  # another text: its new words are unknown
     ],
 )
-def test_what_was_known_is_not_said_again(known: str, text: str, new: str) -> None:
+def test_known_words_are_stripped(known: str, text: str, new: str) -> None:
     assert after(known, text) == new
 
 

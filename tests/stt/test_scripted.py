@@ -82,7 +82,7 @@ async def test_rustling_below_a_hundredth_of_full_scale_is_silence() -> None:
 
 
 @in_virtual_time
-async def test_whoever_hangs_up_in_the_middle_of_a_word_is_still_heard() -> None:
+async def test_a_hang_up_in_the_middle_of_a_word_loses_no_words() -> None:
     async with call(stages.stt.stage, scripted(texts=["Wait"], final_ms=5_000)) as caller:
         await play(caller, LOUD, LOUD)
     assert [type(event) for event in caller.events] == [SpeechStarted, SpeechEnded, TranscriptFinal]
@@ -100,7 +100,7 @@ async def test_an_option_that_makes_no_sense_is_named(options: dict[str, object]
 # --- with the silero engine -------------------------------------------------------------------------------------------
 
 
-async def test_the_detector_finds_words_and_not_noise(weights: Path) -> None:
+async def test_silero_finds_words_and_not_noise(weights: Path) -> None:
     pattern = CallerPattern(speech_ms=600, every_ms=1_200, turns=2, start_ms=500, linger_ms=600)
     heard = scripted(texts=["one", "two"])
     context = ProviderContext(weights=weights, vad="silero")

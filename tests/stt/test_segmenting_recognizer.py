@@ -14,7 +14,8 @@ from stages.runtime.providers import ProviderError
 from stages.stt.contract import Recognizer, Transcriber, Voice
 from stages.stt.lateness import FINAL_WITHIN_MS
 from stages.stt.segmenting_recognizer import SegmentingRecognizer
-from stages.stt.silero import Floats, SileroEngine
+from stages.stt.silero import Floats
+from stages.stt.silero_engine import SileroEngine
 from stages.stt.stage import FINISH_S
 from stages.stt.transcription_scheduler import TranscriptionScheduler
 from stages.stt.voice_activity import WINDOW

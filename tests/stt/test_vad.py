@@ -12,7 +12,8 @@ import stages.stt.stage
 from schemas.events import SttProviderFailed
 from stages.runtime.providers import ProviderContext, ProviderError, ProviderMissing, Vad
 from stages.stt import vad
-from stages.stt.silero import Floats, SileroEngine
+from stages.stt.silero import Floats
+from stages.stt.silero_engine import SileroEngine
 from stages.stt.vad import open_vad
 from tests.kit.stage import Worker, worker
 

@@ -27,7 +27,8 @@ SHELLS = (
     "stages.stt.heard_queue",  # waits for outputs
     "stages.stt.transcription_scheduler",  # shares the one transcriber of a worker between its callers
     "stages.stt.segmenting_recognizer",  # waits for a transcriber
-    "stages.stt.silero",  # gathers windows of many callers into one run of the model
+    "stages.stt.silero",  # loads the model
+    "stages.stt.silero_engine",  # gathers windows of many callers into one run of the model
     "stages.stt.utterance",  # holds jobs of the scheduler
     "stages.stt.vad",  # loads the model of a worker
 )
