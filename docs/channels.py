@@ -56,7 +56,7 @@ CHANNELS = {
     ),
     "control": Channel(
         subjects.control("SESSION", "STAGE", "VERB"),
-        (control.Start, control.Close, control.Unknown, control.PreConnectAudio, control.Configure),
+        (control.Start, control.Close, control.Release, control.Unknown, control.PreConnectAudio, control.Configure),
         MSGPACK,
         "The life of a session between its coordinator and its owners.",
     ),
@@ -138,6 +138,7 @@ OPERATIONS = (
     ),
     Operation("ingress", "starts", SEND, "control", (control.Start,), (control.Started,), "Hand over a session."),
     Operation("ingress", "closes", SEND, "control", (control.Close,), (control.Closed,), "End it."),
+    Operation("ingress", "releases", SEND, "control", (control.Release,), (), "Drop a claim that it does not need."),
     Operation("gateway", "hangs_up", SEND, "control", (control.Close,), (control.Closed,), "End it for its caller."),
     Operation(
         "egress", "hands_back", SEND, "control", (control.PreConnectAudio,), (), "What was said before the call."

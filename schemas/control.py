@@ -37,11 +37,15 @@ class ClaimStage(msgspec.Struct, frozen=True):
 
 
 class Claimed(msgspec.Struct, frozen=True):
-    """A worker's answer to a claim. refused: None when it took the session and has already subscribed."""
+    """A worker's answer to a claim. refused: None when it took the session and has already subscribed.
+
+    time: the worker's clock as it answers, UTC microseconds; 0 if unknown. Ingress derives the clock offset from it.
+    """
 
     worker: str
     refused: Refusal | None = None
     detail: str = ""
+    time: int = 0
 
 
 class ClaimSession(msgspec.Struct, frozen=True):
@@ -107,6 +111,16 @@ class Started(msgspec.Struct, frozen=True):
     worker: str
     failed: str = ""
     reclaim: bool = False
+
+
+class Release(msgspec.Struct, frozen=True):
+    """ingress -> worker: forget a claim of this epoch or an older one, because another worker owns the stage.
+
+    There is no answer. A worker that has accepted a newer claim of the session keeps it.
+    """
+
+    session: str
+    epoch: int
 
 
 class PreConnectAudio(msgspec.Struct, frozen=True):

@@ -64,7 +64,7 @@ class Ingress:
 
     # --- lines ------------------------------------------------------------------------------------------------------
 
-    async def claimed(self, data: bytes) -> bytes:
+    async def answer_claim(self, data: bytes) -> bytes:
         asked = control.decode(data, control.ClaimSession)
         return control.encode(await self._line(asked))
 
@@ -168,7 +168,7 @@ class Ingress:
             for subscription in subscriptions:
                 await subscription.unsubscribe()
 
-    async def end(self, session: str) -> None:
+    async def end_session(self, session: str) -> None:
         if session in self._calls:
             self._calls[session].hang_up("shutdown")
             while session in self._calls:
@@ -227,7 +227,7 @@ class Ingress:
 
     # --- liveness ---------------------------------------------------------------------------------------------------
 
-    async def attend(self) -> None:
+    async def serve(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch())
             if self._rooms:
@@ -271,6 +271,6 @@ class Ingress:
             return None
 
     def describe(self, session: Inbox) -> WorkerSession:
-        age_s = round(time.monotonic() - session.opened_at, 1)
+        age_s = round(session.age_s, 1)
         call = self._calls[session.id]
         return WorkerSession(session.id, session.context.agent_id, call.epoch, age_s, call.owners())

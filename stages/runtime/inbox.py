@@ -34,7 +34,7 @@ class Inbox:
         self.context = context
         self.id = context.id
         self.gate = Gate()
-        self.opened_at = time.monotonic()
+        self._made_s = time.monotonic()
         self._lifetime = context.lifetime
         self._subjects: dict[type[Event], str] = {}
         self._early_events: list[Event] = []
@@ -52,6 +52,11 @@ class Inbox:
     def close(self) -> None:
         """Let `run` return, and drop every later message."""
         self._lifetime.end()
+
+    @property
+    def age_s(self) -> float:
+        """Return the seconds since the session was claimed."""
+        return time.monotonic() - self._made_s
 
     def counted(self) -> Counter[str]:
         """Return what was dropped or refused so far, by reason; `gaps` counts messages that never arrived."""

@@ -1,72 +1,72 @@
-"""A stream of which every piece has its deadline, kept by one timer for all of them."""
+"""A deadline for each item of a stream, kept by one timer for all of them."""
 
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TypeVar
 
+from stages.runtime.deadline import Deadline
+
 T = TypeVar("T")
 
 
-async def with_item_timeout(stream: AsyncGenerator[T, None], patience_s: float) -> AsyncGenerator[T, None]:
-    """What `stream` yields; raises TimeoutError where a piece takes longer than `patience_s`.
+async def with_item_timeout(stream: AsyncGenerator[T, None], timeout_s: float) -> AsyncGenerator[T, None]:
+    """Yield the items of `stream`; raises TimeoutError if the next one takes longer than `timeout_s`.
 
-    Closing this closes the stream. To set a timer for each piece and cancel it again, as asyncio.timeout does, would
-    cost more than most pieces do.
+    Closing this closes the stream. The time between an item and the request for the next one does not count. A timer
+    for each item, as asyncio.timeout would set it, costs more than most items do.
     """
-    watch = _Watch(patience_s)
+    timeout = _ItemTimeout(timeout_s)
     try:
         async with aclosing(stream):
             while True:
-                watch.begin()
+                timeout.begin()
                 try:
-                    piece = await anext(stream)
+                    item = await anext(stream)
                 except StopAsyncIteration:
                     return
                 except asyncio.CancelledError:
-                    watch.explain()
+                    timeout.explain()
                     raise
-                watch.end()
-                yield piece
+                timeout.end()
+                yield item
     finally:
-        watch.stop()
+        timeout.stop()
 
 
-class _Watch:
-    """Cancels the task that waits for longer than it may, as asyncio.Timeout would."""
+class _ItemTimeout:
+    """Cancels the current task when it has waited too long for an item, as asyncio.Timeout does."""
 
-    def __init__(self, patience_s: float) -> None:
+    def __init__(self, timeout_s: float) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
         self._cancelled = task.cancelling()  # by others, before
-        self._patience_s = patience_s
         self._loop = asyncio.get_running_loop()
-        self._since: float | None = None  # when the wait began; None: nobody waits
+        self._timeout_ms = timeout_s * 1000
+        self._deadline = Deadline(self._now_ms, lambda ms, fire: self._loop.call_later(ms / 1000, fire), self._expire)
         self._expired = False
-        self._timer = self._loop.call_later(patience_s, self._look)
 
     def begin(self) -> None:
-        """A wait begins."""
-        self._since = self._loop.time()
+        """Start to wait for an item."""
+        self._deadline.set(self._now_ms() + self._timeout_ms)
 
     def end(self) -> None:
-        """It was not in vain."""
-        self._since = None
+        """Note that the item has come."""
+        self._deadline.set(None)
 
     def stop(self) -> None:
-        self._timer.cancel()
+        """Cancel the timer."""
+        self._deadline.stop()
 
     def explain(self) -> None:
-        """Raises TimeoutError if it was this that cancelled the task, and nobody else."""
+        """Raise TimeoutError if this deadline alone cancelled the task."""
         if self._expired and self._task.uncancel() <= self._cancelled:
             raise TimeoutError
 
-    def _look(self) -> None:
-        now = self._loop.time()
-        since = now if self._since is None else self._since
-        if now - since >= self._patience_s:
-            self._expired = True
-            self._task.cancel()
-        else:
-            self._timer = self._loop.call_at(since + self._patience_s, self._look)
+    def _now_ms(self) -> float:
+        return self._loop.time() * 1000
+
+    def _expire(self) -> None:
+        self._expired = True
+        self._task.cancel()

@@ -1,32 +1,37 @@
-"""The work of a stage that ingress claims (stt, llm, tts, egress): own a session from claim to close.
+"""The role of a worker whose stage ingress claims (stt, llm, tts, egress): host sessions from claim to close.
 
-A claim is answered before any vendor connects: make room, subscribe, flush, answer. Then `start` brings the agent
-document, the provider opens while audio waits, `Started` answers it, and the session lives until `close`, or until
-nobody hears our beats for 5 s: no session outlives its coordinator.
+A claim is answered before any provider connects: register, subscribe, flush, answer. `start` brings the agent document;
+the provider opens while audio waits, and `Started` answers. The session lives until `close`, or until its coordinator
+has received no heartbeat for 5 s: no session outlives its coordinator.
+
+Each claim, `start` and `close` gets one answer. A `start` of a newer epoch belongs to another worker, which answers it.
 """
 
 import asyncio
 import time
 from contextlib import AsyncExitStack
-from typing import Generic, Literal, TypeVar
+from functools import partial
+from typing import Generic, TypeVar
 
 import structlog
 
-from bus.connect import Subscription
 from bus.heartbeats import EVERY_S, Heartbeats
 from bus.message import Message
 from schemas import control, events, subjects
 from schemas.agent import AgentDocument
 from stages.runtime.context import StageContext
-from stages.runtime.inbox import Inbox, Overloaded
-from stages.runtime.providers import ProviderError, ProviderMissing, Providers
-from stages.runtime.stage import HasPlayhead, Stage, StageModule, handlers
+from stages.runtime.hosted_session import HostedSession, OpeningTimeout, failure
+from stages.runtime.inbox import Inbox
+from stages.runtime.providers import ProviderMissing, Providers
+from stages.runtime.stage import StageModule, handlers
 from stages.runtime.worker import Worker
-from transports.transport import Refused
 
-START_WITHIN_S = 5.0  # a claim that no start follows was given to another: forget it
-FLUSH_WITHIN_S = 2.0
+START_WITHIN_S = 5.0  # ingress gave a claim without a start to another worker: forget it
+OPEN_WITHIN_S = 18.0  # ingress waits 20 s for `Started`; a provider that was not warm loads its model meanwhile
+FLUSH_WITHIN_S = 2.0  # ingress waits 2.5 s for `Closed`
 ORPHANED_AFTER_S = 5.0
+
+REPLACED = "this claim was replaced, forgotten or closed: claim again"
 
 STAGE_FAILED: dict[str, type[events.StageFailed]] = {
     subjects.STT: events.SttStageFailed,
@@ -40,58 +45,47 @@ Shared = TypeVar("Shared")
 log = structlog.get_logger("stage")
 
 
-class HostedSession:
-    """A claimed session with what belongs to it in this worker."""
-
-    def __init__(self, context: StageContext, claim: control.ClaimStage) -> None:
-        self.session = context
-        self.inbox = Inbox(context)
-        self.providers = claim.providers
-        self.subscriptions: list[Subscription] = []
-        self.stage: Stage | None = None
-        self.life: asyncio.Task[None] | None = None
-        self.claimed_at = time.monotonic()
-
-    @property
-    def playhead(self) -> control.Playhead | None:
-        """Return how far the caller has heard the turn; None for a stage that does not play."""
-        return self.stage.playhead if isinstance(self.stage, HasPlayhead) else None
-
-
 class StageHost(Generic[Shared]):
-    """One claimed stage of a process; `module` is its `stage.py`."""
+    """The sessions of one claimed stage in this process. module: its `stage.py`. shared: what `open_worker` yielded."""
 
     def __init__(self, worker: Worker, module: StageModule[Shared], providers: Providers, shared: Shared) -> None:
         self._worker = worker
         self._module = module
         self._providers = providers
         self._shared = shared
-        self._holdings: dict[str, HostedSession] = {}
+        self._hosted: dict[str, HostedSession] = {}
+        self._leaving: dict[str, HostedSession] = {}  # ended; answers until the server delivers no more control
         self._heartbeats = Heartbeats(worker.bus, worker.id)
-        heard = set(handlers(module.STAGE))
-        self._hears = sorted(
-            {events.stage(event) for event in heard if event not in events.EPHEMERAL} | {subjects.INGRESS}
-        )
-        self._lives = sorted({events.stage(event) for event in heard if event in events.EPHEMERAL})
+        handled = set(handlers(module.STAGE))
+        kept = {event for event in handled if event not in events.EPHEMERAL}
+        self._publishers = sorted({events.stage(event) for event in kept} | {subjects.INGRESS})
+        self._ephemeral_publishers = sorted({events.stage(event) for event in handled - kept})
 
     # --- claim ------------------------------------------------------------------------------------------------------
 
-    async def claimed(self, data: bytes) -> bytes:
+    async def answer_claim(self, data: bytes) -> bytes:
+        """Host the session, or refuse it. Raises BadMessage or BadId."""
         claim = control.decode(data, control.ClaimStage)
         for part_of_a_subject in (claim.session, claim.agent, claim.coordinator):
             subjects.check_id(part_of_a_subject)
         refused, detail = self._refusal(claim)
         if not refused:
-            await self._make_room(claim)
-        return control.encode(control.Claimed(self._worker.id, refused, detail))
+            hosted = self._register(claim)
+            await self._subscribe(hosted)
+            if hosted.ended or hosted.ending:
+                refused = "superseded"
+        return control.encode(control.Claimed(self._worker.id, refused, detail, time.time_ns() // 1_000))
 
     def _refusal(self, claim: control.ClaimStage) -> tuple[control.Refusal | None, str]:
         worker = self._worker
+        earlier = self._hosted.get(claim.session)
         if claim.version != control.VERSION:
             return "version", f"this worker speaks version {control.VERSION}, not {claim.version}"
         if worker.draining:
             return "draining", ""
-        if worker.full:
+        if earlier and earlier.epoch >= claim.epoch:
+            return "superseded", f"this worker hosts the session at epoch {earlier.epoch}"
+        if worker.full and not earlier:
             return "full", f"{worker.capacity} sessions"
         if not claim.providers:
             return None, ""
@@ -100,157 +94,200 @@ class StageHost(Generic[Shared]):
             self._providers.check(first)
         except ProviderMissing as missing:
             return "provider_missing", str(missing)
-        provider = self._providers.opened(first)
-        limit = getattr(provider, "capacity", None)
-        if limit is not None and sum(held.providers[:1] == (first,) for held in self._holdings.values()) >= limit:
+        limit: int | None = getattr(self._providers.opened(first), "capacity", None)
+        others = [hosted for hosted in self._hosted.values() if hosted.provider == first and hosted is not earlier]
+        if limit is not None and len(others) >= limit:
             return "full", f"{first} carries {limit} sessions"
         return None, ""
 
-    async def _make_room(self, claim: control.ClaimStage) -> None:
+    def _register(self, claim: control.ClaimStage) -> HostedSession:
+        """Host the session from now on, before anything is awaited: no older claim can overwrite a newer one."""
         worker = self._worker
-        await self._close(self._holdings.get(claim.session))  # asked again: an earlier answer came too late
-        session = StageContext(
-            worker.stage, claim.session, claim.agent, claim.epoch, worker, self._module.STAGE.publishes
-        )
-        session.coordinator = claim.coordinator
-        session.transport = claim.transport
-        holding = self._holdings[session.id] = HostedSession(session, claim)
-        worker.admit(holding.inbox)
-        holding.subscriptions = await worker.listen(holding.inbox, self._hears, self._lives)
-        holding.subscriptions.append(
-            await worker.bus.subscribe(subjects.controls(session.id, worker.stage), self._on_control)
-        )
-        await worker.bus.flush(media=False)  # ingress waits 150 ms for the answer
-        if self._holdings.get(session.id) is not holding:  # asked again meanwhile
-            await _unsubscribe(holding)
+        publishes = self._module.STAGE.publishes
+        context = StageContext(worker.stage, claim.session, claim.agent, claim.epoch, worker, publishes)
+        context.coordinator = claim.coordinator
+        context.transport = claim.transport
+        earlier = self._hosted.get(claim.session)
+        if earlier:
+            hosted = HostedSession(context, claim.providers, earlier.listening)
+            hosted.epochs |= earlier.epochs
+        else:
+            every_verb = subjects.controls(claim.session, worker.stage)
+            listening = worker.tasks.create_task(worker.bus.subscribe(every_verb, self._on_control))
+            hosted = HostedSession(context, claim.providers, listening)
+            if claim.session in self._leaving:
+                hosted.epochs |= self._leaving[claim.session].epochs
+        self._hosted[hosted.id] = hosted
+        worker.admit(hosted.inbox)
+        if earlier:
+            worker.spawn(self._close(earlier))
+        return hosted
 
-    # --- start and close ---------------------------------------------------------------------------------------------
+    async def _subscribe(self, hosted: HostedSession) -> None:
+        worker = self._worker
+        hosted.subscriptions = await worker.listen(hosted.inbox, self._publishers, self._ephemeral_publishers)
+        await hosted.listening
+        await worker.bus.flush(media=False)  # ingress waits 150 ms for the answer
+        if hosted.ended:
+            await self._unsubscribe(hosted)
+
+    # --- start, release and close -----------------------------------------------------------------------------------
 
     def _on_control(self, message: Message) -> None:
-        holding = self._holdings.get(message.subject.split(".")[2])
+        session = message.subject.split(".")[2]
+        hosted = self._hosted.get(session) or self._leaving.get(session)
+        if hosted is None:
+            return
         verb = subjects.last_token(message.subject)
-        if verb == "close":
-            self._worker.tasks.create_task(self._close(holding, message.reply))
-        elif verb == "start" and holding is not None:
-            try:
-                start = control.decode(message.data, control.Start)
-            except control.BadMessage:
-                self._worker.counters["bad_control"] += 1
-                return
-            if start.epoch > holding.session.epoch:  # our answer came too late and another was asked
-                self._worker.tasks.create_task(self._close(holding))
-            elif start.epoch == holding.session.epoch and holding.life is None:
-                holding.life = self._worker.tasks.create_task(self._live(holding, start, message.reply))
-
-    async def _live(self, holding: HostedSession, start: control.Start, reply: str) -> None:
-        session = holding.session
-        answered = False
-
-        def answer(failed: str = "") -> None:
-            nonlocal answered
-            if not answered:
-                answered = True
-                self._worker.bus.publish(reply, control.encode(control.Started(self._worker.id, failed)))
-
-        def gave_up(error: BaseException) -> None:
-            reason, detail = _told(error)
-            answer(detail or reason)
-            session.publish(STAGE_FAILED[session.stage](reason=reason, detail=detail))
-
-        async def life() -> None:
-            session.agent = AgentDocument.model_validate(start.config)
-            holding.inbox.gate.start_after(start.after)
-            session.snapshot = start.snapshot
-            session.room = start.room
-            async with AsyncExitStack() as stack:
-                opening = self._module.open_session(session, self._shared)
-                holding.stage = await stack.enter_async_context(opening)
-                answer()
-                await holding.inbox.run(holding.stage)
-
         try:
-            await self._worker.contain(session.id, life(), gave_up)
-        finally:
-            await self._forget(holding)
+            if verb == "start":
+                self._start(hosted, control.decode(message.data, control.Start), message.reply)
+            elif verb == "release":
+                self._release(hosted, control.decode(message.data, control.Release))
+            elif verb == "close" and not hosted.moved:
+                self._worker.spawn(self._close(hosted, message.reply))
+        except control.BadMessage:
+            self._worker.counters["bad_control"] += 1
 
-    async def _close(self, holding: HostedSession | None, reply: str = "") -> None:
-        """Flush and forget; what is forgotten already is closed."""
-        if holding is not None:
-            holding.inbox.close()
-            if holding.life is not None:
-                await self._finish(holding.life)
-            await self._forget(holding)
+    def _start(self, hosted: HostedSession, start: control.Start, reply: str) -> None:
+        if start.epoch not in hosted.epochs:
+            if start.epoch > hosted.epoch:  # ingress claimed another worker
+                hosted.moved = True
+                self._worker.spawn(self._close(hosted))
+            return
+        if start.epoch != hosted.epoch or hosted.ending or hosted.ended:
+            self._worker.bus.publish(reply, control.encode(control.Started(self._worker.id, REPLACED, reclaim=True)))
+        elif hosted.stage is not None:
+            self._worker.bus.publish(reply, control.encode(control.Started(self._worker.id)))
+        else:
+            hosted.waiting.append(reply)
+            if hosted.life is None:
+                hosted.life = self._worker.spawn(self._live(hosted, start))
+
+    def _release(self, hosted: HostedSession, release: control.Release) -> None:
+        """Drop a claim that ingress did not take up, because another worker answered first."""
+        if hosted.epoch <= release.epoch:
+            hosted.moved = True
+            self._worker.spawn(self._close(hosted))
+
+    async def _live(self, hosted: HostedSession, start: control.Start) -> None:
+        try:
+            await self._worker.contain(hosted.id, self._run(hosted, start), partial(self._fail, hosted))
+        finally:
+            self._answer_replaced(hosted)  # it was closed while it opened
+            self._forget(hosted)
+
+    async def _run(self, hosted: HostedSession, start: control.Start) -> None:
+        context = hosted.context
+        context.agent = AgentDocument.model_validate(start.config)
+        context.snapshot = start.snapshot
+        context.room = start.room
+        hosted.inbox.gate.start_after(start.after)
+        async with AsyncExitStack() as stack:
+            opening = self._module.open_session(context, self._shared)
+            try:
+                async with asyncio.timeout(OPEN_WITHIN_S) as deadline:
+                    stage = await stack.enter_async_context(opening)
+            except TimeoutError:
+                if not deadline.expired():
+                    raise
+                raise OpeningTimeout(f"cannot open the stage: not ready within {OPEN_WITHIN_S:g} s") from None
+            hosted.stage = stage
+            hosted.answer_starts(self._worker.bus, control.Started(self._worker.id))
+            await hosted.inbox.run(stage)
+
+    def _fail(self, hosted: HostedSession, error: BaseException) -> None:
+        reason, detail = failure(error)
+        hosted.answer_starts(self._worker.bus, control.Started(self._worker.id, detail or reason))
+        hosted.context.publish(STAGE_FAILED[self._worker.stage](reason=reason, detail=detail))
+
+    def _answer_replaced(self, hosted: HostedSession) -> None:
+        hosted.answer_starts(self._worker.bus, control.Started(self._worker.id, REPLACED, reclaim=True))
+
+    async def _close(self, hosted: HostedSession, reply: str = "") -> None:
+        """Flush and forget a session; one that has ended is closed already."""
+        hosted.ending = True
+        hosted.inbox.close()
+        self._answer_replaced(hosted)
+        if hosted.life is not None:
+            await self._finish(hosted, hosted.life)
+        self._forget(hosted)
         if reply:
             self._worker.bus.publish(reply, control.encode(control.Closed(self._worker.id)))
 
-    async def _finish(self, life: asyncio.Task[None]) -> None:
+    async def _finish(self, hosted: HostedSession, life: asyncio.Task[None]) -> None:
+        if hosted.stage is None:  # it is opening and has nothing to flush
+            life.cancel()
         done, _ = await asyncio.wait([life], timeout=FLUSH_WITHIN_S)
         if not done:
             life.cancel()
             self._worker.counters["closed_by_force"] += 1
             await asyncio.wait([life], timeout=FLUSH_WITHIN_S)
 
-    async def end(self, session: str) -> None:
-        if session in self._holdings:
-            await self._close(self._holdings[session])
+    async def end_session(self, session: str) -> None:
+        """Close a session because the worker stops."""
+        if session in self._hosted:
+            await self._close(self._hosted[session])
 
-    async def _forget(self, holding: HostedSession) -> None:
-        if self._holdings.get(holding.session.id) is not holding:
+    def _forget(self, hosted: HostedSession) -> None:
+        if hosted.ended:
             return
-        del self._holdings[holding.session.id]
-        self._worker.release(holding.inbox)
-        await _unsubscribe(holding)
+        hosted.ended = True
+        hosted.inbox.close()
+        self._worker.release(hosted.inbox)
+        if self._hosted.get(hosted.id) is hosted:
+            del self._hosted[hosted.id]
+            self._leaving[hosted.id] = hosted
+        self._worker.spawn(self._unsubscribe(hosted))
 
-    # --- beats --------------------------------------------------------------------------------------------------------
+    async def _unsubscribe(self, hosted: HostedSession) -> None:
+        """Drop the event subscriptions; drain control, so that a message on its way is answered."""
+        while hosted.subscriptions:
+            await hosted.subscriptions.pop().unsubscribe()
+        if self._leaving.get(hosted.id) is hosted:
+            await (await hosted.listening).drain()
+            if self._leaving.get(hosted.id) is hosted:
+                del self._leaving[hosted.id]
 
-    async def attend(self) -> None:
+    # --- heartbeats -------------------------------------------------------------------------------------------------
+
+    async def serve(self) -> None:
+        """Send heartbeats and forget claims without a start, until cancelled."""
         await self._heartbeats.open()
-        due = time.monotonic()
+        due_s = time.monotonic()
         while True:
-            self._beat()
-            due = max(due + EVERY_S, time.monotonic())
-            await asyncio.sleep(due - time.monotonic())
+            self._forget_unstarted()
+            self._send_heartbeats()
+            due_s = max(due_s + EVERY_S, time.monotonic())
+            await asyncio.sleep(due_s - time.monotonic())
 
-    def _beat(self) -> None:
-        served: dict[str, list[HostedSession]] = {}
-        now = time.monotonic()
-        for holding in self._holdings.values():
-            served.setdefault(holding.session.coordinator, []).append(holding)
-            if holding.life is None and now - holding.claimed_at > START_WITHIN_S:
-                self._worker.tasks.create_task(self._close(holding))
-        for coordinator, holdings in served.items():
-            playheads = {held.session.id: head for held in holdings if (head := held.playhead) is not None}
-            beat = control.Heartbeat(
+    def _forget_unstarted(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        for hosted in list(self._hosted.values()):
+            if hosted.life is None and now_s - hosted.claimed_s > START_WITHIN_S:
+                self._forget(hosted)
+
+    def _send_heartbeats(self) -> None:
+        by_coordinator: dict[str, list[HostedSession]] = {}
+        for hosted in self._hosted.values():
+            by_coordinator.setdefault(hosted.context.coordinator, []).append(hosted)
+        for coordinator, sessions in by_coordinator.items():
+            heartbeat = control.Heartbeat(
                 self._worker.id,
                 self._worker.stage,
-                [held.session.id for held in holdings],
-                playheads,
+                [hosted.id for hosted in sessions],
+                {hosted.id: playhead for hosted in sessions if (playhead := hosted.playhead) is not None},
                 time.time_ns() // 1_000,
             )
-            self._heartbeats.send(coordinator, control.encode(beat))
+            self._heartbeats.send(coordinator, control.encode(heartbeat))
             if self._heartbeats.undelivered_s(coordinator) > ORPHANED_AFTER_S:
-                log.warning("coordinator is gone", coordinator=coordinator, sessions=len(holdings))
-                self._worker.counters["orphaned"] += len(holdings)
+                log.warning("coordinator is gone", coordinator=coordinator, sessions=len(sessions))
+                self._worker.counters["orphaned"] += len(sessions)
                 self._heartbeats.forget(coordinator)
-                for holding in holdings:
-                    self._worker.tasks.create_task(self._close(holding))
+                for hosted in sessions:
+                    self._worker.spawn(self._close(hosted))
 
     def describe(self, session: Inbox) -> control.WorkerSession:
-        age_s = round(time.monotonic() - session.opened_at, 1)
-        return control.WorkerSession(session.id, session.context.agent_id, session.context.epoch, age_s)
-
-
-async def _unsubscribe(holding: HostedSession) -> None:
-    for subscription in holding.subscriptions:
-        await subscription.unsubscribe()
-
-
-def _told(error: BaseException) -> tuple[Literal["overloaded", "failed"], str]:
-    """reason and detail for others: only what is known to hold no secret and no speech."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    if isinstance(error, Overloaded):
-        return "overloaded", str(error)
-    if isinstance(error, ProviderError | ProviderMissing | Refused):
-        return "failed", str(error)
-    return "failed", f"{type(error).__name__} in this stage: see its log"
+        """Return the row of a session in `antiphon ps`."""
+        context = session.context
+        return control.WorkerSession(context.id, context.agent_id, context.epoch, round(session.age_s, 1))

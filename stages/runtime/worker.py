@@ -1,7 +1,7 @@
-"""The life of a process that works for one stage: in the queue group or out of it, its sessions, its drain.
+"""One stage in one process: its queue group, its sessions, its drain.
 
-What a claim means differs between ingress (a caller asks for a line) and the other stages (ingress asks for an owner),
-so the answer to it is given in; everything else is the same for all five.
+The stage's role decides what a claim means: ingress offers a session to a caller, every other stage hosts one for
+ingress. All else is equal for the five stages.
 """
 
 import asyncio
@@ -10,8 +10,8 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -26,34 +26,36 @@ from stages.runtime.inbox import Inbox
 from telemetry.logs import places
 
 CAPACITY = 100
-DRAIN_S = 30.0  # how long SIGTERM waits for own sessions; a hand-over makes this short in a later version
-COLLECT_AFTER_S = 1.0  # of no session: what calls leave behind in cycles goes then, and not during a later call
-UNKNOWN_EVERY_S = 0.1  # how often media for nobody is reported back
+DRAIN_S = 30.0  # SIGTERM waits so long for the worker's sessions
+COLLECT_AFTER_S = 1.0  # without a session: the collector then disturbs no call
+UNKNOWN_EVERY_S = 0.1  # the shortest time between two reports of media for an unknown session
 
 # stage -> the stage whose audio it receives
 AUDIO_FROM = {subjects.STT: subjects.INGRESS, subjects.EGRESS: subjects.TTS, subjects.INGRESS: subjects.EGRESS}
 
+T = TypeVar("T")
+
 log = structlog.get_logger("worker")
 
 
-class Work(Protocol):
-    """What a worker does for its stage."""
+class WorkerRole(Protocol):
+    """What a worker does for its stage: StageHost, or Ingress."""
 
-    async def claimed(self, data: bytes) -> bytes:
-        """The answer to a claim."""
+    async def answer_claim(self, data: bytes) -> bytes:
+        """Return the answer to a claim. Raises BadMessage or BadId for bytes that are no claim."""
 
-    async def attend(self) -> None:
-        """What goes on beside the sessions, for as long as the worker lives: beats."""
+    async def serve(self) -> None:
+        """Run what goes on beside the sessions, such as heartbeats, until cancelled."""
 
-    async def end(self, session: str) -> None:
-        """End one session now, in an orderly way and within 3 s."""
+    async def end_session(self, session: str) -> None:
+        """End one session in an orderly way, within 3 s."""
 
     def describe(self, session: Inbox) -> WorkerSession:
-        """What `antiphon ps` shows of a session."""
+        """Return the row of a session in `antiphon ps`."""
 
 
 class Worker:
-    """One stage in one process. `run` returns when it was told to stop and has drained."""
+    """A process's membership in one stage. `run` returns when it was told to stop and has drained."""
 
     def __init__(self, bus: Bus, stage: str, capacity: int = CAPACITY, drain_s: float = DRAIN_S) -> None:
         self.bus = bus
@@ -68,58 +70,58 @@ class Worker:
         self.ready = asyncio.Event()
         self.tasks: asyncio.TaskGroup
         self._audio_from = AUDIO_FROM.get(stage, "")
-        self._work: Work
+        self._role: WorkerRole
         self._group: QueueGroup
-        self._room = asyncio.Event()
-        self._unknown_at = 0.0
+        self._unknown_at_s = 0.0
 
-    # --- the process ----------------------------------------------------------------------------------------------
+    # --- the process ------------------------------------------------------------------------------------------------
 
-    async def run(self, work: Work, stop: asyncio.Event) -> None:
-        """Take claims until `stop`, then leave the queue group, wait for own sessions, end those that are left."""
-        self._work = work
+    async def run(self, role: WorkerRole, stop: asyncio.Event) -> None:
+        """Take claims until `stop`, leave the queue group, wait for the sessions, and end those that are left."""
+        self._role = role
         self._group = QueueGroup(self.bus, self.stage, self._on_claim)
         if self._audio_from:
             await self.bus.subscribe_media(subjects.media_to(self.id), self._on_media)
-        status = {"status": (subjects.worker(self.id), self._tell)}
+        status = {"status": (subjects.worker(self.id), self._on_status)}
         service = await services.serve(self.bus, self.stage, status, queue=self.id, stats=self._stats)
         async with service, asyncio.TaskGroup() as self.tasks:
-            attending = self.tasks.create_task(work.attend())
+            serving = self.tasks.create_task(role.serve())
             await self._group.join()
             await self.bus.flush()
             self.ready.set()
             await stop.wait()
             await self._drain()
-            attending.cancel()
+            serving.cancel()
 
     async def _drain(self) -> None:
         self.draining = True
         await self._group.leave()
-        began = time.monotonic()
-        while self.sessions and time.monotonic() - began < self.drain_s:
+        began_s = time.monotonic()
+        while self.sessions and time.monotonic() - began_s < self.drain_s:
             await asyncio.sleep(0.05)
-        await asyncio.gather(*(self._work.end(session) for session in list(self.sessions)))
+        await asyncio.gather(*(self._role.end_session(session) for session in list(self.sessions)))
 
-    # --- sessions -------------------------------------------------------------------------------------------------
+    # --- sessions ---------------------------------------------------------------------------------------------------
 
     @property
     def full(self) -> bool:
+        """Whether the worker hosts as many sessions as it may."""
         return len(self.sessions) >= self.capacity
 
     def admit(self, session: Inbox) -> None:
-        """Hold a session; a full worker leaves the queue group."""
+        """Add a session, in place of an earlier one of its id. A full worker leaves the queue group."""
         self.sessions[session.id] = session
         if self.full and not self.draining:
-            self.tasks.create_task(self._group.leave())
+            self.spawn(self._group.leave())
 
     def release(self, session: Inbox) -> None:
-        """Forget a session; a worker with room again joins the group again."""
+        """Remove a session and keep its counters. A worker that is no longer full joins the group again."""
         was_full = self.full
         if self.sessions.get(session.id) is session:
             del self.sessions[session.id]
         self.counters += session.counted()
         if was_full and not self.full and not self.draining:
-            self.tasks.create_task(self._group.join())
+            self.spawn(self._group.join())
         if not self.sessions:
             asyncio.get_running_loop().call_later(COLLECT_AFTER_S, self._collect)
 
@@ -127,40 +129,57 @@ class Worker:
         if not self.sessions:
             gc.collect()
 
-    async def listen(self, session: Inbox, stages: Iterable[str], lives: Iterable[str] = ()) -> list[Subscription]:
-        """One subscription for each stage the session hears: the order of each speaker is kept."""
-        filters = [subjects.events(session.context.agent_id, session.id, stage) for stage in stages]
-        filters += [subjects.ephemerals(session.context.agent_id, session.id, stage) for stage in lives]
+    async def listen(self, session: Inbox, stages: Iterable[str], ephemeral: Iterable[str] = ()) -> list[Subscription]:
+        """Subscribe the session to the events of `stages` and the ephemerals of `ephemeral`.
+
+        Each stage has one subscription, so that the session receives its events in order.
+        """
+        agent = session.context.agent_id
+        filters = [subjects.events(agent, session.id, stage) for stage in stages]
+        filters += [subjects.ephemerals(agent, session.id, stage) for stage in ephemeral]
         return [await self.bus.subscribe(subject, session.receive_event) for subject in filters]
 
-    async def contain(self, session: str, life: Awaitable[None], gave_up: Callable[[BaseException], None]) -> None:
-        """Await a session's life. Whatever it raises ends that session only: the one place where all is caught."""
+    def spawn(self, work: Coroutine[object, None, T]) -> asyncio.Task[T] | None:
+        """Run `work` in a task of this worker; None if the worker is being cancelled and takes no more tasks."""
+        try:
+            return self.tasks.create_task(work)
+        except RuntimeError:  # the task group shuts down; with the process goes what `work` would have cleaned up
+            work.close()
+            return None
+
+    async def contain(self, session: str, life: Awaitable[None], failed: Callable[[BaseException], None]) -> None:
+        """Await a session's life and give an exception of it to `failed`: it ends that session only.
+
+        This is the one place where a stage's exception is caught and logged.
+        """
         try:
             await life
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other calls go on
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other sessions go on
             log.error("session failed", session=session, stage=self.stage, places=places(error))
-            gave_up(error)
+            failed(error)
 
-    # --- what sessions say: the Outlet of a StageContext --------------------------------------------------------------
+    # --- the Outlet of a StageContext ---------------------------------------------------------------------------------
 
     def publish_event(self, subject: str, data: bytes, message_id: str) -> None:
+        """Publish an event that the journal keeps."""
         journal.publish(self.bus, subject, data, message_id)
 
     def publish_ephemeral(self, subject: str, data: bytes) -> None:
+        """Publish an event that may be lost."""
         self.bus.publish(subject, data)
 
     def publish_media(self, subject: str, data: bytes) -> None:
-        lingers = self.stage == subjects.INGRESS  # a caller's frame may; an answer is waited for
-        self.bus.publish_media(subject, data, lingers=lingers)
+        """Send one frame. A caller's frame may linger for 2 ms; the agent's may not, because the caller waits."""
+        self.bus.publish_media(subject, data, lingers=self.stage == subjects.INGRESS)
 
-    # --- what comes in ----------------------------------------------------------------------------------------------
+    # --- received messages ------------------------------------------------------------------------------------------
 
     def _on_claim(self, message: Message) -> None:
-        self.tasks.create_task(self._answer(message.data, message.reply))
+        self.spawn(self._answer_claim(message.data, message.reply))
 
-    async def _answer(self, data: bytes, reply: str) -> None:
+    async def _answer_claim(self, data: bytes, reply: str) -> None:
         try:
-            answer = await self._work.claimed(data)
+            answer = await self._role.answer_claim(data)
         except (control.BadMessage, subjects.BadId):
             self.counters["bad_claim"] += 1
             return
@@ -176,18 +195,18 @@ class Worker:
 
     def _report_unknown(self, session: str) -> None:
         self.counters["unknown_session"] += 1
-        now = time.monotonic()
-        if now - self._unknown_at > UNKNOWN_EVERY_S:
-            self._unknown_at = now
+        now_s = time.monotonic()
+        if now_s - self._unknown_at_s > UNKNOWN_EVERY_S:
+            self._unknown_at_s = now_s
             unknown = control.Unknown(self.id, session)
             self.bus.publish(subjects.control(session, self.stage, "unknown"), control.encode(unknown))
 
-    # --- what it tells of itself ------------------------------------------------------------------------------------
+    # --- status -----------------------------------------------------------------------------------------------------
 
     def status(self) -> WorkerStatus:
-        """What `antiphon ps` shows."""
-        sessions = [self._work.describe(held) for held in self.sessions.values()]
-        counted = self.counters + sum((held.counted() for held in self.sessions.values()), Counter())
+        """Return what `antiphon ps` shows of the worker."""
+        sessions = [self._role.describe(session) for session in self.sessions.values()]
+        counted = self.counters + sum((session.counted() for session in self.sessions.values()), Counter())
         if self.bus.undelivered:
             counted["undelivered"] = self.bus.undelivered
         return WorkerStatus(
@@ -205,5 +224,5 @@ class Worker:
     def _stats(self) -> object:
         return msgspec.to_builtins(self.status())
 
-    async def _tell(self, _message: Message) -> bytes:
+    async def _on_status(self, _message: Message) -> bytes:
         return msgspec.json.encode(self.status())

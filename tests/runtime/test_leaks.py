@@ -12,7 +12,13 @@ from tests.kit.platform import Platform, open_platform, scripted
 
 CALLS = 30
 AT_ONCE = 10
-ENDING = ("Ingress._serve", "StageHost._live", "StageHost._close", "call")  # a session that is not over yet
+ENDING = (
+    "Ingress._serve",
+    "StageHost._live",
+    "StageHost._close",
+    "StageHost._unsubscribe",
+    "call",
+)  # a session that is not over yet
 SHORT = scripted("short", greeting="Hi.", stt={"interim_ms": 20, "final_ms": 20}, llm={"first_ms": 5})
 
 
@@ -75,18 +81,23 @@ async def test_a_worker_that_is_asked_again_for_a_session_holds_it_once(
         [worker] = home.workers[subjects.LLM]
         fresh = held(home)
 
-        async def claim(epoch: int) -> None:
+        async def claim(epoch: int) -> control.Refusal | None:
             asked = control.ClaimStage("late", epoch, "short", "nobody", "null", ("scripted",))
             answer = await home.bus.request(subjects.claim(subjects.LLM), control.encode(asked), 1)
-            assert control.decode(answer, control.Claimed).refused is None
+            return control.decode(answer, control.Claimed).refused
 
         def subscribed() -> list[str]:
             of = [subscription.subject for subscription in worker.bus.client._subs.values()]
             return sorted(subject for subject in of if ".late." in subject)
 
-        await claim(7)
+        assert await claim(7) is None
         once = subscribed()
-        await asyncio.gather(*(claim(epoch) for epoch in (8, 9, 10)))  # as ingress does when no answer came in time
+        # as ingress does when no answer came in time
+        *older, newest = await asyncio.gather(*(claim(epoch) for epoch in (8, 9, 10)))
+        assert newest is None
+        assert set(older) <= {None, "superseded"}
+        assert await claim(9) == "superseded"
+        assert await claim(10) == "superseded"
         async with asyncio.timeout(5):
             while subscribed() != once:
                 await asyncio.sleep(0.02)

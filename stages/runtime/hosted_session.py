@@ -1,0 +1,65 @@
+"""One claimed session in a worker: from the claim through opening and life to its end."""
+
+import asyncio
+from typing import Literal
+
+from bus.connect import Bus, Subscription
+from schemas import control
+from stages.runtime.context import StageContext
+from stages.runtime.inbox import Inbox, Overloaded
+from stages.runtime.providers import ProviderError, ProviderMissing
+from stages.runtime.stage import HasPlayhead, Stage
+from transports.transport import Refused
+
+
+class OpeningTimeout(Exception):
+    """A stage was not open within its deadline."""
+
+
+class HostedSession:
+    """A claim that a worker has accepted, and what belongs to it.
+
+    listening: makes the subscription to the session's control messages, which a newer claim of the session takes over.
+    epochs: of this claim and of the older claims that it replaced in this worker.
+    """
+
+    def __init__(
+        self, context: StageContext, providers: tuple[str, ...], listening: asyncio.Task[Subscription]
+    ) -> None:
+        self.context = context
+        self.id = context.id
+        self.epoch = context.epoch
+        self.inbox = Inbox(context)
+        self.provider = providers[0] if providers else ""
+        self.listening = listening
+        self.epochs = {context.epoch}
+        self.subscriptions: list[Subscription] = []  # to events
+        self.stage: Stage | None = None  # None until it is open
+        self.life: asyncio.Task[None] | None = None  # None until `start`
+        self.claimed_s = asyncio.get_running_loop().time()
+        self.ending = False  # it is being closed
+        self.ended = False  # the worker no longer counts it
+        self.moved = False  # another worker was claimed for the session and answers from now on
+        self.waiting: list[str] = []  # reply subjects of each `start` that has no answer yet
+
+    @property
+    def playhead(self) -> control.Playhead | None:
+        """Return how far the caller has heard the turn; None for a stage that does not play, or is not open."""
+        return self.stage.playhead if isinstance(self.stage, HasPlayhead) else None
+
+    def answer_starts(self, bus: Bus, started: control.Started) -> None:
+        """Answer each `start` that waits."""
+        waiting, self.waiting = self.waiting, []
+        for reply in waiting:
+            bus.publish(reply, control.encode(started))
+
+
+def failure(error: BaseException) -> tuple[Literal["overloaded", "failed"], str]:
+    """Return the reason and the detail of `StageFailed`; the detail holds no secret and no speech."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, Overloaded):
+        return "overloaded", str(error)
+    if isinstance(error, ProviderError | ProviderMissing | Refused | OpeningTimeout):
+        return "failed", str(error)
+    return "failed", f"{type(error).__name__} in this stage: see its log"
