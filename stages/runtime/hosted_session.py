@@ -19,19 +19,16 @@ class OpeningTimeout(Exception):
 class HostedSession:
     """A claim that a worker has accepted, and what belongs to it.
 
-    listening: makes the subscription to the session's control messages, which a newer claim of the session takes over.
-    epochs: of this claim and of the older claims that it replaced in this worker.
+    epochs: of this claim and of the older claims of the session that it replaced in this worker.
     """
 
-    def __init__(
-        self, context: StageContext, providers: tuple[str, ...], listening: asyncio.Task[Subscription]
-    ) -> None:
+    def __init__(self, context: StageContext, providers: tuple[str, ...]) -> None:
         self.context = context
         self.id = context.id
         self.epoch = context.epoch
         self.inbox = Inbox(context)
         self.provider = providers[0] if providers else ""
-        self.listening = listening
+        self.listening: asyncio.Task[Subscription] | None = None  # subscribes to the session's control messages
         self.epochs = {context.epoch}
         self.subscriptions: list[Subscription] = []  # to events
         self.stage: Stage | None = None  # None until it is open
@@ -46,6 +43,11 @@ class HostedSession:
     def playhead(self) -> control.Playhead | None:
         """Return how far the caller has heard the turn; None for a stage that does not play, or is not open."""
         return self.stage.playhead if isinstance(self.stage, HasPlayhead) else None
+
+    def take_over(self, earlier: "HostedSession") -> None:
+        """Answer the control messages of an earlier claim of the session from now on, by its subscription."""
+        self.epochs |= earlier.epochs
+        self.listening, earlier.listening = earlier.listening, None
 
     def answer_starts(self, bus: Bus, started: control.Started) -> None:
         """Answer each `start` that waits."""

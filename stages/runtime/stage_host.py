@@ -83,8 +83,9 @@ class StageHost(Generic[Shared]):
             return "version", f"this worker speaks version {control.VERSION}, not {claim.version}"
         if worker.draining:
             return "draining", ""
-        if earlier and earlier.epoch >= claim.epoch:
-            return "superseded", f"this worker hosts the session at epoch {earlier.epoch}"
+        newest = earlier or self._leaving.get(claim.session)
+        if newest and newest.epoch >= claim.epoch:
+            return "superseded", f"this worker accepted the session at epoch {newest.epoch}"
         if worker.full and not earlier:
             return "full", f"{worker.capacity} sessions"
         if not claim.providers:
@@ -107,16 +108,13 @@ class StageHost(Generic[Shared]):
         context = StageContext(worker.stage, claim.session, claim.agent, claim.epoch, worker, publishes)
         context.coordinator = claim.coordinator
         context.transport = claim.transport
+        hosted = HostedSession(context, claim.providers)
         earlier = self._hosted.get(claim.session)
-        if earlier:
-            hosted = HostedSession(context, claim.providers, earlier.listening)
-            hosted.epochs |= earlier.epochs
-        else:
+        if before := earlier or self._leaving.get(claim.session):
+            hosted.take_over(before)
+        if hosted.listening is None:
             every_verb = subjects.controls(claim.session, worker.stage)
-            listening = worker.tasks.create_task(worker.bus.subscribe(every_verb, self._on_control))
-            hosted = HostedSession(context, claim.providers, listening)
-            if claim.session in self._leaving:
-                hosted.epochs |= self._leaving[claim.session].epochs
+            hosted.listening = worker.spawn(worker.bus.subscribe(every_verb, self._on_control))
         self._hosted[hosted.id] = hosted
         worker.admit(hosted.inbox)
         if earlier:
@@ -126,7 +124,8 @@ class StageHost(Generic[Shared]):
     async def _subscribe(self, hosted: HostedSession) -> None:
         worker = self._worker
         hosted.subscriptions = await worker.listen(hosted.inbox, self._publishers, self._ephemeral_publishers)
-        await hosted.listening
+        if hosted.listening is not None:
+            await hosted.listening
         await worker.bus.flush(media=False)  # ingress waits 150 ms for the answer
         if hosted.ended:
             await self._unsubscribe(hosted)
@@ -242,24 +241,26 @@ class StageHost(Generic[Shared]):
 
     async def _unsubscribe(self, hosted: HostedSession) -> None:
         """Drop the event subscriptions; drain control, so that a message on its way is answered."""
+        listening, hosted.listening = hosted.listening, None  # a newer claim subscribes anew from now on
+        if listening is not None:
+            await (await listening).drain()
         while hosted.subscriptions:
             await hosted.subscriptions.pop().unsubscribe()
         if self._leaving.get(hosted.id) is hosted:
-            await (await hosted.listening).drain()
-            if self._leaving.get(hosted.id) is hosted:
-                del self._leaving[hosted.id]
+            del self._leaving[hosted.id]
 
     # --- heartbeats -------------------------------------------------------------------------------------------------
 
     async def serve(self) -> None:
         """Send heartbeats and forget claims without a start, until cancelled."""
         await self._heartbeats.open()
-        due_s = time.monotonic()
+        clock = asyncio.get_running_loop().time
+        due_s = clock()
         while True:
             self._forget_unstarted()
             self._send_heartbeats()
-            due_s = max(due_s + EVERY_S, time.monotonic())
-            await asyncio.sleep(due_s - time.monotonic())
+            due_s = max(due_s + EVERY_S, clock())
+            await asyncio.sleep(due_s - clock())
 
     def _forget_unstarted(self) -> None:
         now_s = asyncio.get_running_loop().time()
