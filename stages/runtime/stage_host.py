@@ -9,6 +9,7 @@ Each claim, `start` and `close` gets one answer. A `start` of a newer epoch belo
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Generic, TypeVar
@@ -63,17 +64,27 @@ class StageHost(Generic[Shared]):
 
     # --- claim ------------------------------------------------------------------------------------------------------
 
-    async def answer_claim(self, data: bytes) -> bytes:
-        """Host the session, or refuse it. Raises BadMessage or BadId."""
+    def answer_claim(self, data: bytes) -> Coroutine[object, None, bytes]:
+        """Host the session or refuse it, at once; the answer follows when the session is subscribed.
+
+        Raises BadMessage or BadId.
+        """
         claim = control.decode(data, control.ClaimStage)
         for part_of_a_subject in (claim.session, claim.agent, claim.coordinator):
             subjects.check_id(part_of_a_subject)
         refused, detail = self._refusal(claim)
-        if not refused:
-            hosted = self._register(claim)
-            await self._subscribe(hosted)
-            if hosted.ended or hosted.ending:
-                refused = "superseded"
+        return self._refuse(refused, detail) if refused else self._accept(self._register(claim))
+
+    async def _accept(self, hosted: HostedSession) -> bytes:
+        await self._subscribe(hosted)
+        if hosted.ended or hosted.ending:
+            return await self._refuse("superseded", "a newer claim or a close came meanwhile")
+        return self._claimed(None, "")
+
+    async def _refuse(self, refused: control.Refusal, detail: str) -> bytes:
+        return self._claimed(refused, detail)
+
+    def _claimed(self, refused: control.Refusal | None, detail: str) -> bytes:
         return control.encode(control.Claimed(self._worker.id, refused, detail, time.time_ns() // 1_000))
 
     def _refusal(self, claim: control.ClaimStage) -> tuple[control.Refusal | None, str]:

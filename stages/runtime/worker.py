@@ -41,8 +41,8 @@ log = structlog.get_logger("worker")
 class WorkerRole(Protocol):
     """What a worker does for its stage: StageHost, or Ingress."""
 
-    async def answer_claim(self, data: bytes) -> bytes:
-        """Return the answer to a claim. Raises BadMessage or BadId for bytes that are no claim."""
+    def answer_claim(self, data: bytes) -> Coroutine[object, None, bytes]:
+        """Take a claim in at once and return its answer to be awaited. Raises BadMessage or BadId, at once or later."""
 
     async def serve(self) -> None:
         """Run what goes on beside the sessions, such as heartbeats, until cancelled."""
@@ -175,11 +175,17 @@ class Worker:
     # --- received messages ------------------------------------------------------------------------------------------
 
     def _on_claim(self, message: Message) -> None:
-        self.spawn(self._answer_claim(message.data, message.reply))
-
-    async def _answer_claim(self, data: bytes, reply: str) -> None:
         try:
-            answer = await self._role.answer_claim(data)
+            answering = self._role.answer_claim(message.data)
+        except (control.BadMessage, subjects.BadId):
+            self.counters["bad_claim"] += 1
+            return
+        if self.spawn(self._answer_claim(answering, message.reply)) is None:
+            answering.close()
+
+    async def _answer_claim(self, answering: Coroutine[object, None, bytes], reply: str) -> None:
+        try:
+            answer = await answering
         except (control.BadMessage, subjects.BadId):
             self.counters["bad_claim"] += 1
             return
