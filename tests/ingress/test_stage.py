@@ -26,7 +26,7 @@ class Front:
         self._ingress = Ingress(self.worker, ConfigClient(bus))
 
     async def claim(self, agent: str) -> control.SessionOffer:
-        answer = await self._ingress.claimed(control.encode(control.ClaimSession(agent)))
+        answer = await self._ingress.answer_claim(control.encode(control.ClaimSession(agent)))
         return control.decode(answer, control.SessionOffer)
 
     async def dial(self, agent: str) -> dict[str, Any]:
