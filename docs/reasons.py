@@ -97,6 +97,10 @@ PROVIDER: dict[ProviderErrorKind, Meaning] = {
     "bad_request": Meaning("The provider refused the request.", "read the message; it may be an option or a bug"),
     "server": Meaning("The provider failed."),
     "options": Meaning("The agent's document has an option that the provider does not accept.", "correct it"),
+    "no_audio": Meaning(
+        "The synthesizer made no sound, or only silence, of a text with letters or digits.",
+        "check that the voice speaks the language and the script of the agent's replies",
+    ),
 }
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-ProviderErrorKind = Literal["auth", "quota", "timeout", "connection", "bad_request", "server", "options"]
+ProviderErrorKind = Literal["auth", "quota", "timeout", "connection", "bad_request", "server", "options", "no_audio"]
 
 
 class Cause(msgspec.Struct, frozen=True):
