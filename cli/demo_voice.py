@@ -16,6 +16,7 @@ async def speak(questions: Sequence[str], folder: Path) -> list[Path]:
     missing = [(question, path) for question, path in zip(questions, paths, strict=True) if not path.exists()]
     if missing:
         from stages.runtime.providers import ProviderContext
+        from stages.tts.contract import speak_text
         from stages.tts.providers.local import open_provider
 
         # The lower voice is played slower: speaking faster beforehand gives the pace back.
@@ -24,7 +25,7 @@ async def speak(questions: Sequence[str], folder: Path) -> list[Path]:
             provider.open({"speed": 1 / PITCH}) as voice,
         ):
             for question, path in missing:
-                pcm = b"".join([piece async for piece in voice.synthesize(question)])
+                pcm = b"".join([chunk.pcm async for chunk in speak_text(voice, question)])
                 await asyncio.to_thread(_write, path, pcm)
     return paths
 

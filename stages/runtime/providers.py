@@ -21,9 +21,10 @@ from typing import Any, Literal, Protocol, TypeVar, get_args
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from schemas.agent import AgentFact
+from schemas.events import ProviderErrorKind
 
 Options = TypeVar("Options", bound=BaseModel)
-Kind = Literal["auth", "quota", "timeout", "connection", "bad_request", "server", "options"]
+Kind = ProviderErrorKind
 Vad = Literal["auto", "silero", "script"]  # the engine of voice activity detection, a setting of stt workers
 VADS: tuple[Vad, ...] = get_args(Vad)
 
@@ -93,24 +94,10 @@ class LanguageModelProvider(Protocol):
     def open(self, options: dict[str, Any]) -> AbstractAsyncContextManager[LanguageModel]: ...
 
 
-class Synthesizer(Protocol):
-    def synthesize(self, text: str) -> AsyncIterator[bytes]:
-        """PCM16 mono at 24 kHz (schemas.audio.AGENT_HZ), whole samples, in pieces of any length.
-
-        Closing the iterator stops it at once.
-        """
-
-
-class SynthesizerProvider(Protocol):
-    capacity: int | None
-
-    def open(self, options: dict[str, Any]) -> AbstractAsyncContextManager[Synthesizer]: ...
-
-
 # --- loading --------------------------------------------------------------------------------------------------------
 
 
-def parse_options(model: type[Options], options: dict[str, Any]) -> Options:
+def parse_options(model: type[Options], options: Mapping[str, Any]) -> Options:
     """`options` checked by the provider's own model; raises ProviderError that names the field."""
     try:
         return model.model_validate(options)

@@ -1,8 +1,8 @@
 """The provider that docs/providers.md shows is a whole one: it is loaded from the page, and a stage speaks with it."""
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,9 +11,11 @@ from pydantic import SecretStr
 
 import stages.tts.providers
 import stages.tts.stage
+from antiphon_testing.conformance.synthesizer import SynthesizerConformance
 from schemas.events import SegmentSynthesized, SentenceReady, TtsProviderFailed, TurnStarted
 from schemas.media import Flag
-from stages.runtime.providers import ProviderContext, names
+from stages.runtime.providers import ProviderContext, Providers, names
+from stages.tts.contract import Synthesizer, SynthesizerProvider
 from tests.kit.stage import Call, worker
 
 PAGE = Path(__file__).parents[2] / "docs" / "providers.md"
@@ -79,3 +81,46 @@ async def test_a_wrong_key_ends_the_turn_and_says_why(url: str) -> None:
         assert (failed.provider, failed.kind, failed.retryable) == ("acme", "auth", False)
         assert "ACME_API_KEY" in failed.message
         await call.sends(Flag.LAST_OF_TURN)  # so that egress does not wait for more
+
+
+class TestConformance(SynthesizerConformance):
+    """The page's provider against a vendor that makes half a second of sound for each letter."""
+
+    @pytest.fixture(autouse=True)
+    async def _vendor(self) -> AsyncIterator[None]:
+        self.sent, self.broken = 0, False
+        application = web.Application()
+        application.router.add_post("/speak", self._speak)
+        runner = web.AppRunner(application)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/speak"
+        yield
+        await runner.cleanup()
+
+    async def _speak(self, request: web.Request) -> web.StreamResponse:
+        if self.broken:
+            return web.Response(status=500)
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        for _ in (await request.json())["text"]:
+            await answer.write(bytes(range(240)) * 100)
+            self.sent += 1
+        return answer
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Synthesizer]:
+        context = ProviderContext(keys={"ACME_API_KEY": SecretStr(KEY)})
+        async with Providers("tts", context) as providers:
+            acme: SynthesizerProvider = await providers.get("acme")
+            async with acme.open({"url": self.url}) as voice:
+                yield voice
+
+    def work(self) -> int:
+        return self.sent
+
+    @contextmanager
+    def failing(self) -> Iterator[None]:
+        self.broken = True
+        yield
+        self.broken = False

@@ -112,6 +112,31 @@ async def test_the_agent_greets_and_then_answers_with_turn_two() -> None:
 
 
 @in_virtual_time
+async def test_a_sentence_that_made_no_sound_is_not_filed_as_heard() -> None:
+    async with talk("We open at nine. \u3053\u3093\u306b\u3061\u306f\u3002 We close at five.", "{text}") as one:
+        await one.asks("When do you open?")
+        await one.call.publishes(SentenceReady, turn=2, last=True)
+        sentences = texts([sentence for sentence in one.call.published(SentenceReady) if sentence.turn == 2])
+        assert len(sentences) == 3
+        for segment, duration_ms in enumerate((1_600, 0, 1_600)):
+            one.call.hear(SegmentSynthesized(turn=2, segment=segment, duration_ms=duration_ms))
+        one.call.hear(PlaybackStarted(turn=2))
+        await one.call.wait_ms(3_200)
+        one.call.hear(PlaybackEnded(turn=2, heard_ms=3_200))
+        assert (await one.call.publishes(TurnEnded, turn=2)).heard == "We open at nine. We close at five."
+
+
+@in_virtual_time
+async def test_a_turn_without_sound_leaves_nothing_of_it_in_the_history() -> None:
+    async with talk("We open at nine.", "{text}") as one:
+        await one.asks("When do you open?")
+        await one.call.publishes(SentenceReady, turn=2, last=True)
+        one.call.hear(SegmentSynthesized(turn=2, segment=0, duration_ms=0))
+        one.call.hear(PlaybackEnded(turn=2, heard_ms=0))
+        assert (await one.call.publishes(TurnEnded, turn=2)).heard == ""
+
+
+@in_virtual_time
 async def test_typed_words_stop_the_answer_and_are_in_the_history() -> None:
     async with talk("One two three four five six.", "{text}") as one:
         one.call.hear(TextReceived(text="Count, please.", number=1))

@@ -1,4 +1,4 @@
-"""The voice runs at most five seconds ahead of the caller's ear."""
+"""Synthesis runs at most five seconds ahead of playback."""
 
 import math
 

@@ -12,6 +12,7 @@ import soxr
 
 from schemas.audio import AGENT_HZ, CALLER_HZ
 from stages.runtime.providers import ProviderContext, ProviderError
+from stages.tts.contract import speak_text
 from tests.kit.wer import word_error_rate
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ async def provider() -> "AsyncIterator[Local]":
 
 async def say(provider: "Local", text: str, **options: Any) -> list[bytes]:
     async with provider.open(dict(options)) as voice:
-        return [piece async for piece in voice.synthesize(text)]
+        return [chunk.pcm async for chunk in speak_text(voice, text) if chunk.pcm]
 
 
 async def test_what_it_says_is_understood(provider: "Local") -> None:
@@ -97,8 +98,8 @@ async def test_what_cannot_be_said_is_silence(provider: "Local", text: str) -> N
 
 
 async def test_a_word_without_end_is_cut(provider: "Local") -> None:
-    async with provider.open({}) as voice, aclosing(voice.synthesize("A" * 3000)) as pieces:
-        assert len(await anext(pieces)) % 2 == 0
+    async with provider.open({}) as voice, aclosing(speak_text(voice, "A" * 3000)) as chunks:
+        assert len((await anext(chunks)).pcm) % 2 == 0
 
 
 async def test_closed_early_it_begins_no_other_phrase(provider: "Local", monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,8 +111,8 @@ async def test_closed_early_it_begins_no_other_phrase(provider: "Local", monkeyp
         return speak(engine, text, **options)
 
     monkeypatch.setattr(local.Hibari, "__call__", noted)
-    async with provider.open({}) as voice, aclosing(voice.synthesize("One. Two. Three. Four.")) as pieces:
-        await anext(pieces)
+    async with provider.open({}) as voice, aclosing(speak_text(voice, "One. Two. Three. Four.")) as chunks:
+        await anext(chunks)
     assert await say(provider, "Five.")
     assert begun == ["One.", "Five."]
 

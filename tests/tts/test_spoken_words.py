@@ -9,6 +9,7 @@ import soxr
 
 from schemas.audio import AGENT_HZ, CALLER_HZ
 from stages.runtime.providers import ProviderContext
+from stages.tts.contract import speak_text
 from tests.kit.wer import spelled, word_error_rate
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ async def test_a_listener_hears_the_words(speaker: "Local", reader: "Moonshine")
     wrong = {}
     for text, words in READ:
         async with speaker.open({}) as one:
-            pcm = b"".join([piece async for piece in one.synthesize(text)])
+            pcm = b"".join([chunk.pcm async for chunk in speak_text(one, text)])
         samples = soxr.resample(np.frombuffer(pcm, "<i2").astype("f4"), AGENT_HZ, CALLER_HZ)
         heard = reader.transcribe(np.clip(samples, -32_768, 32_767).astype("<i2").tobytes())
         heard = heard.removesuffix(" Thank you.")  # the recogniser's invention in the silence at the end

@@ -1,8 +1,8 @@
 """The voice of a call, with the scripted provider."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncGenerator
+from typing import Any, Literal
 
 import pytest
 
@@ -22,7 +22,7 @@ from schemas.media import MAX_CHUNK_MS, Flag
 from stages.runtime.providers import ProviderError
 from stages.tts import token_codec
 from stages.tts.providers import scripted
-from stages.tts.stage import PIECE_WITHIN_S
+from stages.tts.speech import CHUNK_WITHIN_S
 from tests.kit.clock import in_virtual_time
 from tests.kit.stage import Call, call
 
@@ -64,7 +64,7 @@ async def test_it_says_how_long_a_segment_is_and_how_soon_it_began() -> None:
 
 
 @in_virtual_time
-async def test_the_first_piece_does_not_wait_for_the_second() -> None:
+async def test_the_first_chunk_does_not_wait_for_the_second() -> None:
     async with call(stages.tts.stage, agent(first_ms=30, chunk_ms=20, every_ms=5_000)) as tts:
         reply(tts, "Yes?")
         await tts.sends(Flag.FIRST_OF_SEGMENT)
@@ -81,7 +81,7 @@ async def test_a_reply_that_ends_with_nothing_more_to_say_ends_all_the_same() ->
 
 
 @in_virtual_time
-async def test_a_cancelled_turn_is_hushed_at_once_and_its_waiting_sentences_are_dropped() -> None:
+async def test_a_cancelled_turn_stops_at_once_and_its_waiting_sentences_are_dropped() -> None:
     async with call(stages.tts.stage, agent()) as tts:
         reply(tts, "This takes quite a while to say.", "And so does this.")
         await tts.sends(Flag.FIRST_OF_SEGMENT)
@@ -96,7 +96,7 @@ async def test_a_cancelled_turn_is_hushed_at_once_and_its_waiting_sentences_are_
 
 
 @in_virtual_time
-async def test_a_new_turn_hushes_the_one_before_without_a_word() -> None:
+async def test_a_new_turn_stops_the_one_before_without_an_end_mark() -> None:
     async with call(stages.tts.stage, agent()) as tts:
         reply(tts, "This takes quite a while to say.")
         await tts.sends(Flag.FIRST_OF_SEGMENT)
@@ -139,9 +139,9 @@ async def test_a_greeting_waits_until_it_is_known_where_egress_is() -> None:
 @pytest.fixture
 def _failing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The scripted voice breaks off after its first chunk when it reads `burp`, and falls silent at `hmm`."""
-    speak = scripted.ScriptedSynthesizer.synthesize
+    speak = scripted.ScriptedVoice.speak
 
-    async def synthesize(self: scripted.ScriptedSynthesizer, text: str) -> AsyncIterator[bytes]:
+    async def failing(self: scripted.ScriptedVoice, text: str) -> AsyncGenerator[bytes, None]:
         async for chunk in speak(self, text):
             if text == "hmm":
                 await asyncio.sleep(3_600)
@@ -149,7 +149,7 @@ def _failing(monkeypatch: pytest.MonkeyPatch) -> None:
             if text == "burp":
                 raise ProviderError("server", "it broke off", retryable=True)
 
-    monkeypatch.setattr(scripted.ScriptedSynthesizer, "synthesize", synthesize)
+    monkeypatch.setattr(scripted.ScriptedVoice, "speak", failing)
 
 
 @pytest.mark.usefixtures("_failing")
@@ -173,9 +173,67 @@ async def test_a_voice_that_breaks_off_ends_the_turn_and_the_next_one_is_spoken(
 async def test_a_voice_that_stays_silent_has_failed() -> None:
     async with call(stages.tts.stage, agent()) as tts:
         reply(tts, "hmm")
-        await tts.wait_ms(PIECE_WITHIN_S * 1000)
+        await tts.wait_ms(CHUNK_WITHIN_S * 1000)
         await tts.publishes(TtsProviderFailed, turn=2, kind="timeout")
         await tts.sends(Flag.LAST_OF_TURN, turn=2)
+
+
+@in_virtual_time
+async def test_a_pause_of_the_model_is_no_failure_of_the_voice() -> None:
+    async with call(stages.tts.stage, agent()) as tts:
+        tts.hear(TurnStarted(turn=2, answers=0))
+        tts.hear(SentenceReady(turn=2, segment=0, text="Let me see."))
+        await tts.wait_ms(CHUNK_WITHIN_S * 3_000)
+        tts.hear(SentenceReady(turn=2, segment=1, text="Yes.", last=True))
+        await tts.sends(Flag.LAST_OF_TURN, turn=2)
+    assert token_codec.texts(tts.audio()) == ["Let me see.", "Yes."]
+    assert not tts.published(TtsProviderFailed)
+
+
+@pytest.mark.usefixtures("_failing")
+@in_virtual_time
+async def test_a_voice_that_failed_twice_is_not_asked_a_third_time() -> None:
+    async with call(stages.tts.stage, agent()) as tts:
+        for turn in (2, 3):
+            reply(tts, "hmm", turn=turn)
+            await tts.wait_ms(CHUNK_WITHIN_S * 1000)
+            await tts.publishes(TtsProviderFailed, turn=turn, kind="timeout")
+        now_ms = tts.session.now_ms()
+        reply(tts, "Better now.", "And well.", turn=4)
+        failed = await tts.publishes(TtsProviderFailed, turn=4, kind="timeout", retryable=False)
+        await tts.sends(Flag.LAST_OF_TURN, turn=4)
+        assert tts.session.now_ms() == now_ms
+    assert failed.message == "not asked again after 2 failed turns; the last one: no audio within 10 s"
+    assert tts.audio() == b""
+    spoken = tts.published(SegmentSynthesized)
+    assert [(said.turn, said.segment, said.duration_ms) for said in spoken] == [
+        (2, 0, 0),
+        (3, 0, 0),
+        (4, 0, 0),
+        (4, 1, 0),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["filler", "notice"])
+def test_a_filler_and_a_notice_are_spoken_as_a_reply_is(kind: Literal["filler", "notice"]) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        async with call(stages.tts.stage, agent()) as tts:
+            tts.hear(TurnStarted(turn=2, answers=0))
+            tts.hear(SentenceReady(turn=2, segment=0, text="One moment.", kind=kind))
+            tts.hear(SentenceReady(turn=2, segment=1, text="We open at nine.", last=True))
+            await tts.sends(Flag.LAST_OF_TURN)
+        assert token_codec.texts(tts.audio()) == ["One moment.", "We open at nine."]
+
+    story()
+
+
+@in_virtual_time
+async def test_the_first_chunk_is_sent_at_once() -> None:
+    async with call(stages.tts.stage, agent(first_ms=0)) as tts:
+        reply(tts, "Yes.")
+        await tts.sends(Flag.FIRST_OF_SEGMENT)
+        assert tts.sent[0].now_ms == 0
 
 
 async def test_a_wrong_option_is_named() -> None:

@@ -31,6 +31,9 @@ SHELLS = (
     "stages.stt.silero_engine",  # gathers windows of many callers into one run of the model
     "stages.stt.utterance",  # holds jobs of the scheduler
     "stages.stt.vad",  # loads the model of a worker
+    "stages.tts.agent_audio",  # waits for credit
+    "stages.tts.sentence_synthesizer",  # queues the sentences of a turn
+    "stages.tts.speech",  # reads a synthesizer's stream, with a deadline
 )
 
 

@@ -1,7 +1,7 @@
 """A voice for tests and bench: speaks its text as tones (token_codec.py), at a pace that the agent document sets."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from schemas.audio import AGENT_HZ, ms_to_bytes
 from stages.runtime.providers import ProviderContext, parse_options
 from stages.tts import token_codec
+from stages.tts.contract import Capabilities
+from stages.tts.sentence_synthesizer import SentenceSynthesizer
 
 Milliseconds = Annotated[float, Field(ge=0, le=60_000)]
 
@@ -25,14 +27,14 @@ class Options(BaseModel):
     duration_ms: Annotated[int, Field(ge=0, le=600_000)] | None = None
 
 
-class ScriptedSynthesizer:
+class ScriptedVoice:
     """The voice of one session."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
 
-    async def synthesize(self, text: str) -> AsyncIterator[bytes]:
-        """`text` as tones, or a hum, in chunks of `chunk_ms`."""
+    async def speak(self, text: str) -> AsyncGenerator[bytes, None]:
+        """Yield `text` as tones, or a hum, in chunks of `chunk_ms`."""
         options = self._options
         pcm = token_codec.encode(text) if options.duration_ms is None else token_codec.hum(options.duration_ms)
         size = ms_to_bytes(options.chunk_ms, AGENT_HZ)
@@ -49,9 +51,10 @@ class ScriptedProvider:
     capacity = None
 
     @asynccontextmanager
-    async def open(self, options: dict[str, Any]) -> AsyncIterator[ScriptedSynthesizer]:
-        """A voice with these options; raises ProviderError that names a wrong one."""
-        yield ScriptedSynthesizer(parse_options(Options, options))
+    async def open(self, options: Mapping[str, Any]) -> AsyncIterator[SentenceSynthesizer]:
+        """Open a voice with these options. Raises ProviderError that names a wrong one."""
+        voice = ScriptedVoice(parse_options(Options, options))
+        yield SentenceSynthesizer(voice.speak, capabilities=Capabilities(cancel="stop"))
 
 
 @asynccontextmanager
