@@ -223,15 +223,15 @@ STAGE = Conversation
 
 
 @asynccontextmanager
-async def open_worker(providers: Providers) -> AsyncIterator[Providers]:
+async def open_worker(providers: Providers[LanguageModelProvider]) -> AsyncIterator[Providers[LanguageModelProvider]]:
     """What the calls of a worker share: the language models."""
     yield providers
 
 
 @asynccontextmanager
-async def open_session(call: StageContext, providers: Providers) -> AsyncIterator[Conversation]:
+async def open_session(call: StageContext, providers: Providers[LanguageModelProvider]) -> AsyncIterator[Conversation]:
     """The conversation of `call`. Raises ProviderMissing or ProviderError if its model cannot be had."""
-    provider: LanguageModelProvider = await providers.get(call.agent.llm.provider)
+    provider = await providers.get(call.agent.llm.provider)
     async with provider.open(call.agent.llm.options) as model:
         conversation = Conversation(call, model)
         try:

@@ -19,7 +19,7 @@ from schemas import control, events, subjects
 from schemas.agent import AgentDocument
 from stages.runtime.context import StageContext
 from stages.runtime.inbox import Inbox, Overloaded
-from stages.runtime.providers import ProviderError, ProviderMissing, Providers
+from stages.runtime.providers import Provider, ProviderError, ProviderMissing, Providers
 from stages.runtime.stage import HasPlayhead, Stage, StageModule, handlers
 from stages.runtime.worker import Worker
 from transports.transport import Refused
@@ -35,6 +35,7 @@ STAGE_FAILED: dict[str, type[events.StageFailed]] = {
     subjects.EGRESS: events.EgressStageFailed,
 }
 
+P = TypeVar("P", bound=Provider)
 Shared = TypeVar("Shared")
 
 log = structlog.get_logger("stage")
@@ -58,10 +59,10 @@ class HostedSession:
         return self.stage.playhead if isinstance(self.stage, HasPlayhead) else None
 
 
-class StageHost(Generic[Shared]):
+class StageHost(Generic[P, Shared]):
     """One claimed stage of a process; `module` is its `stage.py`."""
 
-    def __init__(self, worker: Worker, module: StageModule[Shared], providers: Providers, shared: Shared) -> None:
+    def __init__(self, worker: Worker, module: StageModule[P, Shared], providers: Providers[P], shared: Shared) -> None:
         self._worker = worker
         self._module = module
         self._providers = providers
@@ -101,7 +102,7 @@ class StageHost(Generic[Shared]):
         except ProviderMissing as missing:
             return "provider_missing", str(missing)
         provider = self._providers.opened(first)
-        limit = getattr(provider, "capacity", None)
+        limit = provider.capacity if provider else None
         if limit is not None and sum(held.providers[:1] == (first,) for held in self._holdings.values()) >= limit:
             return "full", f"{first} carries {limit} sessions"
         return None, ""

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 
@@ -20,7 +20,7 @@ from schemas.events import (
 from schemas.media import Frame
 from session.state import SessionState
 from stages.runtime.context import StageContext
-from stages.runtime.providers import ProviderError, Providers, Recognizer
+from stages.runtime.providers import ProviderError, Providers, Recognizer, RecognizerProvider
 
 FINISH_WITHIN_S = 1.0  # half of what a stage has to flush in
 
@@ -78,14 +78,14 @@ STAGE = Hearing
 
 
 @asynccontextmanager
-async def open_worker(providers: Providers) -> AsyncIterator[Providers]:
+async def open_worker(providers: Providers[RecognizerProvider]) -> AsyncIterator[Providers[RecognizerProvider]]:
     yield providers
 
 
 @asynccontextmanager
-async def open_session(call: StageContext, shared: Providers) -> AsyncIterator[Hearing]:
+async def open_session(call: StageContext, shared: Providers[RecognizerProvider]) -> AsyncIterator[Hearing]:
     """Raises ProviderMissing or ProviderError if the recogniser does not open, ProviderError if it fails later."""
-    provider: Any = await shared.get(call.agent.stt.provider)
+    provider = await shared.get(call.agent.stt.provider)
     hearing = Hearing(call, _utterances_before(call.snapshot))
     async with provider.open(call.agent.stt.options, hearing.hear) as recognizer:
         hearing.recognizer = recognizer

@@ -23,7 +23,7 @@ from schemas.media import MAX_CHUNK_MS, Flag
 from schemas.subjects import EGRESS
 from stages.runtime.context import StageContext
 from stages.runtime.item_timeout import with_item_timeout
-from stages.runtime.providers import ProviderError, Providers, Synthesizer
+from stages.runtime.providers import ProviderError, Providers, Synthesizer, SynthesizerProvider
 from stages.runtime.stage import handles
 from stages.tts.credit import Credit
 
@@ -201,13 +201,13 @@ STAGE = Voice
 
 
 @asynccontextmanager
-async def open_worker(providers: Providers) -> AsyncIterator[Providers]:
+async def open_worker(providers: Providers[SynthesizerProvider]) -> AsyncIterator[Providers[SynthesizerProvider]]:
     """What the calls of a worker share: its providers."""
     yield providers
 
 
 @asynccontextmanager
-async def open_session(call: StageContext, providers: Providers) -> AsyncIterator[Voice]:
+async def open_session(call: StageContext, providers: Providers[SynthesizerProvider]) -> AsyncIterator[Voice]:
     """The voice of one call. Raises ProviderMissing or ProviderError."""
     choice = call.agent.tts
     provider = await providers.get(choice.provider)

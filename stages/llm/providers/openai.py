@@ -15,8 +15,9 @@ from openai import AsyncOpenAI, AsyncStream
 from openai.types.chat import ChatCompletionChunk
 from pydantic import BaseModel, ConfigDict, Field
 
+from schemas.events import ProviderErrorKind
 from stages.llm.prompt import chat_messages
-from stages.runtime.providers import Kind, ProviderContext, ProviderError, ReplyRequest, parse_options
+from stages.runtime.providers import ProviderContext, ProviderError, ReplyRequest, parse_options
 
 KEY = "OPENAI_API_KEY"
 URL = "OPENAI_BASE_URL"
@@ -129,7 +130,7 @@ def _told(error: Exception) -> ProviderError:
     return ProviderError(kind, f"{status}{named}", retryable=retryable)
 
 
-def _kind(error: Exception) -> tuple[Kind, bool]:
+def _kind(error: Exception) -> tuple[ProviderErrorKind, bool]:
     """(kind, retryable)"""
     match error:
         case openai.APITimeoutError() | httpx2.TimeoutException():
