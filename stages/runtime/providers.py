@@ -12,14 +12,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import structlog
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel, ValidationError
 
-from schemas.agent import AgentFact
 from schemas.events import Event
 from schemas.events.envelope import ProviderErrorKind
+from schemas.provider_keys import PrivateHosts, ProviderKeys
 
 OPEN_WITHIN_S = 30.0  # the slowest local model needs about 10 s to load on a busy machine
 CLOSE_WITHIN_S = 3.0  # a vendor that does not answer a goodbye must not keep the process alive
@@ -51,23 +51,23 @@ class ProviderMissing(Exception):
 
 @dataclass(frozen=True)
 class ProviderContext:
-    """The parts of its process that a provider may use. keys: variables with keys and URLs. weights: model files."""
+    """The parts of its process that a provider may use.
 
-    keys: Mapping[str, SecretStr] = field(default_factory=dict)
+    keys: secrets, each with the hosts that may receive it. private: hosts beside the public ones that documents may
+    name. weights: the folder of model files. HTTP through `stages/runtime/vendor_http.py` keeps to the first two.
+    """
+
+    keys: ProviderKeys = field(default_factory=ProviderKeys)
+    private: PrivateHosts = field(default_factory=PrivateHosts)
     weights: Path = Path("weights")
-
-    def key(self, variable: str) -> str:
-        """The secret in `variable`; raises ProviderMissing that names it."""
-        secret = self.keys.get(variable)
-        if secret is None or not secret.get_secret_value():
-            raise ProviderMissing(f"{variable} is not set: export {variable}=... before starting the worker")
-        return secret.get_secret_value()
 
 
 class Provider(Protocol):
-    """The part that all kinds share. capacity: sessions that one worker's provider carries, None for no limit."""
+    """The part that all kinds share."""
 
-    capacity: int | None
+    @property
+    def capacity(self) -> int | None:
+        """The number of sessions that one worker's provider carries, None for no limit of its own."""
 
 
 # --- one Protocol per kind ------------------------------------------------------------------------------------------
@@ -94,36 +94,6 @@ class RecognizerProvider(Protocol):
     capacity: int | None
 
     def open(self, options: dict[str, Any], hear: Hear) -> AbstractAsyncContextManager[Recognizer]: ...
-
-
-@dataclass(frozen=True)
-class Message:
-    """One entry of the conversation as the caller heard it. role: `user` or `assistant`."""
-
-    role: Literal["user", "assistant"]
-    content: str
-
-
-@dataclass(frozen=True)
-class ReplyRequest:
-    """What a language model is asked. facts: those chosen for this utterance, best first, with their scores 0 to 1."""
-
-    session: str
-    prompt: str
-    utterance: str
-    history: tuple[Message, ...] = ()
-    facts: tuple[tuple[float, AgentFact], ...] = ()
-
-
-class LanguageModel(Protocol):
-    def reply(self, request: ReplyRequest) -> AsyncIterator[str]:
-        """Pieces of the reply as they come. Closing the iterator (`aclose`) or cancelling stops the model at once."""
-
-
-class LanguageModelProvider(Protocol):
-    capacity: int | None
-
-    def open(self, options: dict[str, Any]) -> AbstractAsyncContextManager[LanguageModel]: ...
 
 
 class Synthesizer(Protocol):

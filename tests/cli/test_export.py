@@ -158,9 +158,7 @@ async def test_a_call_is_exported_fact_by_fact_and_turn_by_turn(tmp_path: Path) 
     assert [row["counted_from"] for row in told] == ["turn started", "end of speech", "end of speech"]
 
 
-async def test_a_second_run_adds_what_is_new_and_nothing_twice(
-    nats: str, desk: Desk, tmp_path: Path
-) -> None:
+async def test_a_second_run_adds_what_is_new_and_nothing_twice(nats: str, desk: Desk, tmp_path: Path) -> None:
     target = tmp_path / "calls.parquet"
     await desk.say("s1", OPENED, *spoken(1))
     await run(nats, target, json=True)
@@ -219,9 +217,7 @@ async def test_ctrl_c_half_way_keeps_what_was_read_and_the_next_run_goes_on(
     assert sequences(target) == list(range(1, MANY + 1))
 
 
-async def test_a_run_that_is_killed_leaves_the_file_as_it_was(
-    nats: str, desk: Desk, tmp_path: Path
-) -> None:
+async def test_a_run_that_is_killed_leaves_the_file_as_it_was(nats: str, desk: Desk, tmp_path: Path) -> None:
     target = tmp_path / "calls.parquet"
     await desk.say("s1", OPENED)
     await run(nats, target)
@@ -237,9 +233,7 @@ async def test_a_run_that_is_killed_leaves_the_file_as_it_was(
     assert named(tmp_path, "calls") == ["calls.parquet"]
 
 
-async def test_the_groups_of_many_small_runs_are_joined(
-    nats: str, desk: Desk, tmp_path: Path
-) -> None:
+async def test_the_groups_of_many_small_runs_are_joined(nats: str, desk: Desk, tmp_path: Path) -> None:
     target = tmp_path / "calls.parquet"
     for turn in range(1, 6):
         await desk.say("s1", *spoken(turn))
@@ -282,9 +276,7 @@ async def test_facts_that_the_journal_dropped_meanwhile_are_counted(
     assert sequences(target) == [1, 2, 3, 4, *range(7, 13)]
 
 
-async def test_a_file_of_another_journal_is_not_continued(
-    nats: str, desk: Desk, tmp_path: Path
-) -> None:
+async def test_a_file_of_another_journal_is_not_continued(nats: str, desk: Desk, tmp_path: Path) -> None:
     target = tmp_path / "calls.parquet"
     await desk.say("s1", *spoken(1))
     await run(nats, target)
@@ -294,9 +286,7 @@ async def test_a_file_of_another_journal_is_not_continued(
         await run(nats, target)
 
 
-async def test_only_its_owner_may_read_the_file_until_others_are_allowed(
-    nats: str, desk: Desk, tmp_path: Path
-) -> None:
+async def test_only_its_owner_may_read_the_file_until_others_are_allowed(nats: str, desk: Desk, tmp_path: Path) -> None:
     target = tmp_path / "calls.parquet"
     for mode in (0o600, 0o640):
         await desk.say("s1", *spoken(1))
@@ -315,9 +305,7 @@ async def test_a_link_stays_a_link(nats: str, desk: Desk, tmp_path: Path) -> Non
     assert len(rows(target)) == 8
 
 
-async def test_nothing_to_export_is_said_and_is_no_failure(
-    nats: str, desk: Desk, tmp_path: Path
-) -> None:
+async def test_nothing_to_export_is_said_and_is_no_failure(nats: str, desk: Desk, tmp_path: Path) -> None:
     target = tmp_path / "calls.parquet"
     told = await antiphon("export", "--to", target, "--since", "15m", "--nats", nats)
     assert (told.code, told.err) == (0, "")

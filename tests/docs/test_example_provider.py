@@ -1,4 +1,4 @@
-"""The provider that docs/providers.md shows is a whole one: it is loaded from the page, and a stage speaks with it."""
+"""The providers in docs/providers.md are whole: each is loaded from the page, and a stage or the suite uses it."""
 
 import re
 from collections.abc import AsyncIterator
@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from pydantic import SecretStr
 
+import stages.llm.providers
 import stages.tts.providers
 import stages.tts.stage
+from antiphon_testing.conformance.language_model import CHECKS
 from schemas.events import SegmentSynthesized, SentenceReady, TtsProviderFailed, TurnStarted
 from schemas.media import Flag
-from stages.runtime.providers import ProviderContext, names
+from schemas.provider_keys import ProviderKeys
+from stages.llm.contract import LanguageModelProvider
+from stages.runtime.providers import ProviderContext, Providers, names
 from tests.kit.stage import Call, worker
 
 PAGE = Path(__file__).parents[2] / "docs" / "providers.md"
@@ -41,25 +44,28 @@ async def url() -> AsyncIterator[str]:
     runner = web.AppRunner(application)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}/speak"
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     await runner.cleanup()
 
 
 @pytest.fixture(autouse=True)
 def _written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page's code as a file where providers are looked for."""
-    found = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert found is not None
-    (tmp_path / "acme.py").write_text(found[1], encoding="utf-8")
-    monkeypatch.setattr(stages.tts.providers, "__path__", [*stages.tts.providers.__path__, str(tmp_path)])
+    voice, model = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    for package, name, code in ((stages.tts.providers, "acme", voice), (stages.llm.providers, "acme", model)):
+        folder = tmp_path / package.__name__
+        folder.mkdir()
+        (folder / f"{name}.py").write_text(code, encoding="utf-8")
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
     assert "acme" in names("tts")
+    assert "acme" in names("llm")
 
 
 @asynccontextmanager
 async def voice(url: str, key: str) -> AsyncIterator[Call]:
     """A call whose agent speaks with the provider of the page, and has begun to."""
-    context = ProviderContext(keys={"ACME_API_KEY": SecretStr(key)})
-    agent = {"tts": {"provider": "acme", "options": {"url": url}}}
+    context = ProviderContext(ProviderKeys.from_environment({"ACME_API_KEY": key, "ACME_BASE_URL": url}))
+    agent = {"tts": {"provider": "acme"}}
     async with worker(stages.tts.stage, context) as running, running.call(agent) as call:
         call.hear(TurnStarted(turn=2, answers=0))
         call.hear(SentenceReady(turn=2, segment=0, text="Good morning.", last=True))
@@ -79,3 +85,19 @@ async def test_a_wrong_key_ends_the_turn_and_says_why(url: str) -> None:
         assert (failed.provider, failed.kind, failed.retryable) == ("acme", "auth", False)
         assert "ACME_API_KEY" in failed.message
         await call.sends(Flag.LAST_OF_TURN)  # so that egress does not wait for more
+
+
+async def test_the_key_does_not_go_to_a_host_that_a_document_names(url: str) -> None:
+    context = ProviderContext(ProviderKeys.from_environment({"ACME_API_KEY": KEY}))
+    agent = {"tts": {"provider": "acme", "options": {"base_url": url}}}
+    async with worker(stages.tts.stage, context) as running, running.call(agent) as call:
+        call.hear(TurnStarted(turn=2, answers=0))
+        call.hear(SentenceReady(turn=2, segment=0, text="Good morning.", last=True))
+        assert (await call.publishes(TtsProviderFailed)).kind == "auth"
+
+
+async def test_the_language_model_conforms() -> None:
+    async with Providers[LanguageModelProvider]("llm", ProviderContext()) as providers:
+        parrot = await providers.get("acme")
+        for check in CHECKS:
+            await check(parrot, {"shouts": True})

@@ -1,7 +1,7 @@
 """Stories of a call as the llm stage tells them: real session, real scripted model, virtual time."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -29,8 +29,9 @@ from schemas.events import (
     TurnStarted,
 )
 from stages.llm import stage
+from stages.llm.contract import Capabilities, Finish, ReplyItem, ReplyRequest, TextDelta
 from stages.llm.reply import APOLOGY, MAX_REPLY, SILENT_S
-from stages.runtime.providers import ProviderError, Providers, ReplyRequest
+from stages.runtime.providers import ProviderError, Providers
 from tests.kit import stage as kit
 from tests.kit.clock import in_virtual_time
 
@@ -236,8 +237,10 @@ class Model:
     """A model whose pieces and delays each story chooses; it remembers what it was asked, and whether it was closed."""
 
     capacity = None
+    capabilities = Capabilities()
+    model = "fake"
 
-    def __init__(self, *script: str | float | Exception) -> None:
+    def __init__(self, *script: str | float | Exception | ReplyItem) -> None:
         self.script = script
         self.requests: list[ReplyRequest] = []
         self.closed = 0
@@ -246,7 +249,7 @@ class Model:
     async def open(self, options: dict[str, Any]) -> AsyncIterator["Model"]:
         yield self
 
-    async def reply(self, request: ReplyRequest) -> AsyncIterator[str]:
+    async def reply(self, request: ReplyRequest) -> AsyncGenerator[ReplyItem, None]:
         self.requests.append(request)
         try:
             for one in self.script:
@@ -255,14 +258,16 @@ class Model:
                 if isinstance(one, float):
                     await asyncio.sleep(one)
                 else:
-                    yield one
+                    yield TextDelta(one) if isinstance(one, str) else one
+            if not any(isinstance(one, Finish) for one in self.script):
+                yield Finish()
         finally:
             self.closed += 1
 
 
 @asynccontextmanager
 async def talk_to(model: Model, monkeypatch: pytest.MonkeyPatch, **agent: Any) -> AsyncIterator[Talk]:
-    async def get(self: Providers, name: str) -> Model:
+    async def get(self: Providers[Model], name: str) -> Model:
         return model
 
     monkeypatch.setattr(Providers, "get", get)

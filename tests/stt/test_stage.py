@@ -7,7 +7,7 @@ import stages.stt.stage
 from schemas.events import MOST_UNFINISHED, SpeechEnded, SpeechStarted, SttProviderFailed, TranscriptFinal
 from session.state import SessionState, Utterance
 from stages.runtime.context import StageContext
-from stages.runtime.providers import ProviderContext, ProviderError, Providers
+from stages.runtime.providers import ProviderContext, ProviderError, Providers, RecognizerProvider
 from stages.stt.stage import Hearing, open_session
 from tests.kit.stage import EPOCH, Outbox, call
 
@@ -72,7 +72,10 @@ async def test_a_new_owner_goes_on_counting_utterances() -> None:
     session = StageContext("stt", "s1", "agent1", EPOCH, outbox, Hearing.publishes)
     session.agent = session.agent.model_validate({"id": "agent1", **SCRIPTED})
     session.snapshot = msgspec.msgpack.encode(SessionState(utterances={0: Utterance(), 4: Utterance()}))
-    async with Providers("stt", ProviderContext()) as providers, open_session(session, providers) as hearing:
+    async with (
+        Providers[RecognizerProvider]("stt", ProviderContext()) as providers,
+        open_session(session, providers) as hearing,
+    ):
         assert isinstance(hearing, Hearing)
         assert hearing.recognizer is not None
         hearing.recognizer.feed(LOUD, 0)
