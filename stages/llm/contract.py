@@ -11,6 +11,8 @@ from schemas.agent import AgentFact
 from schemas.events.llm import Usage
 from stages.runtime.providers import Provider, ProviderError
 
+SILENT_S = 10.0  # a model without an item for this long will not save the turn: the stage ends its reply
+
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 

@@ -6,7 +6,16 @@ from contextlib import aclosing
 from typing import Literal, NamedTuple
 
 from schemas.events.llm import Usage
-from stages.llm.contract import ContextTooLong, Finish, LanguageModel, ReplyItem, ReplyRequest, TextDelta, ToolCall
+from stages.llm.contract import (
+    SILENT_S,
+    ContextTooLong,
+    Finish,
+    LanguageModel,
+    ReplyItem,
+    ReplyRequest,
+    TextDelta,
+    ToolCall,
+)
 from stages.llm.prompt import shortened
 from stages.llm.sentences import Segmenter, plain, without_fragment
 from stages.markup import MarkupRemover
@@ -14,7 +23,6 @@ from stages.runtime.item_timeout import with_item_timeout
 from stages.runtime.providers import ProviderError
 
 MAX_REPLY = 4_000  # characters, about 1,000 tokens: four minutes of speech, longer than any caller waits
-SILENT_S = 10.0  # a model without a sign of life for this long will not save the turn
 FIRST_WORDS_S = 30.0  # a model that shows life may reason this long before its first words
 FRAGMENT_S = 3.0  # words of a slow model wait this long for the end of their sentence
 APOLOGY = "I'm sorry, something went wrong and I can't answer that just now. Please ask me again."

@@ -27,10 +27,11 @@ from schemas.events import (
     TurnCancelled,
     TurnEnded,
     TurnStarted,
+    Usage,
 )
 from stages.llm import stage
-from stages.llm.contract import Capabilities, Finish, ReplyItem, ReplyRequest, TextDelta
-from stages.llm.reply import APOLOGY, MAX_REPLY, SILENT_S
+from stages.llm.contract import SILENT_S, Capabilities, Finish, ReplyItem, ReplyRequest, TextDelta
+from stages.llm.reply import APOLOGY, MAX_REPLY
 from stages.runtime.providers import ProviderError, Providers
 from tests.kit import stage as kit
 from tests.kit.clock import in_virtual_time
@@ -404,3 +405,39 @@ async def test_a_long_call_leaves_no_alarms_behind() -> None:
         await one.call.wait_ms(10_000)
         assert one.call.published(TurnStarted) == []
         assert one.call.context.lifetime.timers == 0
+
+
+def test_a_turn_that_ended_says_who_wrote_it_and_what_it_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        model = Model("We open at nine. And we cl", Usage(9, 4, 3), Finish("length"))
+        async with talk_to(model, monkeypatch, greeting="Hello.") as one:
+            await one.is_heard_out(1)
+            await one.asks("When do you open?")
+            await one.is_heard_out(2)
+            greeting, ended = one.call.published(TurnEnded)
+        assert (greeting.provider, greeting.model, greeting.usage, greeting.truncated) == ("", "", None, False)
+        assert (ended.provider, ended.model, ended.usage) == ("scripted", "fake", Usage(9, 4, 3))
+        assert (ended.heard, ended.truncated) == ("We open at nine.", True)
+        assert len(model.requests) == 1  # the reply was a draft, and its tokens count for the turn that used it
+
+    story()
+
+
+def test_an_apology_is_a_notice_and_no_part_of_the_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        model = Model(ProviderError("bad_request", "HTTP 400"))
+        async with talk_to(model, monkeypatch) as one:
+            await one.asks("When do you open?")
+            [notice] = await one.whole_reply(2)
+            assert (notice.text, notice.kind, notice.last) == (APOLOGY, "notice", True)
+            assert await one.is_heard_out(2) == ""
+            await one.asks("When do you close?")
+            await one.call.publishes(TurnStarted, turn=3)
+            await one.call.settle()
+        assert APOLOGY not in str(model.requests[-1].history)
+        assert [entry.content for entry in model.requests[-1].history] == ["When do you open?"]
+        assert len(one.call.published(LlmProviderFailed)) == 2  # one a turn
+
+    story()

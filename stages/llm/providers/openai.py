@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from schemas.events import ProviderErrorKind
 from schemas.provider_keys import origin
 from stages.llm.chat_chunks import ChatChunks
-from stages.llm.contract import Capabilities, Progress, ReplyItem, ReplyRequest
+from stages.llm.contract import SILENT_S, Capabilities, Progress, ReplyItem, ReplyRequest
 from stages.llm.prompt import chat_messages
 from stages.llm.refusals import refusal
 from stages.llm.sse import MAX_EVENT, SseDecoder, TooLong
@@ -58,7 +58,7 @@ class Options(BaseModel):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None  # some models refuse any
     max_tokens: Annotated[int, Field(ge=1, le=4_000)] = 1_000
     base_url: Annotated[str, Field(pattern=r"^https?://")] | None = None
-    timeout_s: Annotated[float, Field(gt=0, le=60, alias="timeout")] = 10.0
+    timeout_s: Annotated[float, Field(gt=0, le=SILENT_S, alias="timeout")] = SILENT_S
     extra: dict[str, Any] = {}  # Any: fields of this vendor's own, which pass through as they are
 
     @model_validator(mode="before")
