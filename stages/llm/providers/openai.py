@@ -1,7 +1,7 @@
 """OpenAI's chat completions over HTTP: OpenAI itself, and every vendor or local server that speaks the same API.
 
 Without OpenAI's SDK, which reads keys and headers from the environment and sends them to any `base_url`, follows
-redirects, sleeps through `Retry-After` and ends a stream at an event without data: see decision 25.
+redirects, sleeps through `Retry-After` and ends a stream at an event without data: see decision 26.
 """
 
 import asyncio
