@@ -17,15 +17,15 @@ import re
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cli.discovery import weights_folder
 from schemas.agent import AgentDocument
+from stages.llm.contract import ChatMessage, LanguageModel, ReplyRequest, TextDelta
 from stages.llm.fact_retrieval import choose
 from stages.llm.providers.local import open_provider
-from stages.runtime.providers import LanguageModel, Message, ProviderContext, ReplyRequest
+from stages.runtime.providers import ProviderContext
 
 RECEPTIONIST = Path(__file__).parents[1] / "examples" / "agents" / "receptionist.json"
 HANDS_OVER = r"don't have|not sure|connect you|colleague"  # says that it does not know, and offers a person
@@ -154,16 +154,16 @@ def judge(question: Question, answer: str) -> str:
 
 async def ask(model: LanguageModel, agent: AgentDocument, question: Question) -> Outcome:
     """Put one question as the llm stage does: facts chosen for it, then the reply as it streams."""
-    history = (Message("user", question.after),) if question.after else ()
+    history = (ChatMessage("user", question.after),) if question.after else ()
     began = time.perf_counter()
     facts = choose(agent.facts, question.asked, history)
     request = ReplyRequest("bench", agent.prompt, question.asked, history, facts)
     pieces: list[str] = []
     first = None
-    replies: AsyncIterator[str] = model.reply(request)
-    async for piece in replies:
-        first = first or time.perf_counter() - began
-        pieces.append(piece)
+    async for item in model.reply(request):
+        if isinstance(item, TextDelta):
+            first = first or time.perf_counter() - began
+            pieces.append(item.text)
     answer = "".join(pieces).strip()
     total = time.perf_counter() - began
     return Outcome(question.asked, answer, judge(question, answer), (first or total) * 1e3, total * 1e3)

@@ -31,7 +31,6 @@ STAGES = ("ingress", "stt", "llm", "tts", "egress")
 EXTRAS = {  # extra -> the packages that show whether it is installed, and its purpose
     "local": (("moonshine_voice", "onnxruntime", "xllamacpp", "hibari"), "speech and answers without a key"),
     "livekit": (("livekit",), "rooms"),
-    "openai": (("openai",), "the openai language model"),
     "export": (("pyarrow",), "antiphon export"),
     "picture": (("matplotlib",), "antiphon call --picture"),
     "postgres": (("asyncpg",), "agents in PostgreSQL"),

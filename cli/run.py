@@ -182,14 +182,20 @@ class _Process:
 
     async def _claimed(self, worker: Any, stack: AsyncExitStack) -> Any:
         from cli.discovery import weights_folder
-        from schemas.settings import provider_keys
-        from stages.runtime.providers import ProviderContext, Providers
+        from schemas.provider_keys import PrivateHosts, ProviderKeys
+        from stages.runtime.providers import Provider, ProviderContext, Providers
         from stages.runtime.stage_host import StageHost
         from transports.outputs import preload
 
         module = importlib.import_module(f"stages.{worker.stage}.stage")
-        context = ProviderContext(provider_keys(os.environ), weights_folder(), self._options["vad"])
-        providers = await stack.enter_async_context(Providers(worker.stage, context))
+        try:
+            keys = ProviderKeys.from_environment(os.environ)
+        except ValueError as error:
+            raise WrongUse(str(error)) from None
+        context = ProviderContext(
+            keys, PrivateHosts.from_environment(os.environ), weights_folder(), self._options["vad"]
+        )
+        providers = await stack.enter_async_context(Providers[Provider](worker.stage, context))
         for name in self._options["warm"]:
             await (preload(name) if worker.stage == "egress" else providers.get(name))
         shared = await stack.enter_async_context(module.open_worker(providers))

@@ -1,1 +1,1 @@
-"""One suite per kind of provider: every rule of the contract as a test that an adapter inherits."""
+"""One conformance suite for each kind of provider: every rule of the contract as a test that an adapter passes."""

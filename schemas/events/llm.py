@@ -66,7 +66,8 @@ class TurnCancelled(Decision, tag="llm.turn_cancelled", frozen=True):
 class TurnEnded(Decision, tag="llm.turn_ended", frozen=True):
     """The turn is history. heard: the text that the caller heard, which is all that the history keeps.
 
-    provider, model, usage: of the reply; empty for a greeting.
+    provider, model, usage: of the reply; empty for a greeting. usage: None where the model counted no tokens.
+    truncated: the reply ends before the model had finished it, at a limit of its length or because the model failed.
     """
 
     heard: str
@@ -74,6 +75,7 @@ class TurnEnded(Decision, tag="llm.turn_ended", frozen=True):
     provider: str = ""
     model: str = ""
     usage: Usage | None = None
+    truncated: bool = False
 
 
 class LlmProviderFailed(ProviderFailed, tag="llm.provider_failed", frozen=True):

@@ -28,7 +28,7 @@ from schemas.media import Frame
 from stages.egress.pacing import Action, Pacing
 from stages.egress.reply import Piece
 from stages.runtime.context import StageContext
-from stages.runtime.providers import Providers
+from stages.runtime.providers import Provider, Providers
 from stages.runtime.stage import handles
 from transports.outputs import open_output
 from transports.transport import CallerOutput
@@ -165,7 +165,7 @@ STAGE = Playback
 
 
 @asynccontextmanager
-async def open_worker(providers: Providers) -> AsyncIterator[Ticker]:
+async def open_worker(providers: Providers[Provider]) -> AsyncIterator[Ticker]:
     """What the calls of a worker share: the ticker. Egress has no vendors."""
     yield Ticker()
 

@@ -1,27 +1,27 @@
-"""A reply that is begun while the caller pauses, before anybody knows whether the pause is the end of the turn."""
+"""A reply that is generated during the caller's pause, before it is known whether the pause ends the turn."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from typing import Any
 
+from stages.llm.contract import ReplyItem, ReplyRequest
 from stages.llm.reply import Piece, segments
-from stages.runtime.providers import ReplyRequest
 
 Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 
 class Draft:
-    """The reply to `request`, kept segment by segment until it is taken. failed: it is not worth taking."""
+    """The reply to `request`, kept segment by segment until it is used. failed: asking again may do better."""
 
-    def __init__(self, request: ReplyRequest, stream: AsyncIterator[str], spawn: Spawn) -> None:
+    def __init__(self, request: ReplyRequest, stream: AsyncGenerator[ReplyItem, None], spawn: Spawn) -> None:
         self.request = request
         self.failed = False
-        self._pieces: asyncio.Queue[Piece] = asyncio.Queue()  # a reply's length is its bound
+        self._pieces: asyncio.Queue[Piece] = asyncio.Queue()  # MAX_REPLY bounds it
         self._writing = spawn(self._write(stream))
 
     async def pieces(self) -> AsyncGenerator[Piece, None]:
-        """What is there, and then what comes."""
+        """Yield the segments that are there, then those that come."""
         while True:
             piece = await self._pieces.get()
             yield piece
@@ -29,11 +29,11 @@ class Draft:
                 return
 
     def drop(self) -> None:
-        """No more of it: the model stops."""
+        """Stop the model."""
         self._writing.cancel()
 
-    async def _write(self, stream: AsyncIterator[str]) -> None:
+    async def _write(self, stream: AsyncGenerator[ReplyItem, None]) -> None:
         async with aclosing(segments(stream)) as pieces:
             async for piece in pieces:
-                self.failed = self.failed or piece.failure is not None
+                self.failed = self.failed or (piece.failure is not None and piece.failure.retryable)
                 self._pieces.put_nowait(piece)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from difflib import SequenceMatcher
 
 from schemas.agent import AgentFact
-from stages.runtime.providers import Message
+from stages.llm.contract import ChatMessage
 
 Scored = tuple[float, AgentFact]
 
@@ -52,7 +52,7 @@ _FOLLOWS = re.compile(r"^\W*(and|what about|how about|or)\b|\b(that|it|those|the
 _FOLLOW_UP_WORDS = 3  # a question of fewer telling words may lean on the one before
 
 
-def choose(facts: Sequence[AgentFact], utterance: str, history: Sequence[Message] = ()) -> tuple[Scored, ...]:
+def choose(facts: Sequence[AgentFact], utterance: str, history: Sequence[ChatMessage] = ()) -> tuple[Scored, ...]:
     """The `CHOSEN` best facts for `utterance` with scores from 0 to 1, best first; empty only if `facts` is.
 
     history: the call so far, oldest first; a question such as "and on Sunday?" is read with the one before it.

@@ -22,6 +22,8 @@ _CANDIDATE = re.compile(rf"\n+|[{_STOPS}]+|[.!?…]+[\"')\]”’»]*(?=\s)|[,;:
 _MARK = re.compile(rf"[\n{_STOPS}.!?…{_CLAUSE_MARKS}\-–—]")
 _LETTERS_A_WORD = 2  # in Chinese and Japanese, which are written without spaces
 _IDEOGRAPH = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
+_WHOLE = re.compile(rf"[{_STOPS}.!?…][\"')\]”’»]*$")
+_CLAUSE_END = re.compile(r"[,;:،؛](?=\s|$)|[，、；]|\s[-–—](?=\s|$)")
 _ANY_NAME = "Xx"  # with this as the next word, sentencex judges only the word before the full stop
 _LAST_WORD = re.compile(r"[^\s(\"'“‘]*$")
 
@@ -53,6 +55,11 @@ class Segmenter:
     def flush(self) -> list[str]:
         """What is left when the reply has ended: one segment or none."""
         return self._take(len(self._rest))
+
+    def take_words(self) -> list[str]:
+        """Return the whole words of a segment whose end has not come: one segment or none."""
+        cut = max(self._rest.rfind(" "), self._rest.rfind("\t"))
+        return self._take(cut) if cut > 0 else []
 
     def _take(self, cut: int) -> list[str]:
         segment, self._rest = self._rest[:cut].strip(), self._rest[cut:].lstrip()
@@ -121,6 +128,19 @@ class Segmenter:
 def _words(text: str) -> int:
     """Count the words of `text`, about, where none are written apart."""
     return len(text.split()) + len(_IDEOGRAPH.findall(text)) // _LETTERS_A_WORD
+
+
+def without_fragment(text: str, *, alone: bool) -> str:
+    """Return what can be spoken of the last segment of a reply that was cut off: up to its last clause.
+
+    alone: nothing was spoken before, so that its whole words are better than nothing.
+    """
+    if _WHOLE.search(text):
+        return text
+    clauses = list(_CLAUSE_END.finditer(text))
+    if clauses:
+        return text[: clauses[-1].start()].rstrip()
+    return text.rpartition(" ")[0] if alone else ""
 
 
 def plain(segment: str) -> str:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from stages.runtime.providers import Message
+from stages.llm.contract import ChatMessage
 
 GOODBYE = "Thank you for calling. Goodbye!"
 WELCOME = "You're welcome. Is there anything else?"
@@ -42,7 +42,7 @@ _EVERY = (_GOODBYE, _NO_MORE, _THANKS, _AGAIN, _HOW_ARE_YOU, _HELLO, _YES, _NO, 
 _ALL = re.compile(rf"\b({'|'.join(_EVERY)})(?![\w'])")
 
 
-def courtesy(utterance: str, history: Sequence[Message] = ()) -> str | None:
+def courtesy(utterance: str, history: Sequence[ChatMessage] = ()) -> str | None:
     """The answer to an utterance of nothing but courtesies, or None if it says anything else."""
     said = re.sub(r"[^a-z' ]+", " ", utterance.lower().replace("’", "'"))
     if re.sub(r"[^a-z]", "", _ALL.sub(" ", said)):

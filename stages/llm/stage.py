@@ -5,6 +5,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import ClassVar
 
+from msgspec.structs import replace
+
 from schemas import events
 from schemas.events import (
     Cause,
@@ -29,13 +31,14 @@ from schemas.events import (
 )
 from session.history import History
 from stages.llm import states, turns
+from stages.llm.contract import LanguageModel, LanguageModelProvider, ReplyRequest
 from stages.llm.draft import Draft
 from stages.llm.fact_retrieval import choose
 from stages.llm.prompt import conversation
-from stages.llm.reply import Piece, recite, segments
+from stages.llm.reply import Piece, ask, recite, segments
 from stages.llm.utterances import Heard
 from stages.runtime.context import StageContext
-from stages.runtime.providers import LanguageModel, LanguageModelProvider, ProviderError, Providers, ReplyRequest
+from stages.runtime.providers import ProviderError, Providers
 from stages.runtime.stage import handles
 
 MOST_DRAFTS = 3  # a turn: a caller who pauses again and again is not worth a model's work each time
@@ -62,6 +65,9 @@ class Conversation:
         self._draft: Draft | None = None  # of the answer to what the caller may have finished saying
         self._drafts = 0  # begun since the last turn
         self._unended: dict[int, asyncio.Task[None]] = {}  # turn -> its reply, until the turn is history
+        self._written: dict[
+            int, Piece
+        ] = {}  # turn -> the end of its reply, which says what it cost and whether it is whole
 
     # --- what it hears ------------------------------------------------------------------------------------------
 
@@ -147,7 +153,19 @@ class Conversation:
             self._history.interrupt(turn)
         self._unended.pop(turn).cancel()
         heard = self._history.heard(turn, now_ms)
-        self._call.publish(TurnEnded(turn=turn, heard=heard, interrupted=interrupted, cause=cause, now_ms=now_ms))
+        end = self._written.pop(turn, Piece(""))
+        ended = TurnEnded(
+            turn=turn,
+            heard=heard,
+            interrupted=interrupted,
+            truncated=end.truncated,
+            usage=end.usage,
+            cause=cause,
+            now_ms=now_ms,
+        )
+        if turn != states.GREETING:
+            ended = replace(ended, provider=self._call.agent.llm.provider, model=self._model.model)
+        self._call.publish(ended)
 
     # --- what it says -------------------------------------------------------------------------------------------
 
@@ -176,7 +194,7 @@ class Conversation:
             self._draft = self._begin(self._ask(text))
 
     def _begin(self, request: ReplyRequest) -> Draft:
-        return Draft(request, self._model.reply(request), self._call.spawn)
+        return Draft(request, ask(self._model, request), self._call.spawn)
 
     def _drop(self, draft: Draft) -> None:
         draft.drop()
@@ -193,13 +211,16 @@ class Conversation:
                     self._fail(turn, piece.failure)
                     continue
                 token_ms = _first_token_ms(piece, began_s) if segment == 0 and turn != states.GREETING else None
-                self._history.say(turn, segment, piece.text)
+                if piece.last:
+                    self._written[turn] = piece
+                self._history.say(turn, segment, piece.text if piece.kind == "reply" else "")
                 self._call.publish(
                     SentenceReady(
                         turn=turn,
                         segment=segment,
                         text=piece.text,
                         last=piece.last,
+                        kind=piece.kind,
                         first_token_ms=token_ms,
                         cause=cause,
                         now_ms=self._call.now_ms(),
@@ -223,15 +244,15 @@ STAGE = Conversation
 
 
 @asynccontextmanager
-async def open_worker(providers: Providers) -> AsyncIterator[Providers]:
+async def open_worker(providers: Providers[LanguageModelProvider]) -> AsyncIterator[Providers[LanguageModelProvider]]:
     """What the calls of a worker share: the language models."""
     yield providers
 
 
 @asynccontextmanager
-async def open_session(call: StageContext, providers: Providers) -> AsyncIterator[Conversation]:
+async def open_session(call: StageContext, providers: Providers[LanguageModelProvider]) -> AsyncIterator[Conversation]:
     """The conversation of `call`. Raises ProviderMissing or ProviderError if its model cannot be had."""
-    provider: LanguageModelProvider = await providers.get(call.agent.llm.provider)
+    provider = await providers.get(call.agent.llm.provider)
     async with provider.open(call.agent.llm.options) as model:
         conversation = Conversation(call, model)
         try:

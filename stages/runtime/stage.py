@@ -13,9 +13,10 @@ from schemas.control import Playhead
 from schemas.events import Event
 from schemas.media import Frame
 from stages.runtime.context import StageContext
-from stages.runtime.providers import Providers
+from stages.runtime.providers import Provider, Providers
 
 Handler = TypeVar("Handler", bound=Callable[..., object])
+P = TypeVar("P", bound=Provider)
 Shared = TypeVar("Shared")
 
 
@@ -45,14 +46,17 @@ class HasPlayhead(Protocol):
         """Return how far the caller has heard the current turn."""
 
 
-class StageModule(Protocol[Shared]):
-    """The `stage.py` of a stage that ingress claims. Shared: what all sessions of a worker have in common."""
+class StageModule(Protocol[P, Shared]):
+    """The `stage.py` of a stage that ingress claims.
+
+    P: its kind of provider. Shared: what all sessions of a worker have in common.
+    """
 
     @property
     def STAGE(self) -> type[Stage]:
         """The class of the stage."""
 
-    def open_worker(self, providers: Providers, /) -> AbstractAsyncContextManager[Shared]:
+    def open_worker(self, providers: Providers[P], /) -> AbstractAsyncContextManager[Shared]:
         """Open what the sessions of a worker share."""
 
     def open_session(self, context: StageContext, shared: Shared, /) -> AbstractAsyncContextManager[Stage]:

@@ -23,7 +23,7 @@ from schemas.agent import AgentDocument
 from stages.runtime.context import StageContext
 from stages.runtime.hosted_session import HostedSession, OpeningTimeout, failure
 from stages.runtime.inbox import Inbox
-from stages.runtime.providers import ProviderMissing, Providers
+from stages.runtime.providers import Provider, ProviderMissing, Providers
 from stages.runtime.stage import StageModule, handlers
 from stages.runtime.worker import Worker
 
@@ -41,15 +41,16 @@ STAGE_FAILED: dict[str, type[events.StageFailed]] = {
     subjects.EGRESS: events.EgressStageFailed,
 }
 
+P = TypeVar("P", bound=Provider)
 Shared = TypeVar("Shared")
 
 log = structlog.get_logger("stage")
 
 
-class StageHost(Generic[Shared]):
+class StageHost(Generic[P, Shared]):
     """The sessions of one claimed stage in this process. module: its `stage.py`. shared: what `open_worker` yielded."""
 
-    def __init__(self, worker: Worker, module: StageModule[Shared], providers: Providers, shared: Shared) -> None:
+    def __init__(self, worker: Worker, module: StageModule[P, Shared], providers: Providers[P], shared: Shared) -> None:
         self._worker = worker
         self._module = module
         self._providers = providers
@@ -106,7 +107,8 @@ class StageHost(Generic[Shared]):
             self._providers.check(first)
         except ProviderMissing as missing:
             return "provider_missing", str(missing)
-        limit: int | None = getattr(self._providers.opened(first), "capacity", None)
+        provider = self._providers.opened(first)
+        limit = provider.capacity if provider else None
         others = [hosted for hosted in self._hosted.values() if hosted.provider == first and hosted is not earlier]
         if limit is not None and len(others) >= limit:
             return "full", f"{first} carries {limit} sessions"

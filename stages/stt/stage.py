@@ -199,14 +199,14 @@ STAGE = Hearing
 class Shared:
     """Everything that the sessions of an stt worker share. lateness: provider -> its recent finals."""
 
-    def __init__(self, providers: Providers, vad: VoiceActivityDetection) -> None:
+    def __init__(self, providers: Providers[RecognizerProvider], vad: VoiceActivityDetection) -> None:
         self.providers = providers
         self.vad = vad
         self.lateness: defaultdict[str, Lateness] = defaultdict(Lateness)
 
 
 @asynccontextmanager
-async def open_worker(providers: Providers) -> AsyncIterator[Shared]:
+async def open_worker(providers: Providers[RecognizerProvider]) -> AsyncIterator[Shared]:
     """Open what the sessions share. A warm recognizer gets a warm VAD. Raises ProviderMissing."""
     context = providers.context
     async with open_vad(context.vad, context.weights) as vad:
@@ -220,7 +220,7 @@ async def open_worker(providers: Providers) -> AsyncIterator[Shared]:
 async def open_session(context: StageContext, shared: Shared) -> AsyncIterator[Hearing]:
     """Open a recognizer and VAD for one caller. Raises ProviderMissing or ProviderError if either does not open."""
     name = context.agent.stt.provider
-    provider: RecognizerProvider = await shared.providers.get(name)
+    provider = await shared.providers.get(name)
     hearing = Hearing(context, shared.lateness[name], _utterances_before(context.snapshot))
     detector = hearing.detector = await shared.vad.open(name, hearing.fail)
     try:

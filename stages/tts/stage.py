@@ -96,15 +96,15 @@ STAGE = Voice
 
 
 @asynccontextmanager
-async def open_worker(providers: Providers) -> AsyncIterator[Providers]:
+async def open_worker(providers: Providers[SynthesizerProvider]) -> AsyncIterator[Providers[SynthesizerProvider]]:
     """Open what the sessions of a worker share: the synthesizers."""
     yield providers
 
 
 @asynccontextmanager
-async def open_session(session: StageContext, providers: Providers) -> AsyncIterator[Voice]:
+async def open_session(session: StageContext, providers: Providers[SynthesizerProvider]) -> AsyncIterator[Voice]:
     """Open the voice of one session. Raises ProviderMissing or ProviderError."""
     choice = session.agent.tts
-    provider: SynthesizerProvider = await providers.get(choice.provider)
+    provider = await providers.get(choice.provider)
     async with provider.open(choice.options) as synthesizer:
         yield Voice(session, choice.provider, synthesizer)

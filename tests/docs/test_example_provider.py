@@ -1,4 +1,4 @@
-"""The provider that docs/providers.md shows is a whole one: it is loaded from the page, and a stage speaks with it."""
+"""The providers in docs/providers.md are whole: each is loaded from the page, and a stage or the suite uses it."""
 
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from pydantic import SecretStr
 
+import stages.llm.providers
 import stages.tts.providers
 import stages.tts.stage
+from antiphon_testing.conformance.language_model import CHECKS
 from antiphon_testing.conformance.synthesizer import SynthesizerConformance
 from schemas.events import SegmentSynthesized, SentenceReady, TtsProviderFailed, TurnStarted
 from schemas.media import Flag
+from schemas.provider_keys import ProviderKeys
+from stages.llm.contract import LanguageModelProvider
 from stages.runtime.providers import ProviderContext, Providers, names
 from stages.tts.contract import Synthesizer, SynthesizerProvider
 from tests.kit.stage import Call, worker
@@ -43,25 +46,29 @@ async def url() -> AsyncIterator[str]:
     runner = web.AppRunner(application)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}/speak"
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     await runner.cleanup()
 
 
 @pytest.fixture(autouse=True)
 def _written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page's code as a file where providers are looked for."""
-    found = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert found is not None
-    (tmp_path / "acme.py").write_text(found[1], encoding="utf-8")
-    monkeypatch.setattr(stages.tts.providers, "__path__", [*stages.tts.providers.__path__, str(tmp_path)])
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    voice, model = (next(block for block in blocks if name in block) for name in ("class Voice", "class Parrot"))
+    for package, name, code in ((stages.tts.providers, "acme", voice), (stages.llm.providers, "acme", model)):
+        folder = tmp_path / package.__name__
+        folder.mkdir()
+        (folder / f"{name}.py").write_text(code, encoding="utf-8")
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
     assert "acme" in names("tts")
+    assert "acme" in names("llm")
 
 
 @asynccontextmanager
 async def voice(url: str, key: str) -> AsyncIterator[Call]:
     """A call whose agent speaks with the provider of the page, and has begun to."""
-    context = ProviderContext(keys={"ACME_API_KEY": SecretStr(key)})
-    agent = {"tts": {"provider": "acme", "options": {"url": url}}}
+    context = ProviderContext(ProviderKeys.from_environment({"ACME_API_KEY": key, "ACME_BASE_URL": url}))
+    agent = {"tts": {"provider": "acme"}}
     async with worker(stages.tts.stage, context) as running, running.call(agent) as call:
         call.hear(TurnStarted(turn=2, answers=0))
         call.hear(SentenceReady(turn=2, segment=0, text="Good morning.", last=True))
@@ -83,6 +90,22 @@ async def test_a_wrong_key_ends_the_turn_and_says_why(url: str) -> None:
         await call.sends(Flag.LAST_OF_TURN)  # so that egress does not wait for more
 
 
+async def test_the_key_does_not_go_to_a_host_that_a_document_names(url: str) -> None:
+    context = ProviderContext(ProviderKeys.from_environment({"ACME_API_KEY": KEY}))
+    agent = {"tts": {"provider": "acme", "options": {"base_url": url}}}
+    async with worker(stages.tts.stage, context) as running, running.call(agent) as call:
+        call.hear(TurnStarted(turn=2, answers=0))
+        call.hear(SentenceReady(turn=2, segment=0, text="Good morning.", last=True))
+        assert (await call.publishes(TtsProviderFailed)).kind == "auth"
+
+
+async def test_the_language_model_conforms() -> None:
+    async with Providers[LanguageModelProvider]("llm", ProviderContext()) as providers:
+        parrot = await providers.get("acme")
+        for check in CHECKS:
+            await check(parrot, {"shouts": True})
+
+
 class TestConformance(SynthesizerConformance):
     """The page's provider against a vendor that makes half a second of sound for each letter."""
 
@@ -94,7 +117,7 @@ class TestConformance(SynthesizerConformance):
         runner = web.AppRunner(application)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/speak"
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         yield
         await runner.cleanup()
 
@@ -110,10 +133,10 @@ class TestConformance(SynthesizerConformance):
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Synthesizer]:
-        context = ProviderContext(keys={"ACME_API_KEY": SecretStr(KEY)})
-        async with Providers("tts", context) as providers:
-            acme: SynthesizerProvider = await providers.get("acme")
-            async with acme.open({"url": self.url}) as voice:
+        context = ProviderContext(ProviderKeys.from_environment({"ACME_API_KEY": KEY, "ACME_BASE_URL": self.url}))
+        async with Providers[SynthesizerProvider]("tts", context) as providers:
+            acme = await providers.get("acme")
+            async with acme.open({}) as voice:
                 yield voice
 
     def work(self) -> int:

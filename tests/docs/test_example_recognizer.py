@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 from aiohttp import WSMsgType, web
-from pydantic import SecretStr
 
 import stages.stt.providers
 import stages.stt.stage
 from antiphon_testing.conformance.recognizer import RecognizerConformance, Subject
 from schemas.audio import CALLER_HZ, SAMPLE_BYTES
 from schemas.events import TranscriptFinal
+from schemas.provider_keys import ProviderKeys
 from stages.runtime.providers import ProviderContext, ProviderError, Providers, names
+from stages.stt.contract import RecognizerProvider
 from stages.stt.loudness import loud
 from tests.kit.speech import silence
 from tests.kit.stage import worker
@@ -70,7 +71,7 @@ async def vendor() -> AsyncIterator[Vendor]:
     runner = web.AppRunner(application, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    one.url = f"http://127.0.0.1:{runner.addresses[0][1]}/listen"
+    one.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     yield one
     await runner.cleanup()
 
@@ -85,21 +86,22 @@ def _written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "acme" in names("stt")
 
 
-def context(key: str = KEY) -> ProviderContext:
-    return ProviderContext(keys={"ACME_API_KEY": SecretStr(key)}, vad="script")
+def context(vendor: Vendor, key: str = KEY) -> ProviderContext:
+    keys = ProviderKeys.from_environment({"ACME_API_KEY": key, "ACME_BASE_URL": vendor.url})
+    return ProviderContext(keys, vad="script")
 
 
 class TestAcme(RecognizerConformance):
     @pytest.fixture
     async def subject(self, vendor: Vendor) -> AsyncIterator[Subject]:
-        async with Providers("stt", context()) as providers:
+        async with Providers[RecognizerProvider]("stt", context(vendor)) as providers:
             provider = await providers.get("acme")
-            yield Subject(provider, {"url": vendor.url}, SPEECH, fail=vendor.hang_up, haste=10)
+            yield Subject(provider, {}, SPEECH, fail=vendor.hang_up, haste=10)
 
 
 async def test_a_stage_hears_with_it(vendor: Vendor) -> None:
-    agent = {"stt": {"provider": "acme", "options": {"url": vendor.url}}}
-    async with worker(stages.stt.stage, context()) as running, running.call(agent) as call:
+    agent = {"stt": {"provider": "acme", "options": {}}}
+    async with worker(stages.stt.stage, context(vendor)) as running, running.call(agent) as call:
         for number in range(len(SPEECH) // 640):
             call.hear_audio(SPEECH[number * 640 : number * 640 + 640], at=number * 320)
         final = await call.publishes(TranscriptFinal)
@@ -108,8 +110,8 @@ async def test_a_stage_hears_with_it(vendor: Vendor) -> None:
 
 
 async def test_a_wrong_key_says_which_variable_to_look_at(vendor: Vendor) -> None:
-    agent = {"stt": {"provider": "acme", "options": {"url": vendor.url}}}
-    async with worker(stages.stt.stage, context("wrong")) as running:
+    agent = {"stt": {"provider": "acme", "options": {}}}
+    async with worker(stages.stt.stage, context(vendor, "wrong")) as running:
         with pytest.raises(ProviderError, match="ACME_API_KEY") as raised:
             await running.call(agent).__aenter__()
     assert raised.value.kind == "auth"

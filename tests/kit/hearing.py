@@ -61,7 +61,7 @@ class ByHand:
 
 def hearing(provider: RecognizerProvider, engine: Engine | None = None) -> Worker:
     """Return a worker whose sessions all get a recognizer of `provider`, and VAD of `engine` (else by loudness)."""
-    providers = cast("Providers", _Providers(provider))
+    providers = cast("Providers[RecognizerProvider]", _Providers(provider))
     vad = cast("VoiceActivityDetection", _Vad(engine or LoudnessEngine()))
     shared = Shared(providers, vad)
     return Worker(Hearing, lambda context: open_session(context, shared), shared)

@@ -1,4 +1,4 @@
-"""A server that speaks OpenAI's chat completions over real HTTP: streams, refuses, hangs and breaks off as told.
+"""A server that speaks OpenAI's chat completions over real HTTP: streams, refuses, redirects, hangs, breaks off.
 
 async with openai_server() as server:
     server.plan = Stream("We ", "open.")
@@ -26,12 +26,21 @@ class Stream:
 
 
 @dataclass(frozen=True)
+class Script:
+    """A reply as raw bytes of server-sent events, each piece a write of its own. A number waits so many seconds."""
+
+    pieces: tuple[bytes | float, ...]
+    content_type: str = "text/event-stream"
+
+
+@dataclass(frozen=True)
 class Refusal:
-    """An answer that is no stream. message: what the server says of it, which may quote key and caller."""
+    """An answer that is no stream. message: the server's own words, which may quote key and caller."""
 
     status: int
     code: str = ""
     message: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,13 +48,21 @@ class Hang:
     """No answer at all."""
 
 
+Plan = Stream | Script | Refusal | Hang
+
+
 class Server:
-    """plan: what it does with the next requests. asked, keys: what they held. left: clients that went in mid-stream."""
+    """plan: the answer to the next requests; `then`: the answers after it, one request each.
+
+    asked, keys, headers: what the requests held. left: set when a client went in mid-stream.
+    """
 
     def __init__(self) -> None:
-        self.plan: Stream | Refusal | Hang = Stream(("Hello.",))
+        self.plan: Plan = Stream(("Hello.",))
+        self.then: list[Plan] = []
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str] = []
+        self.headers: list[dict[str, str]] = []
         self.left = asyncio.Event()
         self.connections: set[Any] = set()
         self.url = ""
@@ -53,25 +70,38 @@ class Server:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(await request.json())
         self.keys.append(request.headers.get("Authorization", ""))
+        self.headers.append(dict(request.headers))
         self.connections.add(request.transport)
+        plan = self.plan
+        if self.then:
+            self.plan = self.then.pop(0)
         try:
-            if isinstance(self.plan, Stream):
-                return await self._stream(request, self.plan)
-            if isinstance(self.plan, Refusal):
-                error = {"message": self.plan.message, "type": "x", "param": None, "code": self.plan.code}
-                return web.json_response({"error": error}, status=self.plan.status)
+            if isinstance(plan, Stream):
+                return await self._stream(request, plan)
+            if isinstance(plan, Script):
+                return await self._script(request, plan)
+            if isinstance(plan, Refusal):
+                error = {"message": plan.message, "type": "x", "param": None, "code": plan.code}
+                return web.json_response({"error": error}, status=plan.status, headers=dict(plan.headers))
             await asyncio.Event().wait()
         except (asyncio.CancelledError, ConnectionError):
             self.left.set()
             raise
         raise AssertionError("unreachable")
 
+    async def _script(self, request: web.Request, plan: Script) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": plan.content_type})
+        await response.prepare(request)
+        for piece in plan.pieces:
+            await (asyncio.sleep(piece) if isinstance(piece, float) else response.write(piece))
+        return response
+
     async def _stream(self, request: web.Request, plan: Stream) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        await response.write(_event({"delta": {"role": "assistant", "content": ""}}))
+        await response.write(event({"delta": {"role": "assistant", "content": ""}}))
         for piece in plan.pieces:
-            await response.write(_event({"delta": {"content": piece}}))
+            await response.write(event({"delta": {"content": piece}}))
             await asyncio.sleep(plan.every_s)
         match plan.ends:
             case "hang":
@@ -84,10 +114,8 @@ class Server:
             case "garbage":
                 await response.write(b'data: {"choices": [{"del\n\n')
             case "stop":
-                await response.write(_event({"delta": {}, "finish_reason": "stop"}))
-                await response.write(
-                    _event(None, usage={"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5})
-                )
+                await response.write(event({"delta": {}, "finish_reason": "stop"}))
+                await response.write(event(None, usage={"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}))
                 await response.write(b"data: [DONE]\n\n")
         return response
 
@@ -110,7 +138,8 @@ async def openai_server() -> AsyncIterator[Server]:
         await runner.cleanup()
 
 
-def _event(choice: dict[str, Any] | None, **fields: Any) -> bytes:
+def event(choice: dict[str, Any] | None, **fields: Any) -> bytes:
+    """One event that holds a chunk with this choice."""
     choices = [{"index": 0, "finish_reason": None, **choice}] if choice else []
     chunk = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": choices, **fields}
     return f"data: {json.dumps(chunk)}\n\n".encode()

@@ -28,7 +28,7 @@ from schemas.agent import AgentDocument
 from schemas.config import UNAVAILABLE
 from schemas.events import Event
 from stages.ingress.stage import Ingress
-from stages.runtime.providers import ProviderContext, Providers
+from stages.runtime.providers import Provider, ProviderContext, Providers
 from stages.runtime.stage_host import StageHost
 from stages.runtime.worker import Worker
 from transports import websocket
@@ -114,7 +114,7 @@ class Platform:
             worker.url = await self._stack.enter_async_context(websocket.serve(work.answer, "127.0.0.1", 0))
         else:
             module = importlib.import_module(f"stages.{stage}.stage")
-            providers = await self._stack.enter_async_context(Providers(stage, context or ProviderContext()))
+            providers = await self._stack.enter_async_context(Providers[Provider](stage, context or ProviderContext()))
             shared = await self._stack.enter_async_context(module.open_worker(providers))
             work = StageHost(worker, module, providers, shared)
         stop = asyncio.Event()

@@ -24,7 +24,7 @@ from schemas.events import Event, Owner
 from schemas.media import Frame
 from stages.runtime.context import StageContext
 from stages.runtime.inbox import Inbox
-from stages.runtime.providers import ProviderContext, Providers
+from stages.runtime.providers import Provider, ProviderContext, Providers
 from stages.runtime.stage import Stage, StageModule
 
 PATIENCE_S = 10.0  # on the loop's clock; nothing in a test takes longer unless it is broken
@@ -32,6 +32,7 @@ EPOCH = 3  # of every stage, so that 0 to 2 are dead ones
 
 F = TypeVar("F", bound=Event)
 T = TypeVar("T")
+P = TypeVar("P", bound=Provider)
 Shared = TypeVar("Shared")
 
 Opening = Callable[[StageContext], AbstractAsyncContextManager[Stage]]
@@ -226,16 +227,16 @@ class Worker:
 
 
 @asynccontextmanager
-async def worker(module: StageModule[Shared], context: ProviderContext | None = None) -> AsyncIterator[Worker]:
+async def worker(module: StageModule[P, Shared], context: ProviderContext | None = None) -> AsyncIterator[Worker]:
     """A worker of the stage whose `stage.py` is `module`."""
-    opening = Providers(_name(module.STAGE), context or ProviderContext())
+    opening = Providers[P](_name(module.STAGE), context or ProviderContext())
     async with opening as providers, module.open_worker(providers) as shared:
         yield Worker(module.STAGE, lambda context: module.open_session(context, shared), shared)
 
 
 @asynccontextmanager
 async def call(
-    module: StageModule[Shared], agent: Mapping[str, Any] | None = None, *, transport: str = "websocket"
+    module: StageModule[P, Shared], agent: Mapping[str, Any] | None = None, *, transport: str = "websocket"
 ) -> AsyncIterator[Call]:
     """Open one session in a worker of its own."""
     async with worker(module) as running, running.call(agent, transport=transport) as one:

@@ -1,13 +1,14 @@
 """Answers that are begun in a pause: used if the pause was the end, dropped if the caller said more."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import pytest
 
 from schemas.events import LlmProviderFailed, SentenceReady, TurnStarted
+from stages.llm.contract import Finish, ReplyItem, ReplyRequest, TextDelta
 from stages.llm.stage import MOST_DRAFTS
-from stages.runtime.providers import ProviderError, ReplyRequest
+from stages.runtime.providers import ProviderError
 from tests.kit.clock import in_virtual_time
 from tests.llm.test_stage import Model, talk_to, texts
 
@@ -104,12 +105,13 @@ def test_who_pauses_at_every_word_costs_no_more_than_a_few_drafts(
 class Moody(Model):
     """Fails the first time."""
 
-    async def reply(self, request: ReplyRequest) -> AsyncIterator[str]:
+    async def reply(self, request: ReplyRequest) -> AsyncGenerator[ReplyItem, None]:
         self.requests.append(request)
         await asyncio.sleep(FIRST_S / 2)
         if len(self.requests) == 1:
             raise ProviderError("quota", "not now", retryable=True)
-        yield "We open at nine."
+        yield TextDelta("We open at nine.")
+        yield Finish()
 
 
 def test_a_draft_that_failed_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.agent import AgentDocument, AgentFact
+from stages.llm.contract import ChatMessage
 from stages.llm.fact_retrieval import CHOSEN, MATCHED, choose, stem
-from stages.runtime.providers import Message
 
 RECEPTIONIST = Path(__file__).parents[2] / "examples" / "agents" / "receptionist.json"
 EVENTS = AgentDocument.model_validate(json.loads(RECEPTIONIST.read_text())).facts
@@ -61,7 +61,7 @@ def test_what_the_sheet_does_not_know_matches_nothing(asked: str) -> None:
 
 def test_a_follow_up_is_read_with_the_question_before_it() -> None:
     alone = choose(EVENTS, "And how much is that?")[0][1]
-    before = (Message("user", "Do you do teeth whitening?"), Message("assistant", "We do."))
+    before = (ChatMessage("user", "Do you do teeth whitening?"), ChatMessage("assistant", "We do."))
     score, fact = choose(EVENTS, "And how much is that?", before)[0]
     assert "250 dollars" in fact.text
     assert score >= MATCHED
@@ -69,7 +69,7 @@ def test_a_follow_up_is_read_with_the_question_before_it() -> None:
 
 
 def test_a_follow_up_about_something_else_leaves_the_question_before_it() -> None:
-    before = (Message("user", "Are you open on Saturday?"),)
+    before = (ChatMessage("user", "Are you open on Saturday?"),)
     score, fact = choose(EVENTS, "And on Sunday?", before)[0]
     assert "closed on Sundays" in fact.text
     assert score >= MATCHED

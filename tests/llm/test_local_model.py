@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from antiphon_testing.conformance.language_model import CHECKS, texts
 from cli.discovery import weights_folder
 from schemas.agent import AgentDocument
+from stages.llm.contract import ChatMessage, ContextTooLong, Finish, ReplyRequest
 from stages.llm.fact_retrieval import choose
-from stages.runtime.providers import Message, ProviderContext, ProviderError, ProviderMissing, ReplyRequest
+from stages.runtime.providers import ProviderContext, ProviderError, ProviderMissing
 from stages.runtime.weights import SMOLLM2, present
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ async def provider() -> "AsyncIterator[Local]":
         yield opened
 
 
-def asks(utterance: str, *history: Message) -> ReplyRequest:
+def asks(utterance: str, *history: ChatMessage) -> ReplyRequest:
     return ReplyRequest("s1", AGENT.prompt, utterance, history, choose(AGENT.facts, utterance, history))
 
 
@@ -45,7 +47,7 @@ def talks(utterance: str) -> ReplyRequest:
 
 async def answer(provider: "Local", request: ReplyRequest, **options: Any) -> str:
     async with provider.open(dict(options)) as model:
-        return "".join([piece async for piece in model.reply(request)])
+        return "".join(await texts(model.reply(request)))
 
 
 async def test_a_fact_that_matches_is_the_answer(provider: "Local") -> None:
@@ -55,7 +57,7 @@ async def test_a_fact_that_matches_is_the_answer(provider: "Local") -> None:
 async def test_what_no_fact_answers_is_handed_to_a_person(provider: "Local") -> None:
     first = await answer(provider, asks("Do you do dentures?"))
     assert first.strip() == local.UNKNOWN
-    again = await answer(provider, asks("Do you sell coffee?", Message("assistant", first.strip())))
+    again = await answer(provider, asks("Do you sell coffee?", ChatMessage("assistant", first.strip())))
     assert again.strip() == local.STILL_UNKNOWN
 
 
@@ -75,7 +77,7 @@ async def test_picking_among_facts_it_makes_nothing_up(provider: "Local") -> Non
 async def test_an_answer_that_is_dropped_stops_the_model(provider: "Local") -> None:
     async with provider.open({"max_tokens": 250}) as model:
         request = talks("Tell me a very long story about a dog.")
-        whole = len([piece async for piece in model.reply(request)])
+        whole = len(await texts(model.reply(request)))
         written = 0
         async with aclosing(model.reply(request)) as pieces:
             async for _ in pieces:
@@ -116,3 +118,20 @@ async def test_missing_weights_name_the_command_that_fetches_them(tmp_path: Path
     with pytest.raises(ProviderMissing, match="antiphon fetch"):
         async with local.open_provider(ProviderContext(weights=tmp_path)):
             pass
+
+
+async def test_a_reply_at_its_limit_says_so(provider: "Local") -> None:
+    async with provider.open({"max_tokens": 5}) as model:
+        items = [item async for item in model.reply(talks("Tell me about a dog."))]
+    assert items[-1] == Finish("length")
+
+
+async def test_a_request_that_is_too_long_says_so(provider: "Local") -> None:
+    with pytest.raises(ContextTooLong):
+        await answer(provider, ReplyRequest("s1", "You tell stories. " * 1_000, "Tell me one."))
+
+
+@pytest.mark.parametrize("answers", ["matched", "model"])
+async def test_it_conforms(provider: "Local", answers: str) -> None:
+    for check in CHECKS:
+        await check(provider, {"answers": answers})

@@ -1,11 +1,12 @@
 """From pieces of text to segments that can be spoken."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.llm.contract import Finish, ReplyItem, TextDelta
 from stages.llm.reply import APOLOGY, segments
 from stages.llm.sentences import MAX_SEGMENT, Segmenter, plain
 
@@ -171,9 +172,10 @@ def test_a_segment_holds_nothing_that_cannot_be_printed(text: str) -> None:
     ],
 )
 async def test_what_a_model_writes_comes_as_plain_segments(text: str, spoken: list[str]) -> None:
-    async def letters() -> AsyncIterator[str]:
+    async def letters() -> AsyncGenerator[ReplyItem, None]:
         for letter in text:
-            yield letter
+            yield TextDelta(letter)
+        yield Finish()
 
     pieces = [piece.text async for piece in segments(letters()) if not piece.failure]
     assert [piece for piece in pieces if piece and piece != APOLOGY] == spoken

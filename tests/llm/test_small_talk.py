@@ -3,8 +3,8 @@
 import pytest
 
 from stages.llm import small_talk as said
+from stages.llm.contract import ChatMessage
 from stages.llm.small_talk import courtesy
-from stages.runtime.providers import Message
 
 
 @pytest.mark.parametrize(
@@ -29,9 +29,9 @@ def test_a_question_is_no_courtesy_however_polite(utterance: str) -> None:
 
 
 def test_what_was_said_last_is_said_again() -> None:
-    assert courtesy("Sorry, what was that?", (Message("assistant", "We close at six."),)) == "We close at six."
+    assert courtesy("Sorry, what was that?", (ChatMessage("assistant", "We close at six."),)) == "We close at six."
 
 
 def test_yes_to_the_offer_of_a_person_connects() -> None:
-    offer = Message("assistant", "I don't have that here, but I can connect you with a colleague.")
+    offer = ChatMessage("assistant", "I don't have that here, but I can connect you with a colleague.")
     assert courtesy("Yes, please.", (offer,)) == said.CONNECTS

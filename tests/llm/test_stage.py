@@ -1,7 +1,7 @@
 """Stories of a call as the llm stage tells them: real session, real scripted model, virtual time."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -27,10 +27,12 @@ from schemas.events import (
     TurnCancelled,
     TurnEnded,
     TurnStarted,
+    Usage,
 )
 from stages.llm import stage
-from stages.llm.reply import APOLOGY, MAX_REPLY, SILENT_S
-from stages.runtime.providers import ProviderError, Providers, ReplyRequest
+from stages.llm.contract import SILENT_S, Capabilities, Finish, ReplyItem, ReplyRequest, TextDelta
+from stages.llm.reply import APOLOGY, MAX_REPLY
+from stages.runtime.providers import ProviderError, Providers
 from tests.kit import stage as kit
 from tests.kit.clock import in_virtual_time
 
@@ -261,8 +263,10 @@ class Model:
     """A model whose pieces and delays each story chooses; it remembers what it was asked, and whether it was closed."""
 
     capacity = None
+    capabilities = Capabilities()
+    model = "fake"
 
-    def __init__(self, *script: str | float | Exception) -> None:
+    def __init__(self, *script: str | float | Exception | ReplyItem) -> None:
         self.script = script
         self.requests: list[ReplyRequest] = []
         self.closed = 0
@@ -271,7 +275,7 @@ class Model:
     async def open(self, options: dict[str, Any]) -> AsyncIterator["Model"]:
         yield self
 
-    async def reply(self, request: ReplyRequest) -> AsyncIterator[str]:
+    async def reply(self, request: ReplyRequest) -> AsyncGenerator[ReplyItem, None]:
         self.requests.append(request)
         try:
             for one in self.script:
@@ -280,14 +284,16 @@ class Model:
                 if isinstance(one, float):
                     await asyncio.sleep(one)
                 else:
-                    yield one
+                    yield TextDelta(one) if isinstance(one, str) else one
+            if not any(isinstance(one, Finish) for one in self.script):
+                yield Finish()
         finally:
             self.closed += 1
 
 
 @asynccontextmanager
 async def talk_to(model: Model, monkeypatch: pytest.MonkeyPatch, **agent: Any) -> AsyncIterator[Talk]:
-    async def get(self: Providers, name: str) -> Model:
+    async def get(self: Providers[Model], name: str) -> Model:
         return model
 
     monkeypatch.setattr(Providers, "get", get)
@@ -424,3 +430,39 @@ async def test_a_long_call_leaves_no_alarms_behind() -> None:
         await one.call.wait_ms(10_000)
         assert one.call.published(TurnStarted) == []
         assert one.call.context.lifetime.timers == 0
+
+
+def test_a_turn_that_ended_says_who_wrote_it_and_what_it_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        model = Model("We open at nine. And we cl", Usage(9, 4, 3), Finish("length"))
+        async with talk_to(model, monkeypatch, greeting="Hello.") as one:
+            await one.is_heard_out(1)
+            await one.asks("When do you open?")
+            await one.is_heard_out(2)
+            greeting, ended = one.call.published(TurnEnded)
+        assert (greeting.provider, greeting.model, greeting.usage, greeting.truncated) == ("", "", None, False)
+        assert (ended.provider, ended.model, ended.usage) == ("scripted", "fake", Usage(9, 4, 3))
+        assert (ended.heard, ended.truncated) == ("We open at nine.", True)
+        assert len(model.requests) == 1  # the reply was a draft, and its tokens count for the turn that used it
+
+    story()
+
+
+def test_an_apology_is_a_notice_and_no_part_of_the_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        model = Model(ProviderError("bad_request", "HTTP 400"))
+        async with talk_to(model, monkeypatch) as one:
+            await one.asks("When do you open?")
+            [notice] = await one.whole_reply(2)
+            assert (notice.text, notice.kind, notice.last) == (APOLOGY, "notice", True)
+            assert await one.is_heard_out(2) == ""
+            await one.asks("When do you close?")
+            await one.call.publishes(TurnStarted, turn=3)
+            await one.call.settle()
+        assert APOLOGY not in str(model.requests[-1].history)
+        assert [entry.content for entry in model.requests[-1].history] == ["When do you open?"]
+        assert len(one.call.published(LlmProviderFailed)) == 2  # one a turn
+
+    story()

@@ -17,7 +17,7 @@ from schemas.agent import AgentDocument
 from schemas.events import Event, LlmStageFailed, SessionOpened
 from stages.runtime import stage_host
 from stages.runtime.context import StageContext
-from stages.runtime.providers import ProviderContext, ProviderError, Providers
+from stages.runtime.providers import Provider, ProviderContext, ProviderError, Providers
 from stages.runtime.stage import Stage, handles
 from stages.runtime.stage_host import StageHost
 from stages.runtime.worker import Worker
@@ -61,7 +61,7 @@ class Module:
         self.open = 0
 
     @asynccontextmanager
-    async def open_worker(self, providers: Providers, /) -> AsyncIterator[None]:
+    async def open_worker(self, providers: Providers[Provider], /) -> AsyncIterator[None]:
         yield None
 
     def open_session(self, context: StageContext, shared: None, /) -> AbstractAsyncContextManager[Stage]:

@@ -9,6 +9,7 @@ from antiphon_testing.caller_pattern import CallerPattern, frames
 from schemas.audio import CALLER_HZ
 from schemas.events import SpeechEnded, SpeechStarted, TranscriptFinal, TranscriptInterim
 from stages.runtime.providers import ProviderContext, ProviderError, Providers
+from stages.stt.contract import RecognizerProvider
 from stages.stt.loudness import LoudnessDetector
 from tests.kit.clock import in_virtual_time
 from tests.kit.stage import Call, call, worker
@@ -90,7 +91,7 @@ async def test_a_hang_up_in_the_middle_of_a_word_loses_no_words() -> None:
 
 @pytest.mark.parametrize("options", [{"texts": []}, {"final_ms": -1}, {"language": "en"}, {"ends_turn": "perhaps"}])
 async def test_an_option_that_makes_no_sense_is_named(options: dict[str, object]) -> None:
-    async with Providers("stt", ProviderContext()) as providers:
+    async with Providers[RecognizerProvider]("stt", ProviderContext()) as providers:
         provider = await providers.get("scripted")
         opening = provider.open(options, LoudnessDetector())
         with pytest.raises(ProviderError, match=next(iter(options))):

@@ -28,6 +28,7 @@ from stages.stt.contract import (
     HeardInterim,
     HeardSpeechStarted,
     HeardTurnResumed,
+    RecognizerProvider,
 )
 from stages.stt.lateness import FINAL_WITHIN_MS
 from stages.stt.stage import MARGIN_MS, Hearing, open_session
@@ -236,7 +237,7 @@ async def test_a_new_owner_goes_on_counting_utterances() -> None:
     session.agent = session.agent.model_validate({"id": "agent1", **SCRIPTED})
     session.snapshot = msgspec.msgpack.encode(SessionState(utterances={0: Utterance(), 4: Utterance()}))
     async with (
-        Providers("stt", ProviderContext()) as providers,
+        Providers[RecognizerProvider]("stt", ProviderContext()) as providers,
         stages.stt.stage.open_worker(providers) as shared,
         open_session(session, shared) as opened,
     ):

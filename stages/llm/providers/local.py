@@ -1,8 +1,8 @@
-"""SmolLM2-135M on this machine's processor, on a short lead: no key, no network. English only.
+"""SmolLM2-135M on this machine's processor, closely bounded: no key, no network. English only.
 
-The model is far too small to be believed. Where the agent has a fact sheet, the fact that matches is the answer, word
-for word, and what no fact answers is handed to a person: bench/questions.py measures that whatever the model is allowed
-to say about facts makes the answers worse. It speaks freely only for an agent without facts.
+The model is too small to be trusted with facts. For an agent with a fact sheet, the matching fact is the answer, word
+for word; a question that no fact answers is handed to a person. bench/questions.py measures that the answers get worse
+with every fact the model may rephrase. The model writes freely only for an agent without facts.
 """
 
 import asyncio
@@ -17,10 +17,11 @@ from typing import Any, Literal
 import xllamacpp
 from pydantic import BaseModel, ConfigDict, Field
 
+from stages.llm.contract import Capabilities, ChatMessage, ContextTooLong, Finish, ReplyItem, ReplyRequest, TextDelta
 from stages.llm.fact_retrieval import MATCHED, RELATED
 from stages.llm.small_talk import courtesy
 from stages.runtime.engine_thread import engine_thread
-from stages.runtime.providers import Message, ProviderContext, ProviderError, ReplyRequest, parse_options
+from stages.runtime.providers import ProviderContext, ProviderError, parse_options
 from stages.runtime.weights import SMOLLM2, locate
 
 CAPACITY = 8  # calls a worker; one reply is written at a time and the others wait their turn
@@ -44,7 +45,7 @@ _EXAMPLES = (
 
 
 class Options(BaseModel):
-    """answers: `matched`, facts alone; `both`, the model picks among near matches; `model`, it answers all."""
+    """answers: `matched`, facts alone; `both`, the model picks among near matches; `model`, the model answers all."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,7 +54,7 @@ class Options(BaseModel):
 
 
 class Engine:
-    """The model. Its requests are served one after another, in the thread that it was made in."""
+    """The model. It serves one request at a time, in the thread in which it was loaded."""
 
     def __init__(self, path: Path, thread: Executor) -> None:
         self._thread = thread
@@ -66,62 +67,73 @@ class Engine:
         parameters.api_keys = [secrets.token_hex()]  # it also listens on the loopback interface: for nobody
         self._server = xllamacpp.Server(parameters)
 
-    async def stream(self, request: dict[str, Any]) -> AsyncGenerator[str, None]:
-        """Pieces of the answer. Closed early, the model stops before its next token."""
+    async def stream(self, request: dict[str, object]) -> AsyncGenerator[ReplyItem, None]:
+        """Yield the answer. Closed early, the model stops before its next token. Raises ProviderError."""
         loop = asyncio.get_running_loop()
-        pieces: asyncio.Queue[str | None] = asyncio.Queue()
+        items: asyncio.Queue[ReplyItem | None] = asyncio.Queue()  # max_tokens bounds it
         stopped = threading.Event()
 
-        def hear(said: Any) -> bool:
-            for chunk in said if isinstance(said, list) else [said]:
+        def receive(received: Any) -> bool:  # Any: the engine gives JSON, as one object or several
+            for chunk in received if isinstance(received, list) else [received]:
                 if "error" in chunk:
                     failures.append(str(chunk["error"].get("type", "error")))
                 for choice in chunk.get("choices", ()):
-                    if piece := choice["delta"].get("content"):
-                        loop.call_soon_threadsafe(pieces.put_nowait, piece)
+                    if text := choice["delta"].get("content"):
+                        loop.call_soon_threadsafe(items.put_nowait, TextDelta(text))
+                    if choice.get("finish_reason") == "length":
+                        loop.call_soon_threadsafe(items.put_nowait, Finish("length"))
             return stopped.is_set()  # true ends the request
 
         def work() -> None:
             try:
                 if not stopped.is_set():
-                    answer = self._server.handle_chat_completions({**request, "stream": True}, hear)
+                    answer = self._server.handle_chat_completions({**request, "stream": True}, receive)
                     if isinstance(answer, dict) and "error" in answer:
                         failures.append(str(answer["error"].get("type", "error")))
             finally:
-                loop.call_soon_threadsafe(pieces.put_nowait, None)
+                loop.call_soon_threadsafe(items.put_nowait, None)
 
         failures: list[str] = []
         working = loop.run_in_executor(self._thread, work)
         try:
-            while (piece := await pieces.get()) is not None:
-                yield piece
+            finished = False
+            while (item := await items.get()) is not None:
+                finished = finished or isinstance(item, Finish)
+                yield item
             await working
         finally:
             stopped.set()
         if failures:
+            if failures[0] == "exceed_context_size_error":
+                raise ContextTooLong(f"the local model reads {CONTEXT_TOKENS} tokens, and the request has more")
             raise ProviderError("bad_request", f"the local model refused: {failures[0]}")
+        if not finished:
+            yield Finish()
 
 
 class Receptionist:
-    """The language model of one call."""
+    """The language model of one session."""
+
+    model = "SmolLM2-135M-Instruct"
 
     def __init__(self, engine: Engine, options: Options) -> None:
         self._engine = engine
         self._options = options
 
-    async def reply(self, request: ReplyRequest) -> AsyncGenerator[str, None]:
-        """A courtesy, a fact, the model's words, or the offer of a person: the first that fits."""
+    async def reply(self, request: ReplyRequest) -> AsyncGenerator[ReplyItem, None]:
+        """Yield small talk, a fact, the model's words, or the offer of a person: the first that fits."""
         known = self._known(request)
         if known is not None:
-            for piece in known.split(" "):
-                yield piece + " "
+            for word in known.removeprefix(request.already_spoken).split(" "):
+                yield TextDelta(word + " ")
+            yield Finish()
             return
-        async with aclosing(self._engine.stream(self._prompt(request))) as pieces:
-            async for piece in pieces:
-                yield piece
+        async with aclosing(self._engine.stream(self._prompt(request))) as items:
+            async for item in items:
+                yield item
 
     def _known(self, request: ReplyRequest) -> str | None:
-        """What can be said without the model, None if it is needed."""
+        """Return the answer that needs no model, None if one is needed."""
         if self._options.answers == "model":
             return None
         polite = courtesy(request.utterance, request.history)
@@ -135,8 +147,8 @@ class Receptionist:
         said = [message.content for message in request.history if message.role == "assistant"]
         return STILL_UNKNOWN if said and said[-1] == UNKNOWN else UNKNOWN
 
-    def _prompt(self, request: ReplyRequest) -> dict[str, Any]:
-        limits: dict[str, Any] = {"temperature": 0, "max_tokens": self._options.max_tokens}
+    def _prompt(self, request: ReplyRequest) -> dict[str, object]:
+        limits: dict[str, object] = {"temperature": 0, "max_tokens": self._options.max_tokens}
         if not request.facts:
             recent = [_message(message) for message in request.history[-REMEMBERED:]]
             messages = [_system(request.prompt), *recent, _user(request.utterance)]
@@ -144,7 +156,7 @@ class Receptionist:
         notes = tuple(fact.text for _, fact in request.facts[:READ])
         messages = [_system("Answer the caller from the notes.")]
         for asked, given, answer in _EXAMPLES:
-            messages += [_user(_noted(asked, given)), _message(Message("assistant", answer))]
+            messages += [_user(_noted(asked, given)), _message(ChatMessage("assistant", answer))]
         messages.append(_user(_noted(request.utterance, notes)))
         if self._options.answers == "both":  # word for word, so that it cannot make anything up
             limits["grammar"] = "root ::= " + " | ".join(_literal(text) for text in (*notes, UNKNOWN))
@@ -153,9 +165,10 @@ class Receptionist:
 
 
 class Local:
-    """The provider: one model for all calls of the worker."""
+    """The provider: one model for all sessions of the worker."""
 
     capacity = CAPACITY
+    capabilities = Capabilities()
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -184,7 +197,7 @@ def _user(content: str) -> dict[str, str]:
     return {"role": "user", "content": content}
 
 
-def _message(message: Message) -> dict[str, str]:
+def _message(message: ChatMessage) -> dict[str, str]:
     return {"role": message.role, "content": message.content}
 
 
