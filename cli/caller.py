@@ -101,7 +101,7 @@ class Caller:
                 self._ear.clear(self._now())
             case "hangup":
                 self._end("")
-            case "error":
+            case "error" if message.get("final", True):
                 self._end(str(message.get("message", "the far side gave no reason")))
             case _:  # a later protocol may say more
                 pass

@@ -14,6 +14,7 @@ from cli.recording import Recording
 from schemas import events
 from schemas.audio import CALLER_HZ
 from schemas.events import Event
+from schemas.subjects import EGRESS
 from session import latency
 from session.state import SessionState, fold
 
@@ -99,8 +100,8 @@ def stage(call_events: Sequence[Event]) -> Scene:
             )
     for number, turn in state.turns.items():
         if turn.playing:
-            start = _seconds(turn.playing, state)
-            end = _seconds(turn.stopped, state) if turn.stopped else start + turn.heard_ms / 1000
+            start = _played(turn.playing, state)
+            end = _played(turn.stopped, state) if turn.stopped else start + turn.heard_ms / 1000
             text = turn.reply if turn.heard is None else turn.heard
             scene.agent_spans.append(Span(start, end, text, turn.interrupted))
             falls = latency.waterfall(state, number)
@@ -116,10 +117,15 @@ def _holds(call_events: Sequence[Event], state: SessionState) -> list[tuple[floa
     since: dict[int, float] = {}
     for event in call_events:
         if isinstance(event, events.Paused) and event.turn and state.turns[event.turn].playing:
-            since.setdefault(event.turn, _seconds(event.time, state))
+            since.setdefault(event.turn, _played(event.time, state))
         elif isinstance(event, events.Resumed | events.PlaybackEnded) and event.turn in since:
-            holds.append((since.pop(event.turn), _seconds(event.time, state)))
+            holds.append((since.pop(event.turn), _played(event.time, state)))
     return holds
+
+
+def _played(time: int, state: SessionState) -> float:
+    """Seconds since the caller's first sample, of an event of egress."""
+    return _seconds(latency.by_ingress(state, EGRESS, time), state)
 
 
 def _seconds(time: int, state: SessionState) -> float:

@@ -6,7 +6,7 @@ import msgspec
 
 from schemas import events
 from schemas.events import Event, SessionClosed, SessionOpened
-from schemas.subjects import BadId, check_id
+from schemas.subjects import EGRESS, LLM, BadId, check_id
 from session import latency
 from session.state import SessionState, Turn, fold
 
@@ -141,8 +141,8 @@ def _turn_row(sequence: int, now: int, state: SessionState, number: int) -> Row:
         "heard": turn.heard,
         "interrupted": turn.interrupted,
         "cancelled": turn.cancelled,
-        "started": turn.started,
-        "ended": turn.stopped or now,
+        "started": latency.by_ingress(state, LLM, turn.started),
+        "ended": latency.by_ingress(state, EGRESS, turn.stopped) or now,
         "heard_ms": turn.heard_ms,
         "counted_from": falls.marks[0].name,
         **dict.fromkeys(_STEPS.values()),

@@ -8,7 +8,7 @@ import importlib
 import inspect
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from bench.pipeline import FIGURES
 from docs import asyncapi, fields, pictures, reasons
 from schemas import events, subjects
 from schemas.events import Cause, Decision, Event, Owner, Word
+from stages.ingress import owner_machine
 from stages.llm import turns
 from stages.runtime.stage import Stage, handlers
 from stages.runtime.worker import AUDIO_FROM
@@ -70,15 +71,16 @@ def stages_table() -> str:
     return "\n".join(rows) + "\n"
 
 
-def states_table() -> str:
-    """From which state what leads where; an event that leaves the state as it is stands nowhere."""
+def states_table(transitions: Mapping[tuple[type, type], turns.Row | owner_machine.Row]) -> str:
+    """Return which event leads from which state to which; an event that leaves the state as it is has no entry."""
     ways: dict[tuple[str, str], list[str]] = {}
-    for (state, event), row in turns.TRANSITIONS.items():
-        name = _short(event) if issubclass(event, Event) else event.__name__.lower()
+    for (state, event), row in transitions.items():
+        name = _short(event) if issubclass(event, Event) else re.sub(r"(?<!^)(?=[A-Z])", "_", event.__name__).lower()
         for target in row.to:
             ways.setdefault((state.__name__, target.__name__), []).append(name)
     states = list(dict.fromkeys(here for here, _ in ways))
-    targets = [there for there in states if any(target == there for _, target in ways)]
+    places = list(dict.fromkeys((*states, *(there for _, there in ways))))
+    targets = [there for there in places if any(target == there for _, target in ways)]
     rows = [f"| from | {' | '.join(f'to {target}' for target in targets)} |", "|---" * (len(targets) + 1) + "|"]
     for here in states:
         cells = ["<br/>".join(ways.get((here, there), [])) for there in targets]
@@ -211,7 +213,8 @@ def _default(field: Any) -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "stages": lambda: f"{who_hears_whom()}\n{stages_table()}",
-    "states": states_table,
+    "states": lambda: states_table(turns.TRANSITIONS),
+    "owners": lambda: states_table(owner_machine.TRANSITIONS),
     "targets": lambda: targets.table(FIGURES),
     "rooms": lambda: targets.table(FIGURES, room_targets.PROMISES),
     "peer": lambda: targets.table(FIGURES, room_targets.BESIDE_PEER, "bounds"),
@@ -224,7 +227,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
 }
 
 
-FILLED = ("ARCHITECTURE.md", "turns.md", "performance.md", "operations.md")
+FILLED = ("ARCHITECTURE.md", "turns.md", "owners.md", "performance.md", "operations.md")
 
 
 def filled(page: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 import wave
+from typing import Any
 
 import aiohttp
 
@@ -27,9 +28,13 @@ async def main(url: str, question: str, answer: str) -> None:
             async for message in call:
                 if message.type is aiohttp.WSMsgType.BINARY:
                     wav.writeframes(message.data)  # to play it: see "clear" in the protocol
-                elif json.loads(message.data)["type"] in ("hangup", "error"):
+                elif is_last(json.loads(message.data)):
                     break
         speaking.cancel()
+
+
+def is_last(message: dict[str, Any]) -> bool:
+    return bool(message["type"] == "hangup" or (message["type"] == "error" and message.get("final", True)))
 
 
 async def speak(call: aiohttp.ClientWebSocketResponse, pcm: bytes) -> None:

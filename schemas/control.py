@@ -40,12 +40,14 @@ class Claimed(msgspec.Struct, frozen=True):
     """A worker's answer to a claim. refused: None when it took the session and has already subscribed.
 
     time: the worker's clock as it answers, UTC microseconds; 0 if unknown. Ingress derives the clock offset from it.
+    cold: the provider has yet to load its model; meanwhile the worker may send no heartbeat for seconds.
     """
 
     worker: str
     refused: Refusal | None = None
     detail: str = ""
     time: int = 0
+    cold: bool = False
 
 
 class ClaimSession(msgspec.Struct, frozen=True):
@@ -84,6 +86,14 @@ class RoomAccess(msgspec.Struct, frozen=True):
     token: str
 
 
+class Playhead(msgspec.Struct, frozen=True):
+    """How far the caller has heard the current turn. segment: the one heard last. heard_ms: of the whole turn."""
+
+    turn: int
+    segment: int
+    heard_ms: int
+
+
 class Start(msgspec.Struct, frozen=True):
     """ingress -> the claimed worker, which answers `Started` once its provider is ready. It holds no secret.
 
@@ -91,6 +101,7 @@ class Start(msgspec.Struct, frozen=True):
     after: stage -> (epoch, seq) of its last event in the snapshot.
     replay_from: for stt, the first sample of the caller's audio that ingress sends next.
     room: for egress in a session of transport `livekit`.
+    playhead: for egress, the last one that ingress received from an owner of egress; None if playback has not begun.
     """
 
     session: str
@@ -100,6 +111,7 @@ class Start(msgspec.Struct, frozen=True):
     after: dict[str, tuple[int, int]] = {}
     replay_from: int = 0
     room: RoomAccess | None = None
+    playhead: Playhead | None = None
 
 
 class Started(msgspec.Struct, frozen=True):
@@ -171,14 +183,6 @@ class Unknown(msgspec.Struct, frozen=True):
 
     worker: str
     session: str
-
-
-class Playhead(msgspec.Struct, frozen=True):
-    """How far the caller has heard the current turn. segment: the one heard last. heard_ms: of the whole turn."""
-
-    turn: int
-    segment: int
-    heard_ms: int
 
 
 class Heartbeat(msgspec.Struct, frozen=True):

@@ -102,6 +102,7 @@ class SessionState(msgspec.Struct, frozen=True):
     started: int = 0
     greets: bool = False
     owners: dict[str, Owner] = {}
+    clock_offset_us: dict[str, int] = {}  # stage -> its owner's clock minus the clock of ingress; read by latency.py
     after: dict[str, tuple[int, int]] = {}
     until: int = 0
     settled: int = -1
@@ -186,13 +187,16 @@ def _apply(state: SessionState, event: Event) -> SessionState:
             return put(
                 state,
                 owners=event.owners,
+                clock_offset_us=event.clock_offset_us,
                 coordinator=event.coordinator,
                 transport=event.transport,
                 started=event.started_us,
                 greets=bool(event.config.get("greeting")),
             )
         case events.OwnerChanged():
-            return put(state, owners=_put(state.owners, event.stage, Owner(event.worker, event.owner_epoch)))
+            owners = _put(state.owners, event.stage, Owner(event.worker, event.owner_epoch))
+            offsets = _put(state.clock_offset_us, event.stage, event.clock_offset_us)
+            return put(state, owners=owners, clock_offset_us=offsets)
         case events.TextReceived():
             texts = _newest(_put(state.texts, event.number, Text(event.text, event.time)), KEEP_TEXTS)
             return put(state, texts=texts)

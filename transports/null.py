@@ -61,6 +61,9 @@ class NullCaller:
     def clear(self) -> None:
         """Do nothing."""
 
+    def refuse(self, message: str) -> None:
+        """Nothing to do: the simulated caller sends nothing that is refused."""
+
     def end(self, error: str = "") -> None:
         """Stop sending."""
         self.over.set()

@@ -47,6 +47,9 @@ class CallerConnection(Protocol):
     def clear(self) -> None:
         """Drop all audio that has been passed and has not begun to play."""
 
+    def refuse(self, message: str) -> None:
+        """Report to the caller that something it sent was refused, with the limit. The session goes on."""
+
     def end(self, error: str = "") -> None:
         """Close the connection: the session is over. error: for the caller, why the session could not continue."""
 
@@ -57,7 +60,7 @@ class CallerInput(Protocol):
     session: str
 
     def audio(self, pcm: bytes) -> None:
-        """Accept at most 100 ms of PCM16 mono at 16 kHz from the caller; refuses and counts anything else."""
+        """Accept at most 100 ms of PCM16 mono at 16 kHz from the caller; refuses, counts and reports anything else."""
 
     def prepend_audio(self, pcm: bytes) -> None:
         """Accept PCM16 mono at 16 kHz from before the call, of any length; the session then starts that much earlier.
@@ -66,10 +69,10 @@ class CallerInput(Protocol):
         """
 
     def text(self, text: str) -> None:
-        """Accept a typed turn of 1 to 2,000 characters; refuses and counts anything else."""
+        """Accept a typed turn of 1 to 2,000 characters; refuses, counts and reports anything else."""
 
     def dtmf(self, digit: str) -> None:
-        """Accept a pressed key, one of `0123456789*#ABCD`; refuses and counts anything else."""
+        """Accept a pressed key, one of `0123456789*#ABCD`; refuses, counts and reports anything else."""
 
     def hang_up(self, reason: CloseReason = "hangup") -> None:
         """End the session; the first reason counts."""

@@ -44,6 +44,9 @@ class CallerSocket:
         self._waiting = deque(message for message in self._waiting if isinstance(message, str))
         self._put('{"type":"clear"}')
 
+    def refuse(self, message: str) -> None:
+        self._put(msgspec.json.encode({"type": "error", "message": message, "final": False}).decode())
+
     def end(self, error: str = "") -> None:
         """Queue the last message: an error, or the hang-up of a call that ended in good order."""
         if error:

@@ -27,7 +27,7 @@ export class WebsocketCall {
       const control = JSON.parse(data)
       if (control.type === 'clear') onClear()
       else if (control.type === 'hangup') end(HUNG_UP)
-      else if (control.type === 'error') end(`The call ended because of an error: ${control.message}.`)
+      else if (control.type === 'error' && control.final !== false) end(`The call ended because of an error: ${control.message}.`)
     }
     this.#socket.onopen = () => this.#early.splice(0).forEach((message) => this.#socket.send(message))
     this.#socket.onclose = () => end(LOST)

@@ -1,1 +1,1 @@
-"""The door and the coordinator: opens sessions, claims workers, keeps the ring."""
+"""The stage that receives the caller: opens sessions, claims workers, keeps the replay buffer."""

@@ -1,10 +1,9 @@
-"""The front of a worker of ingress: gives lines to callers, and knows which of its sessions are alive."""
+"""The ingress worker: offers and opens sessions, and hands each session its messages from the bus."""
 
 import asyncio
-import math
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import structlog
@@ -17,7 +16,11 @@ from schemas import control, subjects
 from schemas.control import WorkerSession
 from schemas.events import CloseReason, MetadataRefused
 from schemas.subjects import BadId, check_id
+from stages.ingress.caller_input import CheckedInput
+from stages.ingress.claims import utc_us
+from stages.ingress.clock_offsets import ClockOffsets
 from stages.ingress.coordinator import Coordinator
+from stages.ingress.reservations import RESERVED_S, Reservations
 from stages.runtime.context import StageContext
 from stages.runtime.inbox import Inbox
 from stages.runtime.worker import Worker
@@ -25,8 +28,7 @@ from transports import null
 from transports.transport import NO_ARRIVAL, Arrival, CallerConnection, Refused, RoomTransport
 from transports.websocket import call_url
 
-RESERVED_S = 10.0  # a claimed line that nobody calls is given up
-FIRST_EPOCH = 1  # ingress speaks at this; every claim of a stage raises it
+FIRST_EPOCH = 1  # ingress publishes at this epoch; every claim of a stage takes a higher one
 
 log = structlog.get_logger("ingress")
 
@@ -35,17 +37,8 @@ STAGE = Coordinator
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Reserved:
-    """A slot that is kept for a caller. until: on the monotonic clock. agent: empty, nobody may have it."""
-
-    until: float
-    agent: str = ""
-    arrival: Arrival = NO_ARRIVAL
-
-
 class Ingress:
-    """The work of an ingress worker, whose `url` says where its websocket door is."""
+    """Runs the sessions of one ingress worker."""
 
     def __init__(
         self,
@@ -60,19 +53,22 @@ class Ingress:
         self._rooms = rooms
         self._simulate = simulate
         self._calls: dict[str, Coordinator] = {}
-        self._reserved: dict[str, Reserved] = {}
+        self._reserved = Reservations()
+        self._answers_to = worker.bus.new_inbox()  # then .<session>.<stage>.<verb>.<epoch>
+        self._offsets = ClockOffsets()
 
-    # --- lines ------------------------------------------------------------------------------------------------------
+    # --- offers -----------------------------------------------------------------------------------------------------
 
     async def answer_claim(self, data: bytes) -> bytes:
+        """Answer a `ClaimSession` with a `SessionOffer`."""
         asked = control.decode(data, control.ClaimSession)
-        return control.encode(await self._line(asked))
+        return control.encode(await self._offer(asked))
 
-    async def _line(self, asked: control.ClaimSession) -> control.SessionOffer:
+    async def _offer(self, asked: control.ClaimSession) -> control.SessionOffer:
         if asked.version != control.VERSION:
             return control.SessionOffer(refused="version", detail=f"this ingress speaks version {control.VERSION}")
         if self._worker.draining or self._full:
-            return control.SessionOffer(refused="full", detail="this ingress has no line free")
+            return control.SessionOffer(refused="full", detail="this ingress has no capacity left")
         try:
             await self._config.get(check_id(asked.agent, "agent id"))
         except (UnknownAgent, BadId) as unknown:
@@ -81,21 +77,20 @@ class Ingress:
             return control.SessionOffer(refused="agent_unavailable", detail=str(unavailable))
         session = subjects.new_id()
         if asked.room:
-            return self._room(asked.agent, f"call-{session}")
+            return self._offer_room(asked.agent, f"call-{session}")
         if asked.transport == "null":
-            return self._null_call(asked, session)
-        self._reserved[session] = Reserved(time.monotonic() + RESERVED_S, asked.agent)
+            return self._simulate_call(asked, session)
+        self._reserved.keep(session, time.monotonic(), asked.agent)
         return control.SessionOffer(session, call_url(self._worker.url, asked.agent, session))
 
-    def _room(self, agent: str, room: str) -> control.SessionOffer:
-        """A room nobody is in yet: the server tells an ingress once somebody is."""
+    def _offer_room(self, agent: str, room: str) -> control.SessionOffer:
+        """Offer a new room. The session begins when the caller has entered: LiveKit then gives an ingress the job."""
         if self._rooms is None:
-            return control.SessionOffer(
-                refused="failed", detail="this ingress takes no rooms: start it with --livekit-url"
-            )
+            detail = "cannot offer a room: this ingress takes no rooms. Start it with --livekit-url."
+            return control.SessionOffer(refused="failed", detail=detail)
         return self._rooms.offer(agent, room)
 
-    def _null_call(self, asked: control.ClaimSession, session: str) -> control.SessionOffer:
+    def _simulate_call(self, asked: control.ClaimSession, session: str) -> control.SessionOffer:
         """Start a call with a simulated caller."""
         if self._simulate is None:
             return control.SessionOffer(refused="failed", detail="this ingress simulates no callers")
@@ -103,47 +98,49 @@ class Ingress:
             frames = self._simulate(asked.options)
         except ValueError as error:
             return control.SessionOffer(refused="failed", detail=f"cannot simulate this caller: {error}")
-        self._reserved[session] = Reserved(time.monotonic() + RESERVED_S, asked.agent)
+        self._reserved.keep(session, time.monotonic(), asked.agent)
         self._worker.tasks.create_task(null.call(self.answer, asked.agent, session, frames))
         return control.SessionOffer(session, call_url(self._worker.url, asked.agent, session))
 
+    # --- sessions ---------------------------------------------------------------------------------------------------
+
     async def answer(
         self, agent: str, session: str | None, transport: str, connection: CallerConnection
-    ) -> Coordinator:
-        """A caller is there: open a session for it. Raises Refused."""
-        arrival: Arrival = NO_ARRIVAL
+    ) -> CheckedInput:
+        """Open a session for a caller. Raises Refused. session: the one that was offered, None for a new one."""
+        arrival = NO_ARRIVAL
         try:
             agent = check_id(agent, "agent id")
             if session is not None:
-                reserved = self._reserved.get(check_id(session, "session id"))
-                if reserved is None or reserved.agent != agent:
-                    raise Refused(f"session {session} was not claimed here, or too long ago: claim a line again")
-                self._reserved[session] = Reserved(time.monotonic() + RESERVED_S)  # a slot still, for no other caller
-                arrival = reserved.arrival
+                arrival = self._arrival(check_id(session, "session id"), agent)
             if self._worker.draining or (session is None and self._full):
-                raise Refused("no line is free here: try again in a moment")
+                raise Refused("cannot take the call: this ingress has no capacity left. Try again in a moment.")
             runtime, arrival = await self._runtime(agent, arrival)
         except (UnknownAgent, AgentUnavailable, BadId) as error:
             raise Refused(str(error)) from None
+        session = session or subjects.new_id()
         context = StageContext(
-            subjects.INGRESS,
-            session or subjects.new_id(),
-            runtime.document.id,
-            FIRST_EPOCH,
-            self._worker,
-            Coordinator.publishes,
+            subjects.INGRESS, session, runtime.document.id, FIRST_EPOCH, self._worker, Coordinator.publishes
         )
         context.agent = runtime.document
-        call = Inbox(context)
-        coordinator = Coordinator(self._worker, call, runtime.document, transport, connection, arrival)
-        self._calls[call.id] = coordinator
-        self._reserved.pop(call.id, None)
-        self._worker.admit(call)
-        self._worker.tasks.create_task(self._serve(call, coordinator))
-        return coordinator
+        inbox = Inbox(context)
+        coordinator = Coordinator(
+            self._worker, inbox, runtime.document, transport, connection, arrival, self._answers_to, self._offsets
+        )
+        self._calls[session] = coordinator
+        self._reserved.free(session)
+        self._worker.admit(inbox)
+        self._worker.tasks.create_task(self._serve(inbox, coordinator))
+        return CheckedInput(coordinator, connection)
+
+    def _arrival(self, session: str, agent: str) -> Arrival:
+        arrival = self._reserved.take(session, agent, time.monotonic())
+        if arrival is None:
+            raise Refused(f"cannot take the call: session {session} was not offered here, or too long ago. Ask again.")
+        return arrival
 
     async def _runtime(self, agent: str, arrival: Arrival) -> tuple[Runtime, Arrival]:
-        """What the call runs on. A room whose agent nobody knows gets the default one, or the one that is built in."""
+        """Fetch the agent. A room that names an unknown agent gets the default agent, or the one that is built in."""
         try:
             return await self._config.get(agent), arrival
         except UnknownAgent:
@@ -154,25 +151,33 @@ class Ingress:
         try:
             return await self._config.get(self._rooms.default_agent), arrival
         except (UnknownAgent, BadId):
-            log.warning("the default agent is unknown, the built-in one answers", agent=self._rooms.default_agent)
+            log.warning("unknown default agent: the built-in agent answers", agent=self._rooms.default_agent)
             return await self._config.get(BUILT_IN), arrival
 
-    async def _serve(self, call: Inbox, coordinator: Coordinator) -> None:
-        subscriptions = await self._worker.listen(call, subjects.CLAIMED)
+    async def _serve(self, inbox: Inbox, coordinator: Coordinator) -> None:
+        subscriptions = await self._worker.listen(inbox, subjects.CLAIMED)
         await self._worker.bus.flush(media=False)
         try:
-            await self._worker.contain(call.id, coordinator.run(), lambda _error: None)
+            await self._worker.contain(inbox.id, coordinator.run(), lambda _error: None)
         finally:
-            del self._calls[call.id]
-            self._worker.release(call)
+            del self._calls[inbox.id]
+            self._worker.release(inbox)
             for subscription in subscriptions:
                 await subscription.unsubscribe()
 
     async def end_session(self, session: str) -> None:
+        """End a session because this worker shuts down; returns when the session is closed."""
         if session in self._calls:
             self._calls[session].hang_up("shutdown")
             while session in self._calls:
                 await asyncio.sleep(EVERY_S / 2)
+
+    def describe(self, session: Inbox) -> WorkerSession:
+        """Return what `antiphon ps` shows of a session."""
+        age_s = round(session.age_s, 1)
+        owners = self._calls[session.id].claims.owners
+        workers = {stage: owner.worker for stage, owner in owners.all().items()}
+        return WorkerSession(session.id, session.context.agent_id, owners.epoch, age_s, workers)
 
     @property
     def _full(self) -> bool:
@@ -182,95 +187,114 @@ class Ingress:
 
     @property
     def id(self) -> str:
+        """The worker's id."""
         return self._worker.id
 
     @property
     def bus(self) -> Bus:
+        """The worker's connection to NATS."""
         return self._worker.bus
 
     @property
     def capacity(self) -> int:
+        """The number of slots."""
         return self._worker.capacity
 
     @property
+    def busy(self) -> int:
+        """The number of sessions and kept slots."""
+        return len(self._worker.sessions) + len(self._reserved)
+
+    @property
     def draining(self) -> bool:
+        """Whether the worker takes no new session."""
         return self._worker.draining
 
     def count(self, reason: str) -> None:
+        """Increment the worker's counter `reason`."""
         self._worker.counters[reason] += 1
 
-    @property
-    def busy(self) -> int:
-        return len(self._worker.sessions) + len(self._reserved)
-
     def reserve(self, within_s: float) -> str | None:
+        """Keep a slot for `within_s` and return its session id; None if there is no capacity."""
         if self._worker.draining or self._full:
             return None
         session = subjects.new_id()
-        self._reserved[session] = Reserved(time.monotonic() + within_s)
+        self._reserved.keep(session, time.monotonic(), within_s=within_s)
         return session
 
     def accept(
         self, session: str, agent: str, arrival: Arrival, serving: Coroutine[Any, Any, None]
     ) -> asyncio.Task[None]:
-        self._reserved[session] = Reserved(math.inf, agent, arrival)
+        """Run `serving` as a task of the worker, with the slot of `session` kept until it is done."""
+        self._reserved.expect(session, agent, arrival)
         task = self._worker.tasks.create_task(self._worker.contain(session, serving, lambda _error: None))
-        task.add_done_callback(lambda _task: self._reserved.pop(session, None))
+        task.add_done_callback(lambda _task: self._reserved.free(session))
         return task
 
     def hang_up(self, session: str, reason: CloseReason) -> bool:
+        """End a session; False if the session has not begun."""
         if session in self._reserved:
             return False
-        if session in self._calls:  # else it is over, and whoever serves it is about to leave
+        if session in self._calls:  # otherwise the session is over already
             self._calls[session].hang_up(reason)
         return True
 
-    # --- liveness ---------------------------------------------------------------------------------------------------
+    # --- from the bus -----------------------------------------------------------------------------------------------
 
     async def serve(self) -> None:
+        """Serve what goes on beside the sessions, for as long as the worker lives."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._watch())
+            tasks.create_task(self._listen())
             if self._rooms:
                 tasks.create_task(self._rooms.serve(self))
 
-    async def _watch(self) -> None:
-        await self._worker.bus.subscribe(subjects.heartbeats_to(self._worker.id), self._on_beat)
-        await self._worker.bus.subscribe(subjects.unknowns(), self._on_unknown)
-        await self._worker.bus.subscribe(subjects.hang_ups(), self._on_hang_up)
+    async def _listen(self) -> None:
+        bus = self._worker.bus
+        await bus.subscribe(f"{self._answers_to}.>", self._on_answer)
+        await bus.subscribe(subjects.heartbeats_to(self._worker.id), self._on_heartbeat)
+        await bus.subscribe(subjects.unknowns(), self._on_unknown)
+        await bus.subscribe(subjects.hang_ups(), self._on_hang_up)
         while True:
-            await asyncio.sleep(EVERY_S)
-            now = time.monotonic()
-            for coordinator in list(self._calls.values()):
-                coordinator.check()
-            for session, reserved in list(self._reserved.items()):
-                if reserved.until < now:
-                    del self._reserved[session]
+            await asyncio.sleep(RESERVED_S / 10)
+            self._reserved.expire(time.monotonic())
 
-    def _on_beat(self, message: Message) -> None:
-        beat = self._read(message.data, control.Heartbeat, "bad_heartbeat")
-        if beat:
-            for session in self._calls.keys() & set(beat.sessions):
-                self._calls[session].seen(beat.stage, beat.worker)
+    def _on_answer(self, message: Message) -> None:
+        session, stage, verb, epoch = message.subject.split(".")[-4:]
+        try:
+            if session in self._calls:
+                self._calls[session].claims.on_answer(stage, verb, int(epoch), message.data)
+            elif verb == "claim" and message.data and not control.decode(message.data, control.Claimed).refused:
+                release = control.encode(control.Release(session, int(epoch)))  # the session is over meanwhile
+                self._worker.bus.publish(subjects.control(session, stage, "release"), release)
+        except control.BadMessage:
+            self._worker.counters["bad_control"] += 1
+
+    def _on_heartbeat(self, message: Message) -> None:
+        heartbeat = self._read(message.data, control.Heartbeat, "bad_heartbeat")
+        if heartbeat:
+            if heartbeat.time:
+                self._offsets.note(heartbeat.worker, heartbeat.time, utc_us())
+            for session in self._calls.keys() & set(heartbeat.sessions):
+                playhead = heartbeat.playheads.get(session)
+                self._calls[session].claims.on_heartbeat(heartbeat.stage, heartbeat.worker, playhead)
 
     def _on_unknown(self, message: Message) -> None:
-        if message.subject.split(".")[2] in self._calls:
+        _, _, session, stage, _ = message.subject.split(".")
+        unknown = self._read(message.data, control.Unknown, "bad_control")
+        if unknown and session in self._calls:
             self._worker.counters["unknown_to_owner"] += 1
+            self._calls[session].claims.on_unknown(stage, unknown.worker)
 
     def _on_hang_up(self, message: Message) -> None:
         close = self._read(message.data, control.Close, "bad_control")
-        if close and close.session in self._calls:  # another ingress answers for its own
+        if close and close.session in self._calls:  # another ingress answers for its own sessions
             self._calls[close.session].hang_up(close.reason)
             self._worker.bus.publish(message.reply, control.encode(control.Closed(self._worker.id)))
 
     def _read(self, data: bytes, kind: type[T], counted: str) -> T | None:
-        """None for what is no such message."""
+        """Decode a message; None, and counted, if it is no message of that kind."""
         try:
             return control.decode(data, kind)
         except control.BadMessage:
             self._worker.counters[counted] += 1
             return None
-
-    def describe(self, session: Inbox) -> WorkerSession:
-        age_s = round(session.age_s, 1)
-        call = self._calls[session.id]
-        return WorkerSession(session.id, session.context.agent_id, call.epoch, age_s, call.owners())

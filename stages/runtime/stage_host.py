@@ -80,13 +80,14 @@ class StageHost(Generic[P, Shared]):
         await self._subscribe(hosted)
         if hosted.ended or hosted.ending:
             return await self._refuse("superseded", "a newer claim or a close came meanwhile")
-        return self._claimed(None, "")
+        cold = bool(hosted.provider) and self._providers.opened(hosted.provider) is None
+        return self._claimed(None, "", cold=cold)
 
     async def _refuse(self, refused: control.Refusal, detail: str) -> bytes:
         return self._claimed(refused, detail)
 
-    def _claimed(self, refused: control.Refusal | None, detail: str) -> bytes:
-        return control.encode(control.Claimed(self._worker.id, refused, detail, time.time_ns() // 1_000))
+    def _claimed(self, refused: control.Refusal | None, detail: str, *, cold: bool = False) -> bytes:
+        return control.encode(control.Claimed(self._worker.id, refused, detail, time.time_ns() // 1_000, cold))
 
     def _refusal(self, claim: control.ClaimStage) -> tuple[control.Refusal | None, str]:
         worker = self._worker

@@ -2,7 +2,9 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import msgspec
@@ -10,6 +12,9 @@ import pytest
 
 from docs import generate, pictures, reasons
 from schemas import events
+from stages.ingress import owner_machine
+from stages.ingress.owner_states import STATES as OWNER_STATES
+from stages.ingress.owner_states import Closed
 from stages.llm.states import STATES
 from stages.llm.turns import TRANSITIONS
 
@@ -34,13 +39,18 @@ def test_what_a_person_wrote_around_a_block_stays() -> None:
     assert "old" not in now
 
 
-def test_the_table_has_every_way_from_state_to_state() -> None:
-    states = [line.split("|")[1].strip() for line in generate.states_table().splitlines()[2:]]
-    assert sorted(states) == sorted(state.__name__ for state in STATES)
-    listed = sum(
-        cell.strip() != "" for line in generate.states_table().splitlines()[2:] for cell in line.split("|")[2:]
-    )
-    assert listed == len({(state, target) for (state, _), row in TRANSITIONS.items() for target in row.to})
+@pytest.mark.parametrize(
+    ("transitions", "from_states"),
+    [(TRANSITIONS, set(STATES)), (owner_machine.TRANSITIONS, set(OWNER_STATES) - {Closed})],
+    ids=["turns", "owners"],
+)
+def test_the_table_has_every_way_from_state_to_state(
+    transitions: Mapping[tuple[type, type], Any], from_states: set[type]
+) -> None:
+    lines = generate.states_table(transitions).splitlines()[2:]
+    assert sorted(line.split("|")[1].strip() for line in lines) == sorted(state.__name__ for state in from_states)
+    listed = sum(cell.strip() != "" for line in lines for cell in line.split("|")[2:])
+    assert listed == len({(state, target) for (state, _), row in transitions.items() for target in row.to})
 
 
 def test_the_picture_of_the_states_shows_only_ways_that_there_are() -> None:

@@ -29,6 +29,7 @@ class Bare:
         self.socket = socket
         self.session = session
         self.heard = b""
+        self.errors: list[str] = []  # what the socket reported while the call went on
 
     async def ask(self) -> str:
         """Say something at the pace of real time, and then silence; the text of the answer that was heard."""
@@ -43,7 +44,26 @@ class Bare:
                 assert message.type in (WSMsgType.BINARY, WSMsgType.TEXT), "the line was cut"
                 if message.type is WSMsgType.BINARY:
                     self.heard += message.data
+                else:
+                    self.note(message.data)
         return token_codec.decode(self.heard)
+
+    def note(self, text: str) -> None:
+        """Keep an error that does not end the call."""
+        message = json.loads(text)
+        if message["type"] == "error":
+            assert message["final"] is False
+            self.errors.append(message["message"])
+
+    async def next_error(self) -> str:
+        """The next error that the socket reports."""
+        async with asyncio.timeout(10):
+            while not self.errors:
+                message = await self.socket.receive()
+                assert message.type in (WSMsgType.BINARY, WSMsgType.TEXT), "the call was ended"
+                if message.type is WSMsgType.TEXT:
+                    self.note(message.data)
+        return self.errors.pop(0)
 
 
 async def opened(home: Platform, http: ClientSession, agent: str = "plain") -> Bare:
@@ -66,6 +86,8 @@ async def test_frames_that_are_none_are_refused_and_counted(home: Platform) -> N
         for frame in rubbish:
             await caller.socket.send_bytes(frame)
         assert await caller.ask() == f"I am {caller.session}."
+        assert len(caller.errors) == 1, "after the first frame, not after each"
+        assert "3200 bytes" in caller.errors[0]
         await caller.socket.send_json({"type": "hangup"})
         closed = await home.events.until(caller.session, events.SessionClosed)
         await caller.socket.close()
@@ -93,6 +115,8 @@ async def test_what_a_caller_may_not_type_is_refused_and_counted(home: Platform)
         caller = await opened(home, http)
         for text in texts:
             await caller.socket.send_json({"type": "text", "text": text})
+        for _ in range(4):
+            assert "1 to 2000 characters" in await caller.next_error()
         for digit in digits:
             await caller.socket.send_json({"type": "dtmf", "digit": digit})
         await caller.socket.send_json({"type": "dtmf", "digit": "#"})

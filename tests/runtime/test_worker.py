@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from schemas import control, events, media, subjects
-from stages.ingress import owners
+from stages.ingress import owner_machine, owner_states
 from stages.runtime import stage_host
 from tests.kit.platform import WITHIN_S, open_platform, scripted
 
@@ -36,7 +36,9 @@ async def test_every_speaker_counts_its_facts_without_a_gap(tmp_path: Path) -> N
 async def test_a_session_has_one_owner_a_stage_and_its_epochs_differ(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(owners, "CLAIM_WITHIN_S", WITHIN_S)  # a claim that is repeated takes the next epoch
+    monkeypatch.setattr(
+        owner_machine, "CLAIM_WITHIN_MS", WITHIN_S * 1000
+    )  # a claim that is repeated takes the next epoch
     async with open_platform(tmp_path, [ECHO], workers=2) as home:
         calls = [await home.null_call("echo", turns=1, **LONG) for _ in range(8)]
         opened = [await call.until(events.SessionOpened) for call in calls]
@@ -83,7 +85,7 @@ async def test_a_draining_worker_finishes_its_own_and_takes_no_more(tmp_path: Pa
 
 
 async def test_a_stage_without_a_worker_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(owners, "CLAIM_FOR_S", 0.3)
+    monkeypatch.setattr(owner_machine, "CLAIM_FOR_MS", 300)
     async with open_platform(tmp_path, [ECHO]) as home:
         await home.stop(home.workers[subjects.TTS][0])
         call = await home.null_call("echo", turns=1, **LONG)
@@ -108,7 +110,7 @@ async def test_a_provider_that_cannot_serve_is_named(tmp_path: Path, changes: di
 
 
 async def test_a_worker_that_falls_silent_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(owners, "LOST_AFTER_S", 0.6)
+    monkeypatch.setattr(owner_states, "LIVE_SILENCE_MS", 100)
     async with open_platform(tmp_path, [ECHO]) as home:
         call = await home.null_call("echo", turns=9, **LONG)
         await call.until(events.SessionOpened)

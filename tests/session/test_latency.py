@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from schemas import events
 from schemas.audio import CALLER_HZ
 from schemas.events import Event
@@ -121,3 +123,27 @@ def test_the_wait_for_a_typed_question_counts_from_the_text() -> None:
     assert falls is not None
     assert [(mark.name, mark.at) for mark in falls.marks] == [("text received", 0), ("first audio out", 400)]
     assert falls.total_ms == 400
+
+
+def test_clocks_of_other_hosts_do_not_change_a_waterfall() -> None:
+    """Every stage is two minutes ahead or behind, by another amount each."""
+    offset_us = {"stt": 120_000_000, "llm": -120_000_000, "tts": 7_000_000, "egress": 240_000_000}
+    shifted = [
+        msgspec.structs.replace(event, time=event.time + offset_us[events.stage(event)] if event.time else 0)
+        for event in (*QUESTION, STARTS, SAYS, MORE, VOICED, PLAYS)
+    ]
+    opened = events.SessionOpened(
+        owners={}, coordinator="c", transport="null", started_us=STARTED, config={}, clock_offset_us=offset_us
+    )
+    state = SessionState()
+    for seq, event in enumerate((opened, *shifted)):
+        state = fold(state, msgspec.structs.replace(event, seq=seq))
+    assert waterfall(state, 2) == waterfall(told(*QUESTION, STARTS, SAYS, MORE, VOICED, PLAYS), 2)
+
+
+def test_an_owner_that_changed_brings_its_own_clock() -> None:
+    changed = events.OwnerChanged(stage="egress", worker="new", owner_epoch=9, clock_offset_us=120_000_000)
+    plays = events.PlaybackStarted(turn=2, epoch=9, time=at(1_770 + 120_000))
+    falls = waterfall(told(*QUESTION, STARTS, SAYS, VOICED, changed, plays), 2)
+    assert falls is not None
+    assert falls.total_ms == 770

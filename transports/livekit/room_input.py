@@ -104,6 +104,9 @@ class RoomInput:
     def clear(self) -> None:
         """Do nothing."""
 
+    def refuse(self, message: str) -> None:
+        """Do nothing: LiveKit's protocol for rooms has no such message."""
+
     def end(self, error: str = "") -> None:
         """Note that the session is over."""
         self.error = error

@@ -67,6 +67,8 @@ class Seat:
 
     def clear(self) -> None: ...
 
+    def refuse(self, message: str) -> None: ...
+
     def end(self, error: str = "") -> None:
         self.over.set()
 
