@@ -24,6 +24,7 @@ from session.state import SessionState
 from stages.runtime.context import StageContext
 from stages.runtime.providers import ProviderError, Providers, names
 from stages.stt.contract import (
+    Capabilities,
     Heard,
     HeardEndOfTurn,
     HeardFinal,
@@ -64,6 +65,7 @@ class Hearing:
         self._lateness = lateness
         self._utterances = Utterances(first_utterance, self._provider)
         self._ended_ms: dict[int, int] = {}  # utterances that wait for their last part -> when their end was known
+        self._capabilities = Capabilities()
         self._fed = 0  # samples
         self._finishing = False
         self._failed = False
@@ -79,6 +81,8 @@ class Hearing:
             pcm, at = frame.pcm, frame.at
             if at < self._fed:  # a replay may begin within what is known
                 pcm, at = pcm[(self._fed - at) * SAMPLE_BYTES :], self._fed
+            if not pcm:  # some vendors take an empty message for the end of the audio
+                return
             self._fed = at + len(pcm) // SAMPLE_BYTES
             try:
                 self.detector.feed(pcm, at)  # first: at a long gap it ends the speech before that gap
@@ -109,15 +113,15 @@ class Hearing:
             self.fail(ProviderError("server", "the recognizer cannot keep up: too many sessions", retryable=True))
 
     def speech_ended(self, offset: Offset) -> None:
-        if self.recognizer is None:
+        if self._failed and not self._finishing:
             return
         within_ms = self.final_within_ms
         silence_ms = samples_to_ms(offset.silence_until(self.detector.end), CALLER_HZ)
         self._publish(self._utterances.speech_ended(offset, silence_ms, within_ms))
         if not self._utterances.unfinished:
             return
-        newest, capabilities = self._utterances.unfinished[-1], self.recognizer.capabilities
-        if capabilities.force_end and not capabilities.turn_events:
+        newest = self._utterances.unfinished[-1]
+        if self.recognizer is not None and self._capabilities.force_end and not self._capabilities.turn_events:
             self.recognizer.force_end()
         if not self._finishing:  # then FINISH_S is the deadline, and the session's timers have been cancelled
             self._context.later(within_ms + MARGIN_MS, lambda: self._overdue(newest))
@@ -125,7 +129,7 @@ class Hearing:
     @property
     def final_within_ms(self) -> int:
         """From the end of speech to the last part, 99th percentile: declared by the recognizer, else measured."""
-        declared = self.recognizer.capabilities.final_within_ms if self.recognizer else None
+        declared = self._capabilities.final_within_ms
         return self._lateness.final_within_ms if declared is None else declared
 
     def _overdue(self, utterance: Utterance) -> None:
@@ -140,7 +144,7 @@ class Hearing:
 
     def listen_to(self, recognizer: Recognizer) -> "asyncio.Task[None]":
         """Publish what `recognizer` hears, in a task that the caller cancels."""
-        self.recognizer = recognizer
+        self.recognizer, self._capabilities = recognizer, recognizer.capabilities
         self._following = asyncio.create_task(self._follow(recognizer), name="recognizer")
         return self._following
 

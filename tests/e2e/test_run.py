@@ -140,6 +140,7 @@ async def test_an_ingress_on_another_machine_is_called_where_it_is(tmp_path: Pat
         (),
         ("stt", "--capacity", "0"),
         ("stt", "--drain-s", "-1"),
+        ("stt", "--vad", "radar"),
         ("ingress", "--port", "x"),
         ("ingress", "--public-url", "voice.example.org"),
         ("ingress", "--public-url", "https://voice.example.org"),

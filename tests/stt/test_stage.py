@@ -160,6 +160,21 @@ async def test_a_recognizer_that_hangs_at_the_end_leaves_the_words_of_its_last_i
     assert [type(event) for event in caller.events][-2:] == [SpeechEnded, TranscriptFinal]
 
 
+async def test_a_recognizer_that_fails_at_the_hang_up_leaves_the_words_of_its_last_interim() -> None:
+    recognizer = ByHand()
+
+    async def fails() -> None:
+        recognizer.outputs.fail(ProviderError("connection", "broke"))
+
+    async with hearing(recognizer).call(ACME) as caller:
+        caller.hear_audio(LOUD, at=0)
+        recognizer.outputs.put(HeardInterim("one moment", 0, FRAME))
+        await caller.publishes(TranscriptInterim)
+        recognizer.finish = fails  # type: ignore[method-assign]
+    assert [(one.text, one.last) for one in caller.published(TranscriptFinal)] == [("one moment", True)]
+    assert [event.kind for event in caller.published(SttProviderFailed)] == ["connection"]
+
+
 async def test_silence_forces_the_end_of_a_recognizer_that_can_be_forced() -> None:
     recognizer = ByHand(Capabilities(force_end=True))
     async with hearing(recognizer).call(ACME) as caller:
@@ -227,6 +242,7 @@ async def test_a_replayed_frame_is_not_fed_twice() -> None:
     async with hearing(recognizer).call(ACME) as caller:
         caller.hear_audio(SILENT, at=0)
         caller.hear_audio(SILENT + SILENT, at=160)
+        caller.hear_audio(SILENT, at=160)
         caller.hear_audio(SILENT, at=5_000)
     assert fed == [(0, FRAME), (FRAME, FRAME + 160), (5_000, FRAME)]
 
