@@ -17,10 +17,7 @@ class OpeningTimeout(Exception):
 
 
 class HostedSession:
-    """A claim that a worker has accepted, and what belongs to it.
-
-    epochs: of this claim and of the older claims of the session that it replaced in this worker.
-    """
+    """A claim that a worker has accepted, and what belongs to it."""
 
     def __init__(self, context: StageContext, providers: tuple[str, ...]) -> None:
         self.context = context
@@ -29,7 +26,6 @@ class HostedSession:
         self.inbox = Inbox(context)
         self.provider = providers[0] if providers else ""
         self.listening: asyncio.Task[Subscription] | None = None  # subscribes to the session's control messages
-        self.epochs = {context.epoch}
         self.subscriptions: list[Subscription] = []  # to events
         self.stage: Stage | None = None  # None until it is open
         self.life: asyncio.Task[None] | None = None  # None until `start`
@@ -46,7 +42,6 @@ class HostedSession:
 
     def take_over(self, earlier: "HostedSession") -> None:
         """Answer the control messages of an earlier claim of the session from now on, by its subscription."""
-        self.epochs |= earlier.epochs
         self.listening, earlier.listening = earlier.listening, None
 
     def answer_starts(self, bus: Bus, started: control.Started) -> None:

@@ -78,7 +78,7 @@ class StageHost(Generic[P, Shared]):
 
     async def _accept(self, hosted: HostedSession) -> bytes:
         await self._subscribe(hosted)
-        if hosted.ended or hosted.ending:
+        if hosted.ending or self._hosted.get(hosted.id) is not hosted:
             return await self._refuse("superseded", "a newer claim or a close came meanwhile")
         cold = bool(hosted.provider) and self._providers.opened(hosted.provider) is None
         return self._claimed(None, "", cold=cold)
@@ -163,12 +163,10 @@ class StageHost(Generic[P, Shared]):
             self._worker.counters["bad_control"] += 1
 
     def _start(self, hosted: HostedSession, start: control.Start, reply: str) -> None:
-        if start.epoch not in hosted.epochs:
-            if start.epoch > hosted.epoch:  # ingress claimed another worker
-                hosted.moved = True
-                self._worker.spawn(self._close(hosted))
-            return
-        if start.epoch != hosted.epoch or hosted.ending or hosted.ended:
+        if start.epoch > hosted.epoch:  # ingress claimed another worker, which answers
+            hosted.moved = True
+            self._worker.spawn(self._close(hosted))
+        elif start.epoch < hosted.epoch or hosted.ending or hosted.ended:
             self._worker.bus.publish(reply, control.encode(control.Started(self._worker.id, REPLACED, reclaim=True)))
         elif hosted.stage is not None:
             self._worker.bus.publish(reply, control.encode(control.Started(self._worker.id)))
