@@ -30,6 +30,8 @@ THREADS = 1  # the other core belongs to the voice and to pacing
 REMEMBERED = 4  # messages of the call that the model reads; each costs 0.2 s before the first word
 READ = 2  # facts that the model reads, for the same reason
 
+WARM_UP = {"messages": [{"role": "user", "content": "Hello."}], "max_tokens": 1}
+
 UNKNOWN = "I'm sorry, I don't have that here, but I can connect you with a colleague."
 STILL_UNKNOWN = "I'm afraid I don't have that either. Shall I connect you with a colleague?"
 
@@ -66,6 +68,8 @@ class Engine:
         parameters.verbosity = -1  # it would write what callers say to stderr
         parameters.api_keys = [secrets.token_hex()]  # it also listens on the loopback interface: for nobody
         self._server = xllamacpp.Server(parameters)
+        # Warms the model, and waits until the server's loop runs: a server that is closed before never stops closing.
+        self._server.handle_chat_completions({**WARM_UP, "stream": True}, lambda _: False)
 
     async def stream(self, request: dict[str, object]) -> AsyncGenerator[ReplyItem, None]:
         """Yield the answer. Closed early, the model stops before its next token. Raises ProviderError."""
