@@ -8,7 +8,8 @@ from schemas import events
 from schemas.events import Event, SessionClosed, SessionOpened
 from schemas.subjects import EGRESS, LLM, BadId, check_id
 from session import latency
-from session.state import SessionState, Turn, fold
+from session.entries import Turn
+from session.state import SessionState, fold
 
 Row = dict[str, Any]
 Columns = dict[str, type | str]  # name -> int, str, bool, or TIME

@@ -1,42 +1,75 @@
-"""What was heard of what was said: the only memory of a call that both sides share.
+"""The history of a session, which is what the caller heard and said: a view on its state. Pure.
 
-Egress knows how many milliseconds of a turn the caller has heard; the words are found from the voice's own word times
-where it gives them, else by characters within the segment.
+Egress reports how many milliseconds of a turn the caller has heard. The words are found from the word times of the
+synthesizer where there are any, else by characters within the segment.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterable
 
 import msgspec
-from msgspec.structs import replace
 
-from schemas.events import Word
+from session.entries import Segment, Turn
+from session.state import SessionState
 
-MAX_TURNS = 50  # what older turns said has been answered, and a prompt has an end
 CHARACTERS_PER_S = 15  # English read aloud at 160 words a minute: for a segment whose length is not known yet
 FRAME_MS = 20  # positions are counted in frames, so a word may miss its end by one
 
 
-class Segment(msgspec.Struct, frozen=True):
-    """A piece of a turn as it was given to the voice. duration_ms: None until it is known; 0 if it made no sound."""
+class Exchange(msgspec.Struct, frozen=True):
+    """One turn of the history.
 
-    text: str
-    duration_ms: int | None = None
-    words: tuple[Word, ...] = ()
+    caller: what it answers; empty for a greeting, and if the next turn answers it again. agent: what was heard of it.
+    """
+
+    caller: str
+    agent: str
+    interrupted: bool = False
 
 
-def heard_text(segments: Sequence[Segment], heard_ms: int) -> str:
-    """What of `segments`, played one after another, had been heard after `heard_ms`: whole words only."""
-    heard, left_ms = [], heard_ms
+def conversation(state: SessionState, played_ms: int = 0) -> tuple[Exchange, ...]:
+    """Return the history, oldest turn first.
+
+    played_ms: since egress last reported the position of the turn that sounds now, by the reader's own clock.
+    """
+    turns = (state.turns[number] for number in state.history if number in state.turns)
+    return tuple(
+        Exchange(
+            caller="" if turn.carried else turn.text,
+            agent=_heard(turn, played_ms),
+            interrupted=turn.interrupted or turn.cancelled is not None,
+        )
+        for turn in turns
+    )
+
+
+def heard(state: SessionState, number: int, played_ms: int = 0) -> str:
+    """Return what the caller has heard of a turn; played_ms: as for `conversation`."""
+    turn = state.turns.get(number)
+    return _heard(turn, played_ms) if turn else ""
+
+
+def heard_text(segments: Iterable[Segment], heard_ms: int) -> str:
+    """Return what of `segments`, played one after another, had been heard after `heard_ms`: whole words only.
+
+    A filler or notice takes its time and leaves no words.
+    """
+    texts, left_ms = [], heard_ms
     for segment in segments:
         if not segment.text or segment.duration_ms == 0:
             continue
         if left_ms <= 0:
             break
-        heard.append(_heard_of(segment, left_ms + FRAME_MS))
+        if segment.kind == "reply":
+            texts.append(_heard_of(segment, left_ms + FRAME_MS))
         left_ms -= _duration_ms(segment)
-    return " ".join(text for text in heard if text)
+    return " ".join(text for text in texts if text)
+
+
+def _heard(turn: Turn, played_ms: int) -> str:
+    if turn.heard is not None:
+        return turn.heard
+    since_ms = max(0, played_ms) if turn.playback == "playing" else 0
+    return heard_text(turn.segments.values(), turn.heard_ms + since_ms)
 
 
 def _duration_ms(segment: Segment) -> int:
@@ -62,75 +95,3 @@ def _heard_of(segment: Segment, heard_ms: int) -> str:
     while end and not text[end].isspace():
         end -= 1  # a word of which only a part was heard
     return text[:end].rstrip()
-
-
-class Turn(msgspec.Struct, frozen=True, dict=True):
-    """One turn of the agent: what the caller had said, what was answered, and how much of that was heard.
-
-    playing_since_ms: the listener's clock when sound last began, None while there is none; so that a call which ends in
-    mid-sentence still knows about where. carried: nothing was heard, and `text` is part of the next turn's text.
-    """
-
-    text: str
-    segments: tuple[Segment, ...] = ()
-    heard_ms: int = 0
-    playing_since_ms: int | None = None
-    interrupted: bool = False
-    carried: bool = False
-
-    def heard_at(self, now_ms: int) -> str:
-        """What has been heard by now."""
-        if self.playing_since_ms is None:
-            return self._heard
-        return heard_text(self.segments, self.heard_ms + max(0, now_ms - self.playing_since_ms))
-
-    @cached_property  # every prompt asks it of every turn
-    def _heard(self) -> str:
-        return heard_text(self.segments, self.heard_ms)
-
-
-@dataclass
-class History:
-    """The last MAX_TURNS turns of a call by number. What is told of a turn that is not in it changes nothing."""
-
-    turns: dict[int, Turn] = field(default_factory=dict)
-
-    def start(self, number: int, text: str) -> None:
-        """A turn that answers `text` begins."""
-        self.turns[number] = Turn(text)
-        while len(self.turns) > MAX_TURNS:
-            del self.turns[min(self.turns)]
-
-    def say(self, number: int, segment: int, text: str) -> None:
-        """Segment `segment` of the turn, numbered from 0, was given to the voice."""
-        turn = self.turns.get(number)
-        if turn and segment == len(turn.segments):
-            self.turns[number] = replace(turn, segments=(*turn.segments, Segment(text)))
-
-    def measure(self, number: int, segment: int, duration_ms: int, words: tuple[Word, ...] = ()) -> None:
-        """The voice has spoken it, and this is how long it is."""
-        turn = self.turns.get(number)
-        if turn and segment < len(turn.segments):
-            measured = replace(turn.segments[segment], duration_ms=duration_ms, words=words)
-            segments = (*turn.segments[:segment], measured, *turn.segments[segment + 1 :])
-            self.turns[number] = replace(turn, segments=segments)
-
-    def play(self, number: int, now_ms: int) -> None:
-        """Its sound begins, or goes on."""
-        if turn := self.turns.get(number):
-            self.turns[number] = replace(turn, playing_since_ms=now_ms)
-
-    def stop(self, number: int, heard_ms: int) -> None:
-        """Its sound stops; the caller has heard this much of it."""
-        if turn := self.turns.get(number):
-            self.turns[number] = replace(turn, heard_ms=heard_ms, playing_since_ms=None)
-
-    def interrupt(self, number: int, *, carried: bool = False) -> None:
-        """The caller took the floor."""
-        if turn := self.turns.get(number):
-            self.turns[number] = replace(turn, interrupted=True, carried=carried or turn.carried)
-
-    def heard(self, number: int, now_ms: int) -> str:
-        """What has been heard of the turn by now."""
-        turn = self.turns.get(number)
-        return turn.heard_at(now_ms) if turn else ""

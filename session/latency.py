@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from schemas.audio import CALLER_HZ
 from schemas.subjects import EGRESS, LLM, STT
-from session.state import SessionState, Turn, Utterance
+from session.entries import Turn, Utterance
+from session.state import SessionState
 
 END_OF_SPEECH = "end of speech"
 TYPED = "text received"

@@ -4,95 +4,49 @@ The fold gives the same state in every order of arrival. Events of one stage arr
 of different stages interleave. So each field below is written by one stage alone, the first event about an entry makes
 the entry, and all that compares two stages (busy, agent_state, transcript) is derived on reading. A watermark
 (epoch, seq) per stage makes a repeated event harmless. Events of a replaced owner are dropped.
+
+session/recoverable.py derives from the state what a new owner of a stage starts with.
 """
 
-from typing import Any, Literal, TypeVar
+from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from schemas import events
-from schemas.events import Event, Owner
-
-KEEP = 200  # turns, and utterances: half an hour of rapid talk, and far below the 1 MB of a message
-KEEP_TEXTS = 30  # of the caller: each may be as long as a page
-KEEP_SPOKEN = 8  # turns whose sentences are kept: older ones are history, and `heard` holds what matters of them
-KEEP_CHARACTERS = 300  # of what the caller said before an older turn
-KEEP_SEGMENTS = 100  # of one turn, the first ones: longer than any answer a caller listens to
-
-AgentState = Literal["listening", "thinking", "speaking"]
-Playback = Literal["waiting", "playing", "paused", "ended"]
-
-
-class Utterance(msgspec.Struct, frozen=True):
-    """One stretch of the caller's speech. All of it is said by stt; None is not yet."""
-
-    start: int = 0  # sample of the onset
-    end: int | None = None  # sample where speech ended
-    text: str | None = None  # the final transcript, its parts joined; "" has no words
-    final_time: int = 0  # UTC microseconds at which it was said
-
-
-class Text(msgspec.Struct, frozen=True):
-    """What the caller typed. Said by ingress; `time` is when."""
-
-    text: str
-    time: int
+from schemas.control import Playhead
+from schemas.events import Applies, Event, Missing, Owner
+from session.entries import AgentState, Playback, Segment, Text, TranscriptEntry, Turn, Utterance
+from session.retention import (
+    KEEP,
+    KEEP_HISTORY,
+    KEEP_SEGMENTS,
+    KEEP_SPOKEN,
+    KEEP_TEXTS,
+    aged,
+    history_of,
+    newest,
+    put,
+    short_text,
+    short_turn,
+    short_utterance,
+)
+from session.words import joined
 
 
-class Segment(msgspec.Struct, frozen=True):
-    """One sentence of a reply: llm writes it, tts makes `duration_ms` of audio of it, None until it has."""
-
-    text: str = ""
-    duration_ms: int | None = None
-
-
-class Turn(msgspec.Struct, frozen=True):
-    """One turn of the agent. Times are UTC microseconds, 0 where it has not happened.
-
-    llm: answers (utterance; None until it started), typed (the text it answers), text (the caller's), started,
-    first_token_ms, first_sentence, cancelled (why), heard (the text, None until the turn is history), interrupted.
-    tts: first_audio_ms (after hearing the first sentence). egress: playback, playing, heard_ms, stopped.
-    segments: of the newest KEEP_SPOKEN turns only, and of older ones only the beginning of text.
-    """
-
-    answers: int | None = None
-    typed: int = 0
-    text: str = ""
-    started: int = 0
-    first_token_ms: int | None = None
-    first_sentence: int = 0
-    first_audio_ms: int | None = None
-    cancelled: str | None = None
-    heard: str | None = None
-    interrupted: bool = False
-    playback: Playback = "waiting"
-    playing: int = 0
-    heard_ms: int = 0
-    stopped: int = 0
-    segments: dict[int, Segment] = {}
-
-    @property
-    def reply(self) -> str:
-        """All that the agent meant to say, heard or not."""
-        return " ".join(segment.text for segment in self.segments.values() if segment.text)
-
-
-class TranscriptEntry(msgspec.Struct, frozen=True):
-    """One line of the transcript: who said it, and the turn (agent), utterance or typed text (caller) it was."""
-
-    who: Literal["caller", "agent"]
-    text: str
-    number: int
-    typed: bool = False
-
-
-class SessionState(msgspec.Struct, frozen=True):
+class SessionState(msgspec.Struct, frozen=True, omit_defaults=True):
     """Everything that a session's events say so far. Only the newest KEEP turns and utterances are kept.
 
-    started: UTC microseconds of sample 0 of the caller's line. after: stage -> (epoch, seq) of its last event in here.
-    until: sample up to which the caller's words are final. settled: the last utterance that was answered, or no turn;
-    settled_text: the last text.
-    greets: the agent has a greeting to say.
+    ingress: owners, cuts (stage -> (epoch, seq) of the old owner's last event in the new owner's snapshot),
+    clock_offset_us (stage -> its owner's clock minus the clock of ingress), started (UTC microseconds of sample 0 of
+    the caller's audio), greets (the agent has a greeting to say), config, config_version and applies (the agent
+    document of this session, without secrets), texts, closed (why).
+    stt: utterances; until, the sample up to which the caller's words are final.
+    llm: turns, in part; settled and settled_text, the last utterance and text that were answered or dismissed; missing,
+    the settled utterances whose last transcript llm had not received at that time; history, the turns whose words are
+    kept whole -> their characters.
+    egress: turns, in part; released, the last utterance whose hold egress ended by itself.
+    after: stage -> (epoch, seq) of its last event in here.
     """
 
     session: str = ""
@@ -102,7 +56,6 @@ class SessionState(msgspec.Struct, frozen=True):
     started: int = 0
     greets: bool = False
     owners: dict[str, Owner] = {}
-    clock_offset_us: dict[str, int] = {}  # stage -> its owner's clock minus the clock of ingress; read by latency.py
     after: dict[str, tuple[int, int]] = {}
     until: int = 0
     settled: int = -1
@@ -111,6 +64,14 @@ class SessionState(msgspec.Struct, frozen=True):
     texts: dict[int, Text] = {}
     turns: dict[int, Turn] = {}
     closed: str | None = None
+    config: dict[str, Any] = {}  # Any: an agent document, which a reader validates
+    config_version: int = 0
+    applies: Applies = "pinned"
+    cuts: dict[str, tuple[int, int]] = {}
+    clock_offset_us: dict[str, int] = {}
+    missing: tuple[Missing, ...] = ()
+    history: dict[int, int] = {}
+    released: int = -1
 
     @property
     def caller_speaks(self) -> bool:
@@ -139,7 +100,7 @@ class SessionState(msgspec.Struct, frozen=True):
         if max(self.texts, default=0) > self.settled_text:
             return True
         return any(
-            utterance.end is None or utterance.text is None or (utterance.text and number > self.settled)
+            utterance.end is None or not utterance.final or (utterance.text and number > self.settled)
             for number, utterance in self.utterances.items()
         )
 
@@ -167,130 +128,187 @@ class SessionState(msgspec.Struct, frozen=True):
         return lines + spoken + typed
 
 
+# --- snapshots --------------------------------------------------------------------------------------------------------
+
+
+def dump(state: SessionState) -> bytes:
+    """Return the snapshot of `Start`: msgpack, without the agent document, which `Start` carries beside it."""
+    return msgspec.msgpack.encode(replace(state, config={}))
+
+
+def load(snapshot: bytes) -> SessionState:
+    """Return the state in a snapshot; of an empty one, the state before the first event. Raises MsgspecError."""
+    return msgspec.msgpack.decode(snapshot, type=SessionState) if snapshot else SessionState()
+
+
+# --- the fold ---------------------------------------------------------------------------------------------------------
+
+
 def fold(state: SessionState, event: Event) -> SessionState:
-    """`state` with what `event` says; `state` itself if it says nothing new, is dead or belongs to the live plane."""
+    """Return `state` with `event`; `state` itself for an ephemeral, a repeated event, or one of a replaced owner."""
     stage = events.stage(event)
-    said = (event.epoch, event.seq)
+    published = (event.epoch, event.seq)
     owner = state.owners.get(stage)
     dead = owner is not None and event.epoch < owner.epoch
-    if dead or isinstance(event, events.EPHEMERAL) or said <= state.after.get(stage, (-1, -1)):
+    if dead or isinstance(event, events.EPHEMERAL) or published <= state.after.get(stage, (-1, -1)):
         return state
-    after = _put(state.after, stage, said)
-    state = msgspec.structs.replace(state, session=event.session, agent=event.agent, after=after)
-    return _apply(state, event)
+    known: dict[str, Any] = {
+        "session": event.session,
+        "agent": event.agent,
+        "after": put(state.after, stage, published),
+    }
+    return replace(state, **known, **_changes(state, event))
 
 
-def _apply(state: SessionState, event: Event) -> SessionState:
-    put = msgspec.structs.replace
+def locate(state: SessionState, playhead: Playhead) -> SessionState:
+    """Return `state` with the position that a heartbeat of egress reports; positions of a turn never go back."""
+    turn = state.turns.get(playhead.turn)
+    if turn is None or turn.playback == "ended" or playhead.heard_ms <= turn.heard_ms:
+        return state
+    moved = replace(turn, segment=max(turn.segment, playhead.segment), heard_ms=playhead.heard_ms)
+    return replace(state, turns=put(state.turns, playhead.turn, moved))
+
+
+def _changes(state: SessionState, event: Event) -> dict[str, Any]:
+    """Return the fields of `state` that `event` changes, beside those of every event. Any: values of its fields."""
     match event:
         case events.SessionOpened():
-            return put(
-                state,
-                owners=event.owners,
-                clock_offset_us=event.clock_offset_us,
-                coordinator=event.coordinator,
-                transport=event.transport,
-                started=event.started_us,
-                greets=bool(event.config.get("greeting")),
-            )
-        case events.OwnerChanged():
-            owners = _put(state.owners, event.stage, Owner(event.worker, event.owner_epoch))
-            offsets = _put(state.clock_offset_us, event.stage, event.clock_offset_us)
-            return put(state, owners=owners, clock_offset_us=offsets)
+            return {
+                "owners": event.owners,
+                "coordinator": event.coordinator,
+                "transport": event.transport,
+                "started": event.started_us,
+                "greets": bool(event.config.get("greeting")),
+                "config": event.config,
+                "clock_offset_us": event.clock_offset_us,
+            }
+        case events.OwnerChanged(stage=stage):
+            return {
+                "owners": put(state.owners, stage, Owner(event.worker, event.owner_epoch)),
+                "cuts": put(state.cuts, stage, event.cut) if event.cut else state.cuts,
+                "clock_offset_us": put(state.clock_offset_us, stage, event.clock_offset_us),
+            }
+        case events.ConfigChanged():
+            return {"config": event.config, "config_version": event.version, "applies": event.applies}
         case events.TextReceived():
-            texts = _newest(_put(state.texts, event.number, Text(event.text, event.time)), KEEP_TEXTS)
-            return put(state, texts=texts)
+            return {"texts": _text(state.texts, event)}
         case events.SessionClosed():
-            return put(state, closed=event.reason)
+            return {"closed": event.reason}
         case events.SpeechStarted():
             return _utterance(state, event.utterance, start=event.start_sample)
         case events.SpeechEnded():
             return _utterance(state, event.utterance, end=event.until_sample)
         case events.TranscriptFinal():
-            state = put(state, until=max(state.until, event.until_sample))
-            before = state.utterances.get(event.utterance, Utterance()).text if event.part else ""
-            text = f"{before} {event.text}".strip() if before else event.text
-            return _utterance(state, event.utterance, text=text, final_time=event.time)
+            return _transcript(state, event)
         case events.TurnStarted():
-            settled, settled_text = max(state.settled, event.answers), max(state.settled_text, event.typed)
-            state = put(state, settled=settled, settled_text=settled_text)
-            heard = {"answers": event.answers, "typed": event.typed, "text": event.text}
-            return _turn(state, event.turn, **heard, started=event.time)
+            history = history_of({**state.history, event.turn: len(event.text)})
+            asked: dict[str, Any] = {
+                "answers": event.answers,
+                "typed": event.typed,
+                "parts": event.parts,
+                "text": event.text,
+            }
+            return {
+                "settled": max(state.settled, event.answers),
+                "settled_text": max(state.settled_text, event.typed),
+                "missing": event.missing,
+                "history": history,
+                "turns": _turn(state, event.turn, history, **asked, started=event.time),
+            }
         case events.ReplyResumed():
-            return put(state, settled=max(state.settled, event.utterance))
+            return {"settled": max(state.settled, event.utterance), "missing": event.missing}
         case events.SentenceReady():
-            if event.segment == 0:
-                state = _turn(state, event.turn, first_token_ms=event.first_token_ms, first_sentence=event.time)
-            return _segment(state, event.turn, event.segment, text=event.text)
+            first: dict[str, Any] = (
+                {"first_token_ms": event.first_token_ms, "first_sentence": event.time} if event.segment == 0 else {}
+            )
+            complete: dict[str, Any] = {"complete": True} if event.last else {}
+            segments = _segment(state, event.turn, event.segment, text=event.text, kind=event.kind)
+            return {"turns": _turn(state, event.turn, segments=segments, **first, **complete)}
         case events.TurnCancelled():
-            return _turn(state, event.turn, cancelled=event.reason)
+            return {"turns": _turn(state, event.turn, cancelled=event.reason, carried=event.carried)}
         case events.TurnEnded():
-            return _turn(state, event.turn, heard=event.heard, interrupted=event.interrupted)
+            history = state.history
+            if event.turn in history:
+                history = history_of({**history, event.turn: history[event.turn] + len(event.heard)})
+            turns = _turn(state, event.turn, history, heard=event.heard, interrupted=event.interrupted)
+            return {"history": history, "turns": turns}
         case events.SegmentSynthesized():
-            if event.segment == 0:
-                state = _turn(state, event.turn, first_audio_ms=event.first_audio_ms)
-            return _segment(state, event.turn, event.segment, duration_ms=event.duration_ms)
+            spoken: dict[str, Any] = {"first_audio_ms": event.first_audio_ms} if event.segment == 0 else {}
+            segments = _segment(state, event.turn, event.segment, duration_ms=event.duration_ms, words=event.words)
+            return {"turns": _turn(state, event.turn, segments=segments, **spoken)}
         case events.PlaybackStarted():
-            return _turn(state, event.turn, playback="playing", playing=event.time)
+            return {"turns": _turn(state, event.turn, playback="playing", playing=event.time)}
         case events.Paused() if event.turn:
-            return _turn(state, event.turn, playback="paused", heard_ms=event.heard_ms)
-        case events.Resumed() if event.turn:
-            return _turn(state, event.turn, playback=_resumed(state, event.turn), heard_ms=event.heard_ms)
+            return {
+                "turns": _turn(state, event.turn, playback="paused", segment=event.segment, heard_ms=event.heard_ms)
+            }
+        case events.Resumed():
+            released = max(state.released, event.utterance) if event.reason == "timeout" else state.released
+            if not event.turn:
+                return {"released": released}
+            playback = _resumed(state, event.turn)
+            return {"released": released, "turns": _turn(state, event.turn, playback=playback, heard_ms=event.heard_ms)}
         case events.PlaybackEnded():
-            return _turn(state, event.turn, playback="ended", heard_ms=event.heard_ms, stopped=event.time)
-        case _:  # holds while nothing plays, what a provider said of itself: no part of the conversation
-            return state
+            return {"turns": _turn(state, event.turn, playback="ended", heard_ms=event.heard_ms, stopped=event.time)}
+        case _:  # holds while nothing plays, a provider that failed: no part of the conversation
+            return {}
+
+
+# --- utterances and texts ---------------------------------------------------------------------------------------------
+
+
+def _utterance(state: SessionState, number: int, **fields: Any) -> dict[str, Any]:
+    utterance = replace(state.utterances.get(number) or Utterance(), **fields)
+    utterances = newest(put(state.utterances, number, utterance), KEEP)
+    return {"utterances": aged(utterances, number, number not in state.utterances, KEEP_HISTORY, short_utterance)}
+
+
+def _transcript(state: SessionState, event: events.TranscriptFinal) -> dict[str, Any]:
+    """A part goes behind those before it; part 0 begins the transcript."""
+    known = state.utterances.get(event.utterance) or Utterance()
+    fields: dict[str, Any] = {
+        "text": joined(known.text or "", event.text) if event.part else event.text,
+        "parts": event.part + 1,
+        "until": event.until_sample,
+        "end_of_turn": event.end_of_turn,
+    }
+    if event.last:
+        fields |= {"final": True, "final_time": event.time}
+    return {"until": max(state.until, event.until_sample), **_utterance(state, event.utterance, **fields)}
+
+
+def _text(texts: dict[int, Text], event: events.TextReceived) -> dict[int, Text]:
+    grown = newest(put(texts, event.number, Text(event.text, event.time)), KEEP_TEXTS)
+    return aged(grown, event.number, event.number not in texts, KEEP_SPOKEN, short_text)
+
+
+# --- turns ------------------------------------------------------------------------------------------------------------
+
+
+def _turn(state: SessionState, number: int, history: dict[int, int] | None = None, **fields: Any) -> dict[int, Turn]:
+    """Return the turns with `fields` of one turn, and without what is too old to be kept.
+
+    history: after this event, if it changes that.
+    """
+    kept = state.history if history is None else history
+    turn = replace(state.turns.get(number) or Turn(), **fields)
+    turns = newest(put(state.turns, number, turn), KEEP)
+    oldest = next(reversed(turns)) - KEEP_SPOKEN
+    if number not in state.turns or kept.keys() != state.history.keys():  # then other turns may have become old
+        return {one: short_turn(entry, one > oldest, one in kept) for one, entry in turns.items()}
+    if number in turns:
+        turns[number] = short_turn(turn, number > oldest, number in kept)
+    return turns
+
+
+def _segment(state: SessionState, turn: int, number: int, **fields: Any) -> dict[int, Segment]:
+    segments = state.turns[turn].segments if turn in state.turns else {}
+    if number >= KEEP_SEGMENTS:
+        return segments
+    return put(segments, number, replace(segments.get(number) or Segment(), **fields))
 
 
 def _resumed(state: SessionState, number: int) -> Playback:
     """A hold may be set before the first sample went out; then the turn waits again when it is lifted."""
     turn = state.turns.get(number)
     return "playing" if turn and turn.playing else "waiting"
-
-
-def _utterance(state: SessionState, number: int, **fields: Any) -> SessionState:
-    utterance = msgspec.structs.replace(state.utterances.get(number, Utterance()), **fields)
-    return msgspec.structs.replace(state, utterances=_newest(_put(state.utterances, number, utterance), KEEP))
-
-
-def _turn(state: SessionState, number: int, **fields: Any) -> SessionState:
-    turn = msgspec.structs.replace(state.turns.get(number, Turn()), **fields)
-    turns = _newest(_put(state.turns, number, turn), KEEP)
-    if number not in state.turns or _is_long(turn):  # otherwise no turn has become too old for its sentences
-        spoken = _newest(turns, KEEP_SPOKEN)
-        turns = {old: kept if old in spoken or not _is_long(kept) else _short(kept) for old, kept in turns.items()}
-    return msgspec.structs.replace(state, turns=turns)
-
-
-def _is_long(turn: Turn) -> bool:
-    return bool(turn.segments) or len(turn.text) > KEEP_CHARACTERS
-
-
-def _short(turn: Turn) -> Turn:
-    return msgspec.structs.replace(turn, text=turn.text[:KEEP_CHARACTERS], segments={})
-
-
-def _segment(state: SessionState, turn: int, number: int, **fields: Any) -> SessionState:
-    segments = state.turns.get(turn, Turn()).segments
-    if number >= KEEP_SEGMENTS:
-        return state
-    segment = msgspec.structs.replace(segments.get(number, Segment()), **fields)
-    return _turn(state, turn, segments=_put(segments, number, segment))
-
-
-K = TypeVar("K", int, str)
-V = TypeVar("V")
-
-
-def _put(table: dict[K, V], key: K, value: V) -> dict[K, V]:
-    """A copy with one entry more, in the order of its keys whoever came first."""
-    grown = {**table, key: value}
-    return grown if key in table else dict(sorted(grown.items()))
-
-
-def _newest(table: dict[int, V], keep: int) -> dict[int, V]:
-    """The entries less than `keep` numbers behind the newest: by number, not count, so that order does not matter."""
-    oldest = next(reversed(table)) - keep  # tables are in the order of their keys
-    return (
-        table if next(iter(table)) > oldest else {number: entry for number, entry in table.items() if number > oldest}
-    )

@@ -15,6 +15,23 @@ class Usage(msgspec.Struct, frozen=True):
     output_tokens: int = 0
 
 
+class Part(msgspec.Struct, frozen=True):
+    """One part of what a turn answers: an utterance, or the typed text `typed` that came after that utterance."""
+
+    utterance: int
+    typed: int = 0
+
+
+class Missing(msgspec.Struct, frozen=True):
+    """An utterance that was settled before its last transcript came. text: its words as far as they were known."""
+
+    utterance: int
+    text: str = ""
+
+
+SentenceKind = Literal["reply", "filler", "notice"]
+
+
 class Decision(Event, frozen=True, kw_only=True):
     """The fields of every event of llm: the event that caused it, and the turn machine's clock in ms."""
 
@@ -26,12 +43,15 @@ class TurnStarted(Decision, tag="llm.turn_started", frozen=True):
     """The agent takes the floor: every turn below `turn` is cancelled, and holds for utterances <= `answers` end.
 
     answers: the last utterance that this turn settles, -1 for none. typed: the last typed text that it answers, 0 for
-    none. text: what the caller said and typed.
+    none. text: what the caller said and typed. parts: the utterances and texts that `text` is made of, in order.
+    missing: all utterances that are settled by now and whose last transcript has not come.
     """
 
     answers: int
     text: str = ""
     typed: int = 0
+    parts: tuple[Part, ...] = ()
+    missing: tuple[Missing, ...] = ()
 
 
 class SentenceReady(Decision, tag="llm.sentence_ready", frozen=True):
@@ -45,22 +65,28 @@ class SentenceReady(Decision, tag="llm.sentence_ready", frozen=True):
     text: str
     last: bool = False
     first_token_ms: int | None = None
-    kind: Literal["reply", "filler", "notice"] = "reply"
+    kind: SentenceKind = "reply"
 
 
 class ReplyResumed(Decision, tag="llm.reply_resumed", frozen=True):
-    """The caller's sound was no turn: holds for utterances <= `utterance` end and the reply goes on."""
+    """The caller's sound was no turn: holds for utterances <= `utterance` end and the reply goes on.
+
+    missing: as in `llm.turn_started`.
+    """
 
     utterance: int
+    missing: tuple[Missing, ...] = ()
 
 
 class TurnCancelled(Decision, tag="llm.turn_cancelled", frozen=True):
     """The caller took the floor: no more of `turn` may be played. Publishing it twice is harmless.
 
-    reason: `interrupted` by speech, or by `typed` text.
+    reason: `interrupted` by speech, or by `typed` text. carried: nothing was heard, so the next turn answers the text of
+    this turn again.
     """
 
     reason: Literal["interrupted", "typed"] = "interrupted"
+    carried: bool = False
 
 
 class TurnEnded(Decision, tag="llm.turn_ended", frozen=True):

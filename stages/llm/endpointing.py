@@ -2,6 +2,8 @@
 
 import re
 
+from session.words import words
+
 # What listeners say to show that they follow, or as they draw breath; it asks nobody to stop speaking.
 BACKCHANNELS = frozenset(
     "mm|mhm|mm hm|mm hmm|hm|hmm|uh huh|ah|aha|oh|um|uh|er|erm|yeah|yes|yep|yup|ok|okay|right|all right|alright|sure"
@@ -23,16 +25,10 @@ SELDOM_LAST = frozenset(
     "|would|should|may|might|must|that|which|who|what|where|how|so|then|i|we|they|he|she|not|also|maybe".split("|")
 )
 
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _OPEN_END = re.compile(r"(?:[;:…]|\.\.\.|\s[-–—]|[–—])\s*$")
 _COMMA = re.compile(r",\s*$")
 FEW_WORDS = 2  # before a last comma: "Well," or one more of a list; after a whole clause a comma says nothing
 _STOP = re.compile(r"[.!?]['\")\]”’]*\s*$")
-
-
-def words(text: str) -> tuple[str, ...]:
-    """The words alone, in lower case, without punctuation; hyphens part words."""
-    return tuple(word.lower().replace("’", "'") for word in _WORD.findall(text))
 
 
 def is_backchannel(text: str, *, whole: bool = True) -> bool:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 
-from session.history import Turn
+from session.history import Exchange
 from stages.llm.contract import ChatMessage, ReplyRequest
 
 MAX_HISTORY = 16_000  # characters, about 4,000 tokens or 20 minutes of talk: what servers of small models can read
@@ -38,14 +38,15 @@ def chat_messages(request: ReplyRequest) -> list[dict[str, str]]:
     return [{"role": "system", "content": system}, *({"role": m.role, "content": m.content} for m in spoken)]
 
 
-def conversation(turns: Iterable[Turn], now_ms: int) -> tuple[ChatMessage, ...]:
+def conversation(history: Iterable[Exchange]) -> tuple[ChatMessage, ...]:
     """Return what the caller said and heard, oldest first, and of a long session the last MAX_HISTORY characters."""
     messages = []
-    for turn in turns:
-        if turn.text and not turn.carried:
-            messages.append(ChatMessage("user", turn.text))
-        if heard := turn.heard_at(now_ms):
-            messages.append(ChatMessage("assistant", heard + CUT_OFF if turn.interrupted else heard))
+    for exchange in history:
+        if exchange.caller:
+            messages.append(ChatMessage("user", exchange.caller))
+        if exchange.agent:
+            spoken = exchange.agent + CUT_OFF if exchange.interrupted else exchange.agent
+            messages.append(ChatMessage("assistant", spoken))
     return bounded(merged(messages), MAX_HISTORY)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from msgspec.structs import replace
 
@@ -12,6 +12,8 @@ from schemas.events import (
     Cause,
     Event,
     LlmProviderFailed,
+    Missing,
+    Part,
     Paused,
     PlaybackEnded,
     PlaybackStarted,
@@ -29,8 +31,12 @@ from schemas.events import (
     TurnEnded,
     TurnStarted,
 )
-from session.history import History
-from stages.llm import states, turns
+from schemas.subjects import INGRESS
+from session import history, recoverable
+from session.recoverable import LlmRecoverable
+from session.retention import KEEP_SEGMENTS
+from session.state import fold, load
+from stages.llm import recovery, states, turns
 from stages.llm.contract import LanguageModel, LanguageModelProvider, ReplyRequest
 from stages.llm.draft import Draft
 from stages.llm.fact_retrieval import choose
@@ -45,7 +51,11 @@ MOST_DRAFTS = 3  # a turn: a caller who pauses again and again is not worth a mo
 
 
 class Conversation:
-    """Decides whose turn it is and what the agent says in it; knows what the caller has heard."""
+    """Decides whose turn it is and what the agent says in it.
+
+    The state of the session holds what was said and heard. The stage folds every event that it handles or publishes
+    into it; the turn machine keeps its own memory, which `recoverable` compares with that state.
+    """
 
     publishes: ClassVar[tuple[type[Event], ...]] = (
         TurnStarted,
@@ -59,51 +69,87 @@ class Conversation:
     def __init__(self, call: StageContext, model: LanguageModel) -> None:
         self._call = call
         self._model = model
-        self._history = History()
-        self._state: states.State = turns.opening(call.agent.turns, greeting=bool(call.agent.greeting.strip()))
+        self._session = load(call.snapshot)
+        self._playing_since_ms = call.now_ms()  # when egress last reported the position of the turn that sounds
+        self._state: states.State = recovery.resume(
+            recoverable.turn_taking(self._session),
+            call.agent.turns,
+            call.now_ms(),
+            greeting=bool(call.agent.greeting.strip()),
+        )
         self._alarm_ms: int | None = None  # when the last alarm that was set will ring
         self._draft: Draft | None = None  # of the answer to what the caller may have finished saying
         self._drafts = 0  # begun since the last turn
-        self._unended: dict[int, asyncio.Task[None]] = {}  # turn -> its reply, until the turn is history
-        self._written: dict[
-            int, Piece
-        ] = {}  # turn -> the end of its reply, which says what it cost and whether it is whole
+        self._replies: dict[int, asyncio.Task[None]] = {}  # turn -> its reply, until the turn is history
+        self._written: dict[int, Piece] = {}  # turn -> the end of its reply: what it cost, and whether it is whole
+        if self._session.turns or self._session.utterances:
+            call.later(0, self._take_over)
 
-    # --- what it hears ------------------------------------------------------------------------------------------
+    def recoverable(self) -> LlmRecoverable:
+        """Return what a new owner of this stage would start with."""
+        recorded = recoverable.llm(self._session)
+        return replace(recorded, turn_taking=recovery.turn_taking(self._state))
+
+    # --- what it handles ----------------------------------------------------------------------------------------
 
     @handles(SessionOpened, SpeechStarted, SpeechEnded, TranscriptInterim, TranscriptFinal, TextReceived)
     def follow(self, event: SessionOpened | Heard | TextReceived) -> None:
-        """The caller."""
+        """Step the turn machine with an event of the caller."""
+        self._fold(event)
         self._step(event, _cause(event))
 
-    @handles(PlaybackStarted, Resumed)
-    def play(self, event: PlaybackStarted | Resumed) -> None:
-        """The agent is being heard, unless the hold that was lifted had come before its first sound."""
-        if isinstance(event, PlaybackStarted) or event.heard_ms > 0:
-            self._history.play(event.turn, self._call.now_ms())
+    @handles(PlaybackStarted, Resumed, PlaybackEnded)
+    def play(self, event: PlaybackStarted | Resumed | PlaybackEnded) -> None:
+        """Step the turn machine with an event of egress."""
+        self._fold(event)
+        self._playing_since_ms = self._call.now_ms()
         self._step(event, _cause(event))
 
-    @handles(Paused)
-    def pause(self, paused: Paused) -> None:
-        """The agent fell silent; what the caller's sound means, the machine learns from stt."""
-        self._history.stop(paused.turn, paused.heard_ms)
-
-    @handles(PlaybackEnded)
-    def end(self, ended: PlaybackEnded) -> None:
-        """The agent has been heard."""
-        self._history.stop(ended.turn, ended.heard_ms)
-        self._step(ended, _cause(ended))
-
-    @handles(SegmentSynthesized)
-    def measure(self, spoken: SegmentSynthesized) -> None:
-        """How long a segment sounds: what a position in the turn means."""
-        self._history.measure(spoken.turn, spoken.segment, spoken.duration_ms, spoken.words)
+    @handles(Paused, SegmentSynthesized)
+    def note(self, event: Paused | SegmentSynthesized) -> None:
+        """Keep an event that decides nothing: positions, and the times of the words, say what was heard."""
+        self._fold(event)
 
     def finish(self) -> None:
-        """The call is over: every turn that has not ended ends with what was heard of it."""
+        """End every turn that has not ended, with what was heard of it: the session is over."""
         now_ms = self._call.now_ms()
-        for turn in sorted(self._unended):
-            self._end(turn, None, now_ms, interrupted=True)
+        for number, turn in self._session.turns.items():
+            if turn.answers is not None and turn.heard is None:
+                self._end(number, None, now_ms, interrupted=True)
+
+    def _fold(self, event: Event) -> None:
+        self._session = fold(self._session, event)
+
+    def _publish(self, event: Event) -> None:
+        self._fold(self._call.publish(event))
+
+    def _played_ms(self, now_ms: int) -> int:
+        return now_ms - self._playing_since_ms
+
+    def _take_over(self) -> None:
+        """Go on where the owner before left off: end turns that have been played, finish the reply, set the alarm."""
+        now_ms = self._call.now_ms()
+        for number, turn in self._session.turns.items():
+            if turn.playback == "ended" and turn.heard is None:
+                self._step(PlaybackEnded(turn=number, heard_ms=turn.heard_ms), None)
+        left = recoverable.llm(self._session)
+        active = left.turn_taking.active
+        if active and not left.complete:
+            self._finish_reply(active, left.reply, now_ms)
+        self._wait(now_ms)
+
+    def _finish_reply(self, turn: int, given: tuple[str, ...], now_ms: int) -> None:
+        """Ask for the rest of the reply, behind the sentences that were published."""
+        text = self._session.turns[turn].text
+        if text:
+            request = replace(self._ask(text), already_spoken=" ".join(given))
+            pieces = segments(ask(self._model, request))
+        elif not given:
+            pieces = segments(recite(self._call.agent.greeting))
+        else:  # a greeting is published whole, or its owner died within a millisecond
+            self._publish(SentenceReady(turn=turn, segment=len(given), text="", last=True, now_ms=now_ms))
+            return
+        self._replies[turn] = self._call.spawn(self._speak(turn, pieces, None, first=len(given)))
 
     # --- what it decides ----------------------------------------------------------------------------------------
 
@@ -112,11 +158,14 @@ class Conversation:
         self._state, actions = turns.step(self._state, event, now_ms)
         for action in actions:
             self._perform(action, cause, now_ms)
+        self._wait(now_ms)
+        self._generate_preemptively()
+
+    def _wait(self, now_ms: int) -> None:
         due_ms = self._state.deadline_ms
         if due_ms is not None and due_ms != self._alarm_ms:  # an alarm that is no longer needed rings and does no harm
             self._alarm_ms = due_ms
             self._call.later(max(0, due_ms - now_ms), self._ring)
-        self._generate_preemptively()
 
     def _ring(self) -> None:
         self._alarm_ms = None
@@ -127,11 +176,13 @@ class Conversation:
             case states.StartTurn():
                 self._start(action, cause, now_ms)
             case states.Cancel(turn, carried):
-                self._unended[turn].cancel()
-                self._history.interrupt(turn, carried=carried)
-                self._call.publish(TurnCancelled(turn=turn, cause=cause, now_ms=now_ms))
+                if reply := self._replies.get(turn):
+                    reply.cancel()
+                reason: Literal["interrupted", "typed"] = "typed" if cause and cause.stage == INGRESS else "interrupted"
+                self._publish(TurnCancelled(turn=turn, reason=reason, carried=carried, cause=cause, now_ms=now_ms))
             case states.Resume(utterance):
-                self._call.publish(ReplyResumed(utterance=utterance, cause=cause, now_ms=now_ms))
+                missing = self._missing()
+                self._publish(ReplyResumed(utterance=utterance, missing=missing, cause=cause, now_ms=now_ms))
             case states.EndTurn(turn, _, interrupted):
                 self._end(turn, cause, now_ms, interrupted=interrupted)
 
@@ -139,24 +190,29 @@ class Conversation:
         turn, text = start.turn, start.text
         draft = None if turn == states.GREETING else self._answer(self._ask(text))
         pieces = draft.pieces() if draft else segments(recite(self._call.agent.greeting))
-        self._history.start(turn, text)
-        started = TurnStarted(
-            turn=turn, answers=start.answers, text=text, typed=start.typed, cause=cause, now_ms=now_ms
+        self._publish(
+            TurnStarted(
+                turn=turn,
+                answers=start.answers,
+                text=text,
+                typed=start.typed,
+                parts=self._parts(),
+                missing=self._missing(),
+                cause=cause,
+                now_ms=now_ms,
+            )
         )
-        self._call.publish(started)
-        self._unended[turn] = speaking = self._call.spawn(self._speak(turn, pieces, cause))
+        self._replies[turn] = speaking = self._call.spawn(self._speak(turn, pieces, cause))
         if draft:
             speaking.add_done_callback(lambda _speaking: draft.drop())
 
     def _end(self, turn: int, cause: Cause | None, now_ms: int, *, interrupted: bool) -> None:
-        if interrupted:
-            self._history.interrupt(turn)
-        self._unended.pop(turn).cancel()
-        heard = self._history.heard(turn, now_ms)
+        if reply := self._replies.pop(turn, None):
+            reply.cancel()
         end = self._written.pop(turn, Piece(""))
         ended = TurnEnded(
             turn=turn,
-            heard=heard,
+            heard=history.heard(self._session, turn, self._played_ms(now_ms)),
             interrupted=interrupted,
             truncated=end.truncated,
             usage=end.usage,
@@ -165,14 +221,23 @@ class Conversation:
         )
         if turn != states.GREETING:
             ended = replace(ended, provider=self._call.agent.llm.provider, model=self._model.model)
-        self._call.publish(ended)
+        self._publish(ended)
+
+    def _parts(self) -> tuple[Part, ...]:
+        """The utterances and texts that the turn answers which has just started."""
+        state = self._state
+        answered = state.turn.answered if isinstance(state, states.Thinking | states.Held) else ()
+        return tuple(Part(utterance.number, utterance.typed) for utterance in answered)
+
+    def _missing(self) -> tuple[Missing, ...]:
+        return tuple(Missing(utterance.number, utterance.text) for utterance in self._state.memory.missing)
 
     # --- what it says -------------------------------------------------------------------------------------------
 
     def _ask(self, text: str) -> ReplyRequest:
-        history = conversation(self._history.turns.values(), self._call.now_ms())
+        messages = conversation(history.conversation(self._session, self._played_ms(self._call.now_ms())))
         agent = self._call.agent
-        return ReplyRequest(self._call.id, agent.prompt, text, history, choose(agent.facts, text, history))
+        return ReplyRequest(self._call.id, agent.prompt, text, messages, choose(agent.facts, text, messages))
 
     def _answer(self, request: ReplyRequest) -> Draft:
         """The draft, if it was begun with just this request; else a new one."""
@@ -200,26 +265,26 @@ class Conversation:
         draft.drop()
         self._call.count("draft_dropped")
 
-    async def _speak(self, turn: int, pieces: AsyncGenerator[Piece, None], cause: Cause | None) -> None:
-        """Says the reply segment by segment, until it ends or the task is cancelled."""
+    async def _speak(self, turn: int, pieces: AsyncGenerator[Piece, None], cause: Cause | None, first: int = 0) -> None:
+        """Publish the reply from segment `first` on, until it ends or the task is cancelled."""
         clock = asyncio.get_running_loop()
         began_s = clock.time()
-        segment = 0
+        segment = first
         async with aclosing(pieces):
             async for piece in pieces:
                 if piece.failure:
                     self._fail(turn, piece.failure)
                     continue
                 token_ms = _first_token_ms(piece, began_s) if segment == 0 and turn != states.GREETING else None
-                if piece.last:
-                    self._written[turn] = piece
-                self._history.say(turn, segment, piece.text if piece.kind == "reply" else "")
-                self._call.publish(
+                last = piece.last or segment >= KEEP_SEGMENTS - 1
+                if last:
+                    self._written[turn] = piece if piece.last else piece._replace(truncated=True)
+                self._publish(
                     SentenceReady(
                         turn=turn,
                         segment=segment,
                         text=piece.text,
-                        last=piece.last,
+                        last=last,
                         kind=piece.kind,
                         first_token_ms=token_ms,
                         cause=cause,
@@ -227,9 +292,11 @@ class Conversation:
                     )
                 )
                 segment += 1
+                if last:
+                    return
 
     def _fail(self, turn: int, error: ProviderError) -> None:
-        self._call.publish(
+        self._publish(
             LlmProviderFailed(
                 turn=turn,
                 provider=self._call.agent.llm.provider,

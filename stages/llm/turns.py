@@ -23,7 +23,7 @@ from schemas.events import (
     TranscriptFinal,
     TranscriptInterim,
 )
-from stages.llm.endpointing import words
+from session.words import joined, words
 from stages.llm.states import (
     GREETING,
     NO_UTTERANCE,
@@ -48,7 +48,7 @@ from stages.llm.states import (
     Turn,
     TurnInput,
 )
-from stages.llm.utterances import Heard, Said, Utterance, close, finalize, follow, merge, text_of, type_in
+from stages.llm.utterances import Heard, Said, Utterance, close, complete, follow, merge, text_of, transcribe, type_in
 
 Step = tuple[State, Actions]
 
@@ -127,9 +127,10 @@ def become_audible(state: Thinking, started: PlaybackStarted, now_ms: int) -> St
 def hold(state: Answering, heard: Heard, now_ms: int) -> Step:
     """A new sound of the caller, or late words of an old one."""
     memory, said = _take_in(state.memory, state.said, heard, now_ms)
+    turn = _complete(state.turn, heard, now_ms)
     if not said:
-        return replace(state, memory=memory), ()
-    return decide(Held(memory, state.turn, said, audible=isinstance(state, Speaking)), Deadline(), now_ms)
+        return replace(state, memory=memory, turn=turn), ()
+    return decide(Held(memory, turn, said, audible=isinstance(state, Speaking)), Deadline(), now_ms)
 
 
 def interrupt(state: Answering, typed: TextReceived, now_ms: int) -> Step:
@@ -150,7 +151,8 @@ def end_turn(state: Answering, ended: PlaybackEnded, now_ms: int) -> Step:
 def weigh(state: Held, heard: Heard, now_ms: int) -> Step:
     """More of the sound has become known."""
     memory, said = _take_in(state.memory, state.said, heard, now_ms)
-    return decide(replace(state, memory=memory, said=said), Deadline(), now_ms)
+    turn = _complete(state.turn, heard, now_ms)
+    return decide(replace(state, memory=memory, turn=turn, said=said), Deadline(), now_ms)
 
 
 def decide(state: Held, _: Deadline, now_ms: int) -> Step:
@@ -178,9 +180,11 @@ def mark_audible(state: Held, started: PlaybackStarted, now_ms: int) -> Step:
 
 
 def accept_resumption(state: Held, resumed: Resumed, now_ms: int) -> Step:
-    """Egress waited for us in vain and went on by itself; late words can still stop it."""
-    timed_out = resumed.reason == "timeout" and resumed.utterance >= state.said[-1].number
-    return (_back(state) if timed_out else state), ()
+    """Egress waited in vain and went on by itself. llm publishes that it agrees; late words can still stop the turn."""
+    if resumed.reason != "timeout" or resumed.utterance < state.said[-1].number:
+        return state, ()
+    back = _back(state)
+    return back, (Resume(back.memory.settled),)
 
 
 def end_held_turn(state: Held, ended: PlaybackEnded, now_ms: int) -> Step:
@@ -284,12 +288,26 @@ IGNORED: frozenset[tuple[type[State], type[TurnInput]]] = frozenset(
 def _take_in(memory: Memory, said: Said, heard: Heard, now_ms: int) -> tuple[Memory, Said]:
     """What is unanswered after `heard`. A final that was given up counts if it says anything new."""
     late = next((utterance for utterance in memory.missing if utterance.number == heard.utterance), None)
+    followed = follow(said, heard, now_ms, memory.settled)
     if not isinstance(heard, TranscriptFinal) or not late:
-        return memory, follow(said, heard, now_ms, memory.settled)
+        return memory, followed
+    if not heard.last:
+        return replace(memory, missing=merge(memory.missing, (_part(late, heard),))), followed
     memory = replace(memory, missing=tuple(utterance for utterance in memory.missing if utterance is not late))
-    if words(late.text) == words(heard.text):
-        return memory, said
-    return memory, merge(said, (finalize(late, heard, now_ms),))
+    whole = transcribe(late, heard, now_ms)
+    return memory, followed if words(late.text) == words(whole.text) else merge(said, (whole,))
+
+
+def _part(late: Utterance, heard: TranscriptFinal) -> Utterance:
+    """A part, not the last, of a transcript that was given up: `text` stays what was answered."""
+    return replace(late, certain=joined(late.certain, heard.text) if heard.part else heard.text)
+
+
+def _complete(turn: Turn, heard: Heard, now_ms: int) -> Turn:
+    """The turn with late words of what it answers, for the case that it is cancelled before it is heard."""
+    if not isinstance(heard, TranscriptFinal) or all(one.number != heard.utterance for one in turn.answered):
+        return turn
+    return replace(turn, answered=complete(turn.answered, heard, now_ms))
 
 
 def _go_on(memory: Memory, said: Said, now_ms: int) -> Step:

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from schemas.audio import CALLER_HZ, samples_to_ms
 from schemas.events import SpeechEnded, SpeechStarted, TextReceived, TranscriptFinal, TranscriptInterim
-from stages.llm.endpointing import is_backchannel, words
+from session.words import joined, words
+from stages.llm.endpointing import is_backchannel
 
 MAX_TEXT = 2_000  # characters of one turn that reach the model; who talks longer is understood by the end of it
 
@@ -28,6 +29,7 @@ class End(msgspec.Struct, frozen=True):
 class Utterance(msgspec.Struct, frozen=True):
     """One stretch of speech. start: sample of its onset. text: so far, until `final`. end: None while it goes on.
 
+    certain: the parts of its transcript so far, joined.
     typed: of a text, which is as good as an utterance that is final: its number; then `number` is the last utterance
     before it. 0 for speech.
     """
@@ -40,6 +42,7 @@ class Utterance(msgspec.Struct, frozen=True):
     final: bool = False
     ends_turn: bool | None = None
     typed: int = 0
+    certain: str = ""
 
     @property
     def has_words(self) -> bool:
@@ -66,11 +69,19 @@ def follow(said: Said, heard: Heard, now_ms: int, settled: int) -> Said:
             return merge(said, (replace(known, end=_end(known, heard, now_ms)),))
         case TranscriptInterim() if known and not known.final:
             return merge(said, (replace(known, text=heard.text),))
-        case TranscriptFinal() if known and not known.final:
-            return merge(said, (finalize(known, heard, now_ms),))
-        case TranscriptFinal() if not known and number > newest:  # its beginning was never heard of
-            return (*close(said, now_ms), finalize(Utterance(number, now_ms, heard.start_sample), heard, now_ms))
+        case TranscriptFinal() if known:
+            return complete(said, heard, now_ms)
+        case TranscriptFinal() if number > newest:  # `speech_started` was lost
+            return (*close(said, now_ms), transcribe(Utterance(number, now_ms, heard.start_sample), heard, now_ms))
     return said
+
+
+def complete(said: Said, heard: TranscriptFinal, now_ms: int) -> Said:
+    """Return `said` with a part of the transcript of one of its utterances."""
+    return tuple(
+        transcribe(one, heard, now_ms) if one.number == heard.utterance and not one.typed and not one.final else one
+        for one in said
+    )
 
 
 def type_in(said: Said, typed: TextReceived, now_ms: int, settled: int) -> Said:
@@ -80,10 +91,13 @@ def type_in(said: Said, typed: TextReceived, now_ms: int, settled: int) -> Said:
     return (*close(said, now_ms), text)
 
 
-def finalize(utterance: Utterance, heard: TranscriptFinal, now_ms: int) -> Utterance:
-    """The utterance with the words that stay."""
+def transcribe(utterance: Utterance, heard: TranscriptFinal, now_ms: int) -> Utterance:
+    """Return the utterance with one more part of its transcript; the last part makes it final and ends it."""
+    text = joined(utterance.certain, heard.text) if heard.part else heard.text
+    if not heard.last:
+        return replace(utterance, text=text, certain=text)
     end = utterance.end or End(now_ms, now_ms)
-    return replace(utterance, text=heard.text, end=end, final=True, ends_turn=heard.end_of_turn)
+    return replace(utterance, text=text, certain=text, end=end, final=True, ends_turn=heard.end_of_turn)
 
 
 def merge(older: Said, newer: Said) -> Said:

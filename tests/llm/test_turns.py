@@ -488,7 +488,7 @@ def test_egress_that_went_on_by_itself_can_still_be_stopped() -> None:
     story.ends(1)
     story.final(1, "Hold on, what about Sunday?")
     story.wait(300)
-    assert story.actions == [Cancel(2, carried=False), StartTurn(3, 1, "Hold on, what about Sunday?")]
+    assert story.actions == [Resume(1), Cancel(2, carried=False), StartTurn(3, 1, "Hold on, what about Sunday?")]
 
 
 def test_a_timeout_of_an_earlier_hold_does_not_end_this_one() -> None:

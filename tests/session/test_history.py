@@ -3,8 +3,22 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.events import Word
-from session.history import FRAME_MS, MAX_TURNS, History, Segment, heard_text
+from schemas.events import (
+    Paused,
+    PlaybackEnded,
+    PlaybackStarted,
+    Resumed,
+    SegmentSynthesized,
+    SentenceReady,
+    TurnCancelled,
+    TurnEnded,
+    TurnStarted,
+    Word,
+)
+from session.entries import Segment
+from session.history import FRAME_MS, Exchange, conversation, heard, heard_text
+from session.retention import KEEP_HISTORY, KEEP_HISTORY_CHARACTERS
+from tests.session.told import Told
 
 OPEN = Segment("We open at nine.", 1_600)
 CLOSE = Segment("We close at five.", 1_700)
@@ -47,8 +61,8 @@ def test_who_listens_longer_hears_no_less(segments: list[Segment], one_ms: int, 
 @given(SEGMENTS, st.integers(0, 20_000))
 def test_only_whole_words_were_heard(segments: list[Segment], heard_ms: int) -> None:
     said = " ".join(segment.text for segment in segments if segment.duration_ms != 0).split()
-    heard = heard_text(segments, heard_ms).split()
-    assert heard == said[: len(heard)]
+    whole = heard_text(segments, heard_ms).split()
+    assert whole == said[: len(whole)]
 
 
 @given(SEGMENTS)
@@ -83,26 +97,47 @@ def test_a_segment_that_made_no_sound_was_not_heard() -> None:
 
 
 def test_a_turn_that_still_plays_has_been_heard_up_to_now() -> None:
-    history = History()
-    history.start(2, "When do you open?")
-    history.say(2, 0, "We open at nine.")
-    history.measure(2, 0, 1_600)
-    history.play(2, now_ms=10_000)
-    assert history.heard(2, now_ms=10_700) == "We open"
-    history.stop(2, heard_ms=400)
-    assert history.heard(2, now_ms=99_999) == "We"
-    history.play(2, now_ms=100_000)
-    assert history.heard(2, now_ms=100_300) == "We open"
+    told = Told()
+    told(
+        TurnStarted(turn=2, answers=0, text="When do you open?"),
+        SentenceReady(turn=2, segment=0, text="We open at nine."),
+        SegmentSynthesized(turn=2, segment=0, duration_ms=1_600),
+        PlaybackStarted(turn=2, time=8),
+    )
+    assert heard(told.state, 2, played_ms=700) == "We open"
+    told(Paused(turn=2, segment=0, heard_ms=400, utterance=1))
+    assert heard(told.state, 2, played_ms=99_999) == "We"
+    told(Resumed(turn=2, heard_ms=400, utterance=1))
+    assert heard(told.state, 2, played_ms=300) == "We open"
 
 
 def test_a_late_word_about_a_forgotten_turn_changes_nothing() -> None:
-    history = History()
-    for turn in range(2, 2 + MAX_TURNS + 1):
-        history.start(turn, "")
-    assert len(history.turns) == MAX_TURNS
-    history.say(2, 0, "We open at nine.")
-    history.measure(2, 0, 1_600)
-    history.stop(2, 1_600)
-    history.interrupt(2)
-    assert history.heard(2, 0) == ""
-    assert 2 not in history.turns
+    told = Told()
+    for turn in range(2, 2 + KEEP_HISTORY + 1):
+        told(TurnStarted(turn=turn, answers=turn, text=""))
+    assert len(conversation(told.state)) == KEEP_HISTORY
+    told(
+        SentenceReady(turn=2, segment=0, text="We open at nine."),
+        SegmentSynthesized(turn=2, segment=0, duration_ms=1_600),
+        PlaybackStarted(turn=2, time=8),
+        PlaybackEnded(turn=2, heard_ms=1_600),
+        TurnCancelled(turn=2),
+    )
+    assert heard(told.state, 2) == ""
+    assert conversation(told.state) == (Exchange("", ""),) * KEEP_HISTORY
+    assert 2 not in told.state.history
+
+
+def test_long_answers_end_the_history_earlier_and_the_newest_turn_is_always_whole() -> None:
+    told = Told()
+    for turn in range(2, 22):
+        told(TurnStarted(turn=turn, answers=turn, text="?"), TurnEnded(turn=turn, heard="a" * 9_000))
+    assert len(conversation(told.state)) == KEEP_HISTORY_CHARACTERS // 9_001
+    told(TurnStarted(turn=22, answers=22, text="?"), TurnEnded(turn=22, heard="a" * 2 * KEEP_HISTORY_CHARACTERS))
+    assert [len(one.agent) for one in conversation(told.state)] == [2 * KEEP_HISTORY_CHARACTERS]
+
+
+def test_a_filler_takes_its_time_and_leaves_no_words() -> None:
+    filler = Segment("One moment.", 800, kind="filler")
+    assert heard_text([filler, OPEN], 800) == ""
+    assert heard_text([filler, OPEN], 800 + 700) == "We open"

@@ -17,7 +17,8 @@ from schemas.events import (
     TurnJudged,
 )
 from schemas.media import Frame
-from session.state import SessionState, Utterance
+from session.entries import Utterance
+from session.state import SessionState
 from stages.runtime.context import StageContext
 from stages.runtime.providers import ProviderContext, ProviderError, Providers
 from stages.stt.contract import (
