@@ -223,7 +223,7 @@ def unplayed(segments: Mapping[int, Segment], segment: int, heard_ms: int) -> tu
 
 
 class Playing(msgspec.Struct, frozen=True):
-    """A turn that has not ended. segment: the one heard last. heard_ms: of the whole turn. sounded: it has begun."""
+    """A turn that has not ended. segment: the one heard last. heard_ms: of the turn. sounded: playback has started."""
 
     turn: int
     segment: int = 0
@@ -232,14 +232,14 @@ class Playing(msgspec.Struct, frozen=True):
 
 
 class EgressRecoverable(msgspec.Struct, frozen=True):
-    """turn: the newest that started. floor: turns below are over. playing: turns that started and have not ended.
+    """turn: the newest that started. over_below: turns below are over. playing: started and not ended.
 
     held: the utterance that the agent is silent for, None without a hold. awaits_decision: that utterance has ended.
     decided: the newest utterance that was decided about.
     """
 
     turn: int = 0
-    floor: int = 1
+    over_below: int = 1
     playing: tuple[Playing, ...] = ()
     held: int | None = None
     awaits_decision: bool = False
@@ -256,7 +256,7 @@ def egress(state: SessionState) -> EgressRecoverable:
     held = utterance if utterance > decided else None
     return EgressRecoverable(
         turn=newest,
-        floor=max(1, newest, max(over, default=0) + 1),
+        over_below=max(1, newest, max(over, default=0) + 1),
         playing=tuple(
             Playing(number, turn.segment, turn.heard_ms, turn.playing > 0)
             for number, turn in started.items()

@@ -1,10 +1,11 @@
-"""The audio of one turn, cut into the frames of the caller's line as it comes."""
+"""The audio of one turn, cut into 20 ms frames as it comes. Pure."""
 
 from collections import deque
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from schemas.audio import AGENT_FRAME_BYTES, AGENT_HZ, SAMPLE_BYTES, samples_to_ms
 from schemas.media import Flag
+from session.recoverable import Playing
 
 # as plain numbers: flags of an enum take longer to combine than all else that is done to a chunk
 _FIRST = int(Flag.FIRST_OF_SEGMENT)
@@ -13,7 +14,7 @@ _LAST = int(Flag.LAST_OF_SEGMENT | Flag.LAST_OF_TURN)
 
 
 class Piece(NamedTuple):
-    """20 ms of the agent's line. samples: how many of them are speech, the rest pads the end of a segment."""
+    """20 ms of PCM16 at 24 kHz. samples: how many of them are speech; the rest pads the end of a segment."""
 
     pcm: bytes
     turn: int
@@ -23,7 +24,7 @@ class Piece(NamedTuple):
 
 
 class Reply:
-    """One turn: what of it waits to be played, and how much of it was heard."""
+    """One turn: the frames that wait to be played, and how much of the turn was heard."""
 
     def __init__(self, turn: int) -> None:
         self.turn = turn
@@ -35,6 +36,19 @@ class Reply:
         self._tail = b""
         self._tail_segment = 0
         self._flags = 0
+
+    @classmethod
+    def resume(cls, left: Playing) -> Self:
+        """Return a turn that was heard in part under the owner before; its audio is still to come."""
+        reply = cls(left.turn)
+        reply.segment, reply.sounded = left.segment, left.sounded
+        reply.heard = left.heard_ms * AGENT_HZ // 1000
+        return reply
+
+    @property
+    def playing(self) -> Playing:
+        """Return what a new owner would resume."""
+        return Playing(self.turn, self.segment, self.heard_ms, self.sounded)
 
     @property
     def heard_ms(self) -> int:

@@ -1,4 +1,4 @@
-"""The caller's ear: paces the answer to the caller, falls silent when the caller speaks, says what was heard."""
+"""Plays the agent's audio to the caller at its pace, holds it while the caller speaks, and publishes what was heard."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,7 +25,10 @@ from schemas.events import (
     TurnStarted,
 )
 from schemas.media import Frame
-from stages.egress.pacing import Action, Pacing
+from session import recoverable
+from session.recoverable import EgressRecoverable
+from session.state import load
+from stages.egress.pacing import NOTHING_PLAYED, Action, Pacing
 from stages.egress.reply import Piece
 from stages.runtime.context import StageContext
 from stages.runtime.providers import Provider, Providers
@@ -35,7 +38,7 @@ from transports.transport import CallerOutput
 
 
 class Ticker:
-    """One timer for all calls of the worker that sound now; when none does, there is none."""
+    """One timer for all sessions of the worker that play now; while none plays, no timer runs."""
 
     def __init__(self) -> None:
         self._sounding: set[Playback] = set()
@@ -49,13 +52,8 @@ class Ticker:
             self._timer = loop.call_at(loop.time() + FRAME_MS / 1000, self._tick)
 
     def remove(self, playback: "Playback") -> None:
-        """Its call is over."""
+        """Stop ticking `playback`: nothing of it sounds any more."""
         self._sounding.discard(playback)
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing sounds and no timer runs."""
-        return self._timer is None
 
     def _tick(self) -> None:
         self._timer = None
@@ -68,7 +66,7 @@ class Ticker:
 
 
 class Playback:
-    """Plays the answers of one call."""
+    """Plays the replies of one session."""
 
     publishes: ClassVar[tuple[type[Event], ...]] = (PlaybackStarted, Paused, Resumed, PlaybackEnded)
 
@@ -76,19 +74,26 @@ class Playback:
         self._call = call
         self._output = output
         self._ticker = ticker
-        self._pacing = Pacing()
+        left = recoverable.egress(load(call.snapshot))
+        self._pacing = Pacing(left, call.now_ms())
         self._woken_at: float | None = None
+        if left != NOTHING_PLAYED:  # a hold to publish again, a turn to end
+            call.later(0, self._advance)
 
     @property
     def playhead(self) -> Playhead:
-        """How far the caller has heard the turn that has the floor; it goes out with the worker's heartbeat."""
+        """Return how far the caller has heard the turn that has the floor; the worker's heartbeat carries it."""
         return self._pacing.playhead
 
+    def recoverable(self) -> EgressRecoverable:
+        """Return what a new owner of this stage would start with."""
+        return self._pacing.recoverable
+
     def on_audio(self, frame: Frame) -> None:
-        """A chunk of the answer: its first one goes out at once."""
+        """Take a chunk of the reply; the first one is sent at once."""
         if frame.rate != AGENT_HZ:
             self._call.count("wrong_rate")
-        elif self._pacing.hear_audio(frame.pcm, frame.turn, frame.segment, frame.flags):
+        elif self._pacing.add_audio(frame.pcm, frame.turn, frame.segment, frame.flags):
             self._advance()
         else:
             self._call.count("audio_refused")
@@ -120,16 +125,16 @@ class Playback:
         self._advance()
 
     @handles(SessionOpened, TranscriptInterim, TranscriptFinal, SentenceReady, TurnEnded)
-    def show(self, said: Event) -> None:
-        """Words and what the agent is about, for callers who see them."""
-        self._output.show(said)
+    def show(self, event: Event) -> None:
+        """Show the caller the words and what the agent does, where the transport can."""
+        self._output.show(event)
 
     def tick(self) -> None:
-        """20 ms have passed; what fails here ends this call and no other."""
+        """Advance by 20 ms; an exception ends this session and no other."""
         self._call.guard(self._advance)
 
     def close(self) -> None:
-        """The call is over: say what was heard."""
+        """Publish what was heard: the session is over."""
         self._ticker.remove(self)
         self._do(self._pacing.close(self._call.now_ms()))
         if self._pacing.underruns:
@@ -166,13 +171,13 @@ STAGE = Playback
 
 @asynccontextmanager
 async def open_worker(providers: Providers[Provider]) -> AsyncIterator[Ticker]:
-    """What the calls of a worker share: the ticker. Egress has no vendors."""
+    """Yield what the sessions of a worker share: the ticker. Egress has no providers."""
     yield Ticker()
 
 
 @asynccontextmanager
 async def open_session(call: StageContext, ticker: Ticker) -> AsyncIterator[Playback]:
-    """The playback of one call; says what was heard when it closes."""
+    """Yield the playback of one session, which publishes what was heard when it closes."""
     async with open_output(call.transport, call) as output:
         playback = Playback(call, output, ticker)
         try:

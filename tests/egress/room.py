@@ -45,7 +45,7 @@ class Room:
         samples = int(ms * AGENT_HZ / 1000)
         pcm = (np.arange(self._sample, self._sample + samples) & 0xFFFF).astype("<u2").tobytes()
         self._sample += samples
-        if self.pacing.hear_audio(pcm, turn, segment, flags):
+        if self.pacing.add_audio(pcm, turn, segment, flags):
             self.sent[turn] = self.sent.get(turn, b"") + pcm
         self.advance()
 
