@@ -118,7 +118,7 @@ def turn_taking(state: SessionState) -> TurnTaking:
     number = _active(state)
     turn = state.turns.get(number, Turn())
     return TurnTaking(
-        opened=state.started > 0,
+        opened=state.transport != "",
         turn=max(1, _newest_started(state)),
         settled=state.settled,
         missing=tuple(_assumed(state, missing) for missing in state.missing if not _is_final(state, missing.utterance)),
@@ -197,9 +197,9 @@ class TtsRecoverable(msgspec.Struct, frozen=True):
 
 def tts(state: SessionState) -> TtsRecoverable:
     """Return what a new owner of tts starts with."""
-    number = _active(state)
+    number = _newest_started(state)
     turn = state.turns.get(number, Turn())
-    if not number or turn.playback == "ended":
+    if not number or turn.cancelled is not None or turn.playback == "ended":
         return TtsRecoverable()
     return TtsRecoverable(number, unplayed(turn.segments, turn.segment, turn.heard_ms), turn.complete)
 
@@ -207,11 +207,12 @@ def tts(state: SessionState) -> TtsRecoverable:
 def unplayed(segments: Mapping[int, Segment], segment: int, heard_ms: int) -> tuple[Sentence, ...]:
     """Return the sentences of a turn that were not played to their end.
 
-    segments: in order of number. segment: the one heard last. heard_ms: how much of the turn was heard.
+    segments: in order of number. segment: the one heard last. heard_ms: how much of the turn was heard; it counts for
+    segments whose end is known, because the length of every segment before them is.
     """
     first, end_ms = segment, 0
-    for number, made in segments.items():
-        if made.duration_ms is None:
+    for expected, (number, made) in enumerate(segments.items()):
+        if number != expected or made.duration_ms is None:
             break
         end_ms += made.duration_ms
         if end_ms <= heard_ms:

@@ -33,7 +33,7 @@ def resume(taking: TurnTaking, rules: Turns, now_ms: int, *, greeting: bool) -> 
     assumed = {part.utterance: part.assumed for part in taking.missing}
 
     def utterances(parts: tuple[SaidPart, ...]) -> Said:
-        return tuple(_utterance(part, assumed.get(part.utterance, ""), now_ms) for part in parts)
+        return tuple(_utterance(part, assumed.get(part.utterance), now_ms) for part in parts)
 
     memory = Memory(rules, taking.turn, taking.settled, utterances(taking.missing), taking.ending)
     said = utterances(taking.unanswered)
@@ -66,13 +66,13 @@ def _part(utterance: Utterance, assumed: str = "") -> SaidPart:
     )
 
 
-def _utterance(part: SaidPart, assumed: str, now_ms: int) -> Utterance:
+def _utterance(part: SaidPart, assumed: str | None, now_ms: int) -> Utterance:
     end = None if part.open else End(now_ms, now_ms, final_within_ms=0 if part.final else FINAL_WITHIN_MS)
     return Utterance(
         number=part.utterance,
         started_ms=now_ms,
         start=part.start,
-        text=part.text if part.final else assumed or part.text,
+        text=part.text if part.final or assumed is None else assumed,
         end=end,
         final=part.final,
         ends_turn=part.end_of_turn,

@@ -1,0 +1,238 @@
+"""A session in virtual time whose stages live through it, each behind a network that may lag.
+
+llm and egress are the real stages. tts is its ledger with a voice that makes 200 ms of audio a word. stt is a caller
+and a recognizer that keep the protocol. Each receiver gets the events of each publisher in order, and those of
+different publishers in any order.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from random import Random
+
+import msgspec
+
+from schemas import events
+from schemas.audio import AGENT_HZ, CALLER_HZ, SAMPLE_BYTES
+from schemas.events import (
+    MOST_UNFINISHED,
+    Event,
+    Paused,
+    PlaybackEnded,
+    Resumed,
+    SegmentSynthesized,
+    SentenceReady,
+    SessionOpened,
+    SpeechEnded,
+    SpeechStarted,
+    TextReceived,
+    TranscriptFinal,
+    TranscriptInterim,
+    TurnCancelled,
+    TurnStarted,
+)
+from schemas.media import Flag
+from session.recoverable import SttRecoverable, UnfinishedUtterance
+from session.state import SessionState, fold, locate
+from session.words import joined
+from stages.tts.unplayed import Unplayed
+from tests.kit.stage import EPOCH, Call
+
+STAGES = ("ingress", "stt", "llm", "tts", "egress")
+WORD_MS = 200  # of the agent's voice
+HEARTBEAT_MS = 100
+AGENT = {
+    "greeting": "Hello. Who is there?",
+    "llm": {"provider": "scripted", "options": {"replies": ["At nine. On Sunday at ten, as ever.", "No.", "..."]}},
+}
+
+
+class Stt:
+    """A caller, and the numbers, positions and parts of their utterances."""
+
+    def __init__(self) -> None:
+        self.unfinished: list[UnfinishedUtterance] = []
+        self.next = 0
+        self.until = 0
+
+    def recoverable(self) -> SttRecoverable:
+        watermark = min((utterance.until for utterance in self.unfinished), default=self.until)
+        return SttRecoverable(watermark, self.next, tuple(self.unfinished))
+
+    @property
+    def speaking(self) -> bool:
+        return bool(self.unfinished) and self.unfinished[-1].end is None
+
+    def start(self, at: int) -> list[Event]:
+        if self.speaking or len(self.unfinished) >= MOST_UNFINISHED:
+            return []
+        self.unfinished.append(UnfinishedUtterance(self.next, at, None, 0, "", at))
+        self.next += 1
+        return [SpeechStarted(utterance=self.next - 1, start_sample=at)]
+
+    def interim(self, at: int, text: str) -> list[Event]:
+        if not self.speaking:
+            return []
+        number = self.unfinished[-1].number
+        return [TranscriptInterim(utterance=number, text=text, start_sample=0, until_sample=at)]
+
+    def stop(self, at: int) -> list[Event]:
+        if not self.speaking:
+            return []
+        self.unfinished[-1] = msgspec.structs.replace(self.unfinished[-1], end=at)
+        return [SpeechEnded(utterance=self.unfinished[-1].number, until_sample=at, silence_ms=0, final_within_ms=400)]
+
+    def transcribe(self, at: int, text: str, random: Random) -> list[Event]:
+        """A part of any utterance; the last one only of an utterance that has ended."""
+        if not self.unfinished:
+            return []
+        place = random.randrange(len(self.unfinished))
+        utterance = self.unfinished[place]
+        last = utterance.end is not None and random.random() < 0.8
+        until = at if utterance.end is None else utterance.end
+        part = TranscriptFinal(
+            utterance=utterance.number,
+            text=text,
+            start_sample=utterance.until,
+            until_sample=until,
+            part=utterance.parts,
+            last=last,
+            end_of_turn=random.choice([None, None, True, False]),
+        )
+        self.until = max(self.until, until)
+        if last:
+            del self.unfinished[place]
+        else:
+            text = joined(utterance.text, text) if utterance.parts else text
+            self.unfinished[place] = msgspec.structs.replace(
+                utterance, parts=utterance.parts + 1, text=text, until=until
+            )
+        return [part]
+
+
+class Simulation:
+    """The stages and what each has seen. check: called with the name of a stage after everything that it sees."""
+
+    def __init__(self, llm: Call, egress: Call, random: Random, check: Callable[[str, "Simulation"], None]) -> None:
+        self.llm, self.egress, self.stt, self.tts = llm, egress, Stt(), Unplayed()
+        self.seen = {stage: SessionState() for stage in STAGES}
+        self._check = check
+        self._random = random
+        self._seq: dict[tuple[str, bool], int] = {}
+        self._lines: dict[str, dict[str, deque[Event]]] = {stage: {} for stage in STAGES}
+        self._collected = {"llm": 0, "egress": 0}
+        self._texts = 0
+        self._beat_ms = 0.0
+
+    # --- the caller and ingress ---------------------------------------------------------------------------------------
+
+    @property
+    def at(self) -> int:
+        """The caller's newest sample."""
+        return self.llm.session.now_ms() * CALLER_HZ // 1000
+
+    def open(self) -> None:
+        owners = self.llm.session.owners
+        self.publish(
+            SessionOpened(owners=owners, coordinator="c", transport="null", started_us=1, config={"greeting": "Hello."})
+        )
+
+    def caller_types(self) -> None:
+        self._texts += 1
+        self.publish(TextReceived(text=f"typed {self._texts}", number=self._texts))
+
+    # --- the network --------------------------------------------------------------------------------------------------
+
+    def publish(self, *published: Event) -> None:
+        """Stamp events of a simulated stage and send them."""
+        for event in published:
+            stage, ephemeral = events.stage(event), isinstance(event, events.EPHEMERAL)
+            seq = self._seq.get((stage, ephemeral), 0)
+            self._seq[stage, ephemeral] = seq + 1
+            envelope = {"session": "s1", "agent": "agent1", "epoch": EPOCH, "seq": seq, "time": 1 + self.at}
+            self._send(msgspec.structs.replace(event, **envelope))
+
+    def _send(self, event: Event) -> None:
+        stage = events.stage(event)
+        self._see(stage, event)
+        for receiver in STAGES:
+            if receiver != stage:
+                self._lines[receiver].setdefault(stage, deque()).append(event)
+
+    def _see(self, stage: str, event: Event) -> None:
+        self.seen[stage] = fold(self.seen[stage], event)
+
+    async def flush(self, lagging: frozenset[str] = frozenset()) -> None:
+        """Deliver all events to all receivers that do not lag, and all that follows from them."""
+        busy = True
+        while busy:
+            busy = False
+            for receiver in STAGES:
+                while receiver not in lagging and (event := self._next(receiver)):
+                    busy = True
+                    await self._deliver(receiver, event)
+
+    def _next(self, receiver: str) -> Event | None:
+        lines = [line for line in self._lines[receiver].values() if line]
+        return self._random.choice(lines).popleft() if lines else None
+
+    async def _deliver(self, receiver: str, event: Event) -> None:
+        self._see(receiver, event)
+        if receiver == "tts":
+            self._speak(event)
+        elif receiver in self._collected:
+            call = self.llm if receiver == "llm" else self.egress
+            call.hear(event)
+            await call.settle()
+            self._collect()
+        self._check(receiver, self)
+
+    def _collect(self) -> None:
+        """Send the events that the real stages have published."""
+        for stage, call in (("llm", self.llm), ("egress", self.egress)):
+            published = call.events[self._collected[stage] :]
+            self._collected[stage] += len(published)
+            for event in published:
+                self._send(event)
+
+    # --- time ---------------------------------------------------------------------------------------------------------
+
+    async def wait(self, ms: int) -> None:
+        """Let time pass, with a heartbeat of egress every 100 ms."""
+        until = self.egress.session.now_ms() + ms
+        while (now := self.egress.session.now_ms()) < until:
+            await self.egress.wait_ms(min(until, self._beat_ms + HEARTBEAT_MS) - now)
+            self._collect()
+            if self.egress.session.now_ms() >= self._beat_ms + HEARTBEAT_MS:
+                self._beat_ms = self.egress.session.now_ms()
+                self.seen["egress"] = locate(self.seen["egress"], self.egress.stage.playhead)
+            self._check("llm", self)
+            self._check("egress", self)
+
+    # --- tts ----------------------------------------------------------------------------------------------------------
+
+    def _speak(self, event: Event) -> None:
+        match event:
+            case TurnStarted():
+                self.tts.start(event.turn)
+            case TurnCancelled():
+                self.tts.end(event.turn)
+            case SentenceReady():
+                self.tts.add(event)
+                self._check("tts", self)
+                self._synthesize(event)
+            case Paused() | Resumed() | PlaybackEnded():
+                self.tts.follow(event)
+
+    def _synthesize(self, sentence: SentenceReady) -> None:
+        duration_ms = len(sentence.text.split()) * WORD_MS
+        pcm = bytes(duration_ms * AGENT_HZ // 1000 * SAMPLE_BYTES)
+        chunk = AGENT_HZ // 10 * SAMPLE_BYTES
+        where = {"turn": sentence.turn, "segment": sentence.segment}
+        for start in range(0, len(pcm), chunk):
+            self.egress.hear_audio(pcm[start : start + chunk], **where)
+        self.egress.hear_audio(b"", **where, flags=Flag.LAST_OF_TURN if sentence.last else Flag.LAST_OF_SEGMENT)
+        self._collect()
+        if sentence.text:
+            synthesized = SegmentSynthesized(turn=sentence.turn, segment=sentence.segment, duration_ms=duration_ms)
+            self.tts.measure(synthesized)
+            self.publish(synthesized)
