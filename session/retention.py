@@ -10,14 +10,16 @@ from msgspec.structs import replace
 
 from session.entries import Text, Turn, Utterance
 
-# With a document of 512 kB beside it, the state has to fit into a message of 1 MB, whatever the caller types.
+# Beside a document of 512 kB the state of a session in English fits into a message of 1 MB, whatever is said or typed;
+# alone it fits in any script (tests/session/test_state.py).
 KEEP = 200  # turns, and utterances: half an hour of rapid talk
 KEEP_TEXTS = 30  # of the caller
 KEEP_SPOKEN = 8  # turns whose sentences are kept, and texts that are kept whole: older ones have been answered
+KEEP_UTTERANCES = 20  # that are kept whole: older ones have been answered
 KEEP_SEGMENTS = 100  # of one turn, the first ones: llm ends a longer reply there
-KEEP_HISTORY = 50  # turns, and utterances, that are kept whole: older ones have been answered, and a prompt has an end
-KEEP_HISTORY_CHARACTERS = 50_000  # of those turns, about 12,000 tokens: long answers end the history earlier
-KEEP_CHARACTERS = 300  # of each older text
+KEEP_HISTORY = 50  # turns whose words are kept whole: older ones have been answered, and a prompt has an end
+KEEP_HISTORY_CHARACTERS = 40_000  # of those turns, about 10,000 tokens: long answers end the history earlier
+KEEP_CHARACTERS = 200  # of each older text
 
 K = TypeVar("K", int, str)
 V = TypeVar("V")

@@ -19,10 +19,10 @@ from schemas.events import Applies, Event, Missing, Owner
 from session.entries import AgentState, Playback, Segment, Text, TranscriptEntry, Turn, Utterance
 from session.retention import (
     KEEP,
-    KEEP_HISTORY,
     KEEP_SEGMENTS,
     KEEP_SPOKEN,
     KEEP_TEXTS,
+    KEEP_UTTERANCES,
     aged,
     history_of,
     newest,
@@ -260,7 +260,7 @@ def _changes(state: SessionState, event: Event) -> dict[str, Any]:
 def _utterance(state: SessionState, number: int, **fields: Any) -> dict[str, Any]:
     utterance = replace(state.utterances.get(number) or Utterance(), **fields)
     utterances = newest(put(state.utterances, number, utterance), KEEP)
-    return {"utterances": aged(utterances, number, number not in state.utterances, KEEP_HISTORY, short_utterance)}
+    return {"utterances": aged(utterances, number, number not in state.utterances, KEEP_UTTERANCES, short_utterance)}
 
 
 def _transcript(state: SessionState, event: events.TranscriptFinal) -> dict[str, Any]:

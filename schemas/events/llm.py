@@ -81,8 +81,8 @@ class ReplyResumed(Decision, tag="llm.reply_resumed", frozen=True):
 class TurnCancelled(Decision, tag="llm.turn_cancelled", frozen=True):
     """The caller took the floor: no more of `turn` may be played. Publishing it twice is harmless.
 
-    reason: `interrupted` by speech, or by `typed` text. carried: nothing was heard, so the next turn answers the text of
-    this turn again.
+    reason: `interrupted` by speech, or by `typed` text. carried: nothing was heard of it, so the next turn answers its
+    text again.
     """
 
     reason: Literal["interrupted", "typed"] = "interrupted"

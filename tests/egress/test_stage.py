@@ -3,7 +3,9 @@
 import stages.egress.stage
 import stages.tts.stage
 from schemas.audio import AGENT_FRAME_BYTES
+from schemas.control import Playhead
 from schemas.events import (
+    Event,
     Paused,
     PlaybackEnded,
     PlaybackStarted,
@@ -16,9 +18,11 @@ from schemas.events import (
     TurnStarted,
 )
 from schemas.media import Flag
+from session.state import dump, load, locate
 from stages.tts import token_codec
 from tests.kit.clock import in_virtual_time
 from tests.kit.stage import Call, Sent, call, worker
+from tests.session.told import Told
 
 WORDS = "We are open from nine to six."
 SPOKEN_MS = len(token_codec.encode(WORDS)) // 48
@@ -192,3 +196,59 @@ async def test_a_call_without_a_door_is_played_to_nobody_at_the_same_pace() -> N
         speak(egress, "Hm.")
         await egress.publishes(PlaybackEnded, turn=2, heard_ms=140)
     assert not egress.sent
+
+
+# --- from a snapshot --------------------------------------------------------------------------------------------------
+
+
+def after(*told: Event) -> bytes:
+    """The snapshot of a session of these events."""
+    session = Told()
+    session(*told)
+    return dump(session.state)
+
+
+PLAYS = [TurnStarted(turn=2, answers=0, time=7), PlaybackStarted(turn=2, time=8)]
+
+
+@in_virtual_time
+async def test_a_new_owner_counts_on_where_the_old_one_left_off() -> None:
+    state = load(after(*PLAYS, Paused(turn=2, segment=0, heard_ms=400, utterance=0)))
+    snapshot = dump(locate(state, Playhead(turn=2, segment=1, heard_ms=900)))
+    async with call(stages.egress.stage, snapshot=snapshot) as egress:
+        assert egress.stage.playhead == Playhead(turn=2, segment=1, heard_ms=900)
+        speak(egress)
+        ended = await egress.publishes(PlaybackEnded, turn=2)
+        assert ended.heard_ms == 900 + SPOKEN_MS
+        assert not egress.published(PlaybackStarted), "the caller has heard of this turn before"
+
+
+@in_virtual_time
+async def test_a_new_owner_holds_and_publishes_the_position_again() -> None:
+    async with call(stages.egress.stage, snapshot=after(*PLAYS, SpeechStarted(utterance=1, start_sample=0))) as egress:
+        await egress.publishes(Paused, turn=2, utterance=1, heard_ms=0)
+        speak(egress)
+        await egress.wait_ms(1_000)
+        assert not egress.sent
+        egress.hear(ReplyResumed(utterance=1))
+        await egress.publishes(Resumed, turn=2, utterance=1)
+        await egress.publishes(PlaybackEnded, turn=2, interrupted=False)
+        assert heard(egress.sent) == WORDS
+
+
+@in_virtual_time
+async def test_a_hold_that_awaits_a_decision_ends_under_a_new_owner_too() -> None:
+    spoke = [SpeechStarted(utterance=1, start_sample=0), SpeechEnded(utterance=1, until_sample=9)]
+    async with call(stages.egress.stage, snapshot=after(*PLAYS, *spoke)) as egress:
+        await egress.publishes(Resumed, turn=2, utterance=1, reason="timeout")
+
+
+@in_virtual_time
+async def test_a_new_owner_ends_a_turn_that_was_cancelled_under_the_old_one() -> None:
+    cancelled = after(*PLAYS, Paused(turn=2, segment=0, heard_ms=400, utterance=1), TurnCancelled(turn=2))
+    async with call(stages.egress.stage, snapshot=cancelled) as egress:
+        await egress.publishes(PlaybackEnded, turn=2, heard_ms=400, interrupted=True)
+        egress.hear(TurnStarted(turn=3, answers=1))
+        speak(egress, turn=3)
+        await egress.publishes(PlaybackEnded, turn=3, interrupted=False)
+        assert heard(egress.sent) == WORDS

@@ -203,9 +203,17 @@ class Worker:
 
     @asynccontextmanager
     async def call(
-        self, agent: Mapping[str, Any] | None = None, *, session: str = "s1", transport: str = "websocket"
+        self,
+        agent: Mapping[str, Any] | None = None,
+        *,
+        session: str = "s1",
+        transport: str = "websocket",
+        snapshot: bytes = b"",
     ) -> AsyncIterator[Call]:
-        """Open a session of agent document `agent` (id `agent1` by default); worker `<stage>-1` owns each stage."""
+        """Open a session of agent document `agent` (id `agent1` by default); worker `<stage>-1` owns each stage.
+
+        snapshot: what the stage starts from, as in `control.Start`.
+        """
         document = AgentDocument.model_validate({"id": "agent1", **(agent or {})})
         outbox = Outbox()
         context = TestContext(_name(self._stage), session, document.id, EPOCH, outbox, self._stage.publishes)
@@ -213,6 +221,7 @@ class Worker:
         context.coordinator = "ingress-1"
         context.owners = {stage: Owner(f"{stage}-1", EPOCH) for stage in subjects.STAGES}
         context.transport = transport
+        context.snapshot = snapshot
         inbox = Inbox(context)
         call = Call(inbox, outbox)
         async with self._opening(context) as stage:
@@ -236,10 +245,14 @@ async def worker(module: StageModule[P, Shared], context: ProviderContext | None
 
 @asynccontextmanager
 async def call(
-    module: StageModule[P, Shared], agent: Mapping[str, Any] | None = None, *, transport: str = "websocket"
+    module: StageModule[P, Shared],
+    agent: Mapping[str, Any] | None = None,
+    *,
+    transport: str = "websocket",
+    snapshot: bytes = b"",
 ) -> AsyncIterator[Call]:
     """Open one session in a worker of its own."""
-    async with worker(module) as running, running.call(agent, transport=transport) as one:
+    async with worker(module) as running, running.call(agent, transport=transport, snapshot=snapshot) as one:
         yield one
 
 

@@ -8,10 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import events
-from schemas.events import Event, Owner
-from session.entries import TranscriptEntry
-from session.retention import KEEP, KEEP_SEGMENTS, KEEP_SPOKEN, KEEP_TEXTS
-from session.state import SessionState, fold
+from schemas.config import MAX_DOCUMENT_BYTES
+from schemas.events import Event, Owner, Word
+from session.entries import Segment, TranscriptEntry
+from session.retention import (
+    KEEP,
+    KEEP_HISTORY,
+    KEEP_HISTORY_CHARACTERS,
+    KEEP_SEGMENTS,
+    KEEP_SPOKEN,
+    KEEP_TEXTS,
+    KEEP_UTTERANCES,
+)
+from session.state import SessionState, dump, fold, load
 from tests.session.told import Told, numbered, opened
 
 
@@ -227,6 +236,68 @@ def test_a_caller_who_types_pages_fits_into_a_message_too() -> None:
     assert len(msgspec.msgpack.encode(call.state)) < 800_000
 
 
+@pytest.mark.parametrize(("sign", "beside"), [("x", MAX_DOCUMENT_BYTES), ("\N{BELL}", 0)])
+def test_a_snapshot_fits_into_a_message_whatever_is_said(sign: str, beside: int) -> None:
+    """Pages are said and typed, and the agent answers each with all that a reply may hold."""
+    call = Told(config={"prompt": "x" * 100_000})
+    page, reply = sign * 2_000, sign * 4_000
+    for number in range(1, KEEP * 2):
+        call(events.TextReceived(text=page, number=number), events.TurnStarted(turn=number + 1, answers=-1, text=page))
+        asked(call, number, page)
+        call(
+            events.SentenceReady(turn=number + 1, segment=0, text=reply, last=True),
+            events.TurnEnded(turn=number + 1, heard=reply),
+        )
+    assert len(dump(call.state)) + beside < 1_000_000
+
+
+def test_parts_of_a_transcript_are_joined_and_the_last_one_makes_it_final() -> None:
+    call = Told()
+    call(events.SpeechStarted(utterance=0, start_sample=0))
+    first = events.TranscriptFinal(utterance=0, text="when do", start_sample=0, until_sample=100, last=False)
+    call(first, events.SpeechEnded(utterance=0, until_sample=300))
+    assert (call.state.utterances[0].text, call.state.utterances[0].final) == ("when do", False)
+    assert call.state.busy
+    empty = events.TranscriptFinal(utterance=0, text="", start_sample=100, until_sample=200, part=1, last=False)
+    last = events.TranscriptFinal(utterance=0, text="you open", start_sample=200, until_sample=300, part=2, time=9)
+    call(empty, msgspec.structs.replace(last, end_of_turn=True))
+    said = call.state.utterances[0]
+    assert (said.text, said.final, said.final_time, said.parts) == ("when do you open", True, 9, 3)
+    assert (said.until, said.end_of_turn) == (300, True)
+
+
+def test_a_changed_configuration_replaces_the_document_and_a_snapshot_leaves_it_to_start() -> None:
+    call = Told(config={"id": "desk", "greeting": "Hello."})
+    assert (call.state.config, call.state.config_version) == ({"id": "desk", "greeting": "Hello."}, 0)
+    call(events.ConfigChanged(version=4, config={"id": "desk", "prompt": "Be kind."}, applies="next_turn"))
+    assert call.state.config == {"id": "desk", "prompt": "Be kind."}
+    assert (call.state.config_version, call.state.applies) == (4, "next_turn")
+    assert call.state.greets, "the greeting of this session was the old document's"
+    assert load(dump(call.state)) == msgspec.structs.replace(call.state, config={})
+
+
+def test_a_takeover_keeps_its_cut_and_the_clock_of_the_new_owner() -> None:
+    call = Told(clock_offset_us={"stt": 5, "llm": 7})
+    call(events.OwnerChanged(stage="stt", worker="stt-b", owner_epoch=2, cut=(1, 3), clock_offset_us=-40))
+    assert call.state.cuts == {"stt": (1, 3)}
+    assert call.state.clock_offset_us == {"stt": -40, "llm": 7}
+
+
+def test_word_times_are_kept_until_the_turn_is_history() -> None:
+    words = (Word("At", 0, 200), Word("nine.", 200, 600))
+    made = events.SegmentSynthesized(turn=2, segment=0, duration_ms=600, words=words)
+    for ends_first in (False, True):
+        call = Told()
+        call(events.TurnStarted(turn=2, answers=0), events.SentenceReady(turn=2, segment=0, text="At nine."))
+        if not ends_first:
+            call(made)
+            assert call.state.turns[2].segments[0].words == words
+        call(events.TurnEnded(turn=2, heard="At nine."))
+        if ends_first:
+            call(made)
+        assert call.state.turns[2].segments[0] == Segment("At nine.", 600)
+
+
 def test_what_was_typed_stands_where_it_was_answered() -> None:
     call = Told()
     asked(call, 0, "When?")
@@ -252,32 +323,52 @@ def test_what_was_typed_stands_where_it_was_answered() -> None:
 
 few = st.integers(0, 3)
 far = st.sampled_from(
-    [0, 1, 2, 3, 4, KEEP_SPOKEN + 1, KEEP - 1, KEEP, KEEP + 2]
+    [0, 1, 2, 3, 4, KEEP_SPOKEN + 1, KEEP_UTTERANCES, KEEP_HISTORY, KEEP_HISTORY + 1, KEEP - 1, KEEP, KEEP + 2]
 )  # turns near every edge of what is kept
 words = st.sampled_from(["", "yes", "no"])
+long = st.sampled_from(["", "yes", "no" * 200, "o" * KEEP_HISTORY_CHARACTERS])
+missing = st.sampled_from([(), (events.Missing(0, "yes"),)])
 
 SPEAKERS: dict[str, st.SearchStrategy[Event]] = {
     "ingress": st.one_of(
         st.builds(events.OwnerChanged, stage=st.just("stt"), worker=words, owner_epoch=st.just(1)),
-        st.builds(events.TextReceived, text=words, number=far),
+        st.builds(events.TextReceived, text=long, number=far),
+        st.builds(events.ConfigChanged, version=few, config=st.just({"id": "desk"}), applies=st.just("now")),
     ),
     "stt": st.one_of(
         st.builds(events.SpeechStarted, utterance=far, start_sample=few),
         st.builds(events.SpeechEnded, utterance=far, until_sample=few),
-        st.builds(events.TranscriptFinal, utterance=far, text=words, start_sample=few, until_sample=few),
+        st.builds(
+            events.TranscriptFinal,
+            utterance=far,
+            text=long,
+            start_sample=few,
+            until_sample=few,
+            part=few,
+            last=st.booleans(),
+        ),
     ),
     "llm": st.one_of(
-        st.builds(events.TurnStarted, turn=far, answers=far, typed=far, text=st.sampled_from(["", "yes", "no" * 200])),
+        st.builds(events.TurnStarted, turn=far, answers=far, typed=far, text=long, missing=missing),
         st.builds(events.SentenceReady, turn=far, segment=few, text=words, first_token_ms=st.none() | few),
-        st.builds(events.ReplyResumed, utterance=far),
-        st.builds(events.TurnCancelled, turn=far),
-        st.builds(events.TurnEnded, turn=far, heard=words),
+        st.builds(events.ReplyResumed, utterance=far, missing=missing),
+        st.builds(events.TurnCancelled, turn=far, carried=st.booleans()),
+        st.builds(events.TurnEnded, turn=far, heard=long),
     ),
-    "tts": st.builds(events.SegmentSynthesized, turn=far, segment=few, duration_ms=few, first_audio_ms=few),
+    "tts": st.builds(
+        events.SegmentSynthesized,
+        turn=far,
+        segment=few,
+        duration_ms=few,
+        first_audio_ms=few,
+        words=st.sampled_from([(), (Word("yes", 0, 1),)]),
+    ),
     "egress": st.one_of(
         st.builds(events.PlaybackStarted, turn=far),
         st.builds(events.Paused, turn=far, segment=few, heard_ms=few, utterance=few),
-        st.builds(events.Resumed, turn=far, heard_ms=few, utterance=few),
+        st.builds(
+            events.Resumed, turn=far, heard_ms=few, utterance=few, reason=st.sampled_from(["decided", "timeout"])
+        ),
         st.builds(events.PlaybackEnded, turn=far, heard_ms=few),
     ),
 }
