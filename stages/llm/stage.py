@@ -1,6 +1,7 @@
 """The conversation of one call: feeds the turn machine, and does what it decides."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import ClassVar, Literal
@@ -142,7 +143,7 @@ class Conversation:
         """Ask for the rest of the reply, behind the sentences that were published."""
         text = self._session.turns[turn].text
         if text:
-            request = replace(self._ask(text), already_spoken=" ".join(given))
+            request = dataclasses.replace(self._ask(text), already_spoken=" ".join(given))
             pieces = segments(ask(self._model, request))
         elif not given:
             pieces = segments(recite(self._call.agent.greeting))

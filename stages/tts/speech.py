@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from schemas.events import SegmentSynthesized, SentenceReady, TtsProviderFailed
@@ -26,6 +26,7 @@ class Speech:
     """The sentences of one turn and their synthesis. Publishes one SegmentSynthesized for each segment with text.
 
     voice: the name of the provider. refusal: ends the turn at once, so that the provider gets no text.
+    measured: called with each SegmentSynthesized.
     failure: the error that ended the turn, or that left all of its text without audio.
     closing: only the vendor's work is still to be stopped.
     """
@@ -38,6 +39,8 @@ class Speech:
         voice: str,
         synthesizer: Synthesizer,
         refusal: ProviderError | None = None,
+        *,
+        measured: Callable[[SegmentSynthesized], None],
     ) -> None:
         self.turn = turn
         self.failure: ProviderError | None = None
@@ -48,6 +51,7 @@ class Speech:
         self._synthesizer = synthesizer
         self._synthesis: TurnSynthesis | None = None  # None until `run` has opened it
         self._refusal = refusal
+        self._measured = measured
         self._sentences: deque[SentenceReady] = deque()
         self._came = asyncio.Event()  # a sentence
         self._sentence: SentenceReady | None = None  # the one that is spoken
@@ -164,17 +168,17 @@ class Speech:
         """Publish how long a sentence sounds. 0 ms of an unspoken one keeps its text out of the history."""
         if sentence.text:
             spoken = duration_ms > 0
-            self._session.publish(
-                SegmentSynthesized(
-                    turn=self.turn,
-                    segment=sentence.segment,
-                    duration_ms=duration_ms,
-                    first_audio_ms=first_audio_ms,
-                    words=self._audio.words if spoken else (),
-                    provider=self._voice,
-                    characters=len(sentence.text) if spoken else 0,
-                )
+            synthesized = SegmentSynthesized(
+                turn=self.turn,
+                segment=sentence.segment,
+                duration_ms=duration_ms,
+                first_audio_ms=first_audio_ms,
+                words=self._audio.words if spoken else (),
+                provider=self._voice,
+                characters=len(sentence.text) if spoken else 0,
             )
+            self._session.publish(synthesized)
+            self._measured(synthesized)
 
     async def _cancel(self, synthesis: TurnSynthesis) -> None:
         """Stop the vendor's work; the turn is over whether or not that succeeds."""

@@ -9,6 +9,7 @@ from schemas.events import (
     Event,
     OwnerChanged,
     Paused,
+    PlaybackEnded,
     PlaybackStarted,
     Resumed,
     SegmentSynthesized,
@@ -18,12 +19,16 @@ from schemas.events import (
     TurnCancelled,
     TurnStarted,
 )
+from session import recoverable
+from session.recoverable import TtsRecoverable
+from session.state import load
 from stages.runtime.context import StageContext
 from stages.runtime.providers import ProviderError, Providers
 from stages.runtime.stage import handles
 from stages.tts.agent_audio import AgentAudio
 from stages.tts.contract import Synthesizer, SynthesizerProvider
 from stages.tts.speech import Speech
+from stages.tts.unplayed import NOTHING_SPOKEN, Unplayed
 
 MAX_FAILED_TURNS = 2  # a caller hears nothing of a failed turn: a third one would be silent for another 10 s
 
@@ -41,10 +46,19 @@ class Voice:
         self._speech: Speech | None = None  # the newest turn
         self._speaking: asyncio.Task[None] | None = None  # its task
         self._failures: list[ProviderError] = []  # of failed turns; refused turns add none
+        left = recoverable.tts(load(session.snapshot))
+        self._unplayed = Unplayed(left)
+        if left != NOTHING_SPOKEN:
+            session.later(0, lambda: self._take_over(left))
+
+    def recoverable(self) -> TtsRecoverable:
+        """Return what a new owner of this stage would start with."""
+        return self._unplayed.recoverable
 
     @handles(SentenceReady)
     def speak(self, sentence: SentenceReady) -> None:
         """Speak a sentence behind those of its turn."""
+        self._unplayed.add(sentence)
         if self._speech is None or self._speech.turn != sentence.turn:
             self._speech = self._begin(sentence.turn)
         self._speech.push(sentence)
@@ -52,29 +66,51 @@ class Voice:
     @handles(TurnStarted)
     def start(self, turn: TurnStarted) -> None:
         """Stop the turns before this one."""
+        self._unplayed.start(turn.turn)
         self._stop_below(turn.turn)
 
     @handles(TurnCancelled)
     def cancel(self, turn: TurnCancelled) -> None:
         """Stop this turn. The session's gate drops those of its sentences that come later."""
+        self._unplayed.end(turn.turn)
         self._stop_below(turn.turn + 1)
 
     @handles(PlaybackStarted, Paused, Resumed)
     def follow(self, playback: PlaybackStarted | Paused | Resumed) -> None:
         """Follow how far the caller has heard the turn."""
+        self._unplayed.follow(playback)
         self._output.follow(playback)
+
+    @handles(PlaybackEnded)
+    def end(self, playback: PlaybackEnded) -> None:
+        """Forget the sentences of a turn that has been played."""
+        self._unplayed.follow(playback)
 
     @handles(SessionOpened, OwnerChanged)
     def find_egress(self, _event: SessionOpened | OwnerChanged) -> None:
         """Look again which worker owns egress: the session context has noted it."""
         self._output.owners_changed()
 
+    def _take_over(self, left: TtsRecoverable) -> None:
+        """Speak what the owner before left: egress discards that owner's audio."""
+        for sentence in left.sentences:
+            last = left.complete and sentence is left.sentences[-1]
+            self.speak(SentenceReady(turn=left.turn, segment=sentence.segment, text=sentence.text, last=last))
+
     def _begin(self, turn: int) -> Speech:
         self._stop_below(turn)
         if self._speech and self._speech.failure:
             self._failures.append(self._speech.failure)
         self._output.begin(turn)
-        speech = Speech(turn, self._session, self._output, self._provider, self._synthesizer, self._refusal())
+        speech = Speech(
+            turn,
+            self._session,
+            self._output,
+            self._provider,
+            self._synthesizer,
+            self._refusal(),
+            measured=self._unplayed.measure,
+        )
         self._speaking = self._session.spawn(speech.run())
         return speech
 

@@ -5,7 +5,7 @@ A new owner of egress has none of the audio that waited in the old one: tts spea
 
 from msgspec.structs import replace
 
-from schemas.events import Paused, PlaybackEnded, Resumed, SegmentSynthesized, SentenceReady
+from schemas.events import Paused, PlaybackEnded, PlaybackStarted, Resumed, SegmentSynthesized, SentenceReady
 from session.entries import Segment
 from session.recoverable import TtsRecoverable, unplayed
 
@@ -44,11 +44,11 @@ class Unplayed:
         if synthesized.turn == self._turn:
             self._change(synthesized.segment, duration_ms=synthesized.duration_ms)
 
-    def follow(self, playback: Paused | Resumed | PlaybackEnded) -> None:
+    def follow(self, playback: PlaybackStarted | Paused | Resumed | PlaybackEnded) -> None:
         """Note how much of the turn was heard."""
         if isinstance(playback, PlaybackEnded):
             self._over = max(playback.turn, self._over)
-        elif playback.turn == self._turn:
+        elif playback.turn == self._turn and not isinstance(playback, PlaybackStarted):
             self._heard_ms = playback.heard_ms
             if isinstance(playback, Paused):
                 self._segment = playback.segment

@@ -92,10 +92,10 @@ async def test_a_greeting_that_was_lost_is_said() -> None:
 
 
 @in_virtual_time
-async def test_a_reply_that_broke_off_ends_with_what_was_said_of_it() -> None:
+async def test_a_reply_that_broke_off_goes_on_behind_its_last_sentence() -> None:
     snapshot = after(*asked("When?"), started(2, "When?"), *said(2, "At nine.", last=False))
     async with kit.call(stage, AGENT, snapshot=snapshot) as llm:
-        await llm.publishes(SentenceReady, turn=2, segment=1, text="", last=True)
+        await llm.publishes(SentenceReady, turn=2, segment=1, text="You said When?", last=True)
         llm.hear(PlaybackEnded(turn=2, heard_ms=1_600))
         assert (await llm.publishes(TurnEnded, turn=2)).heard == "At nine."
 

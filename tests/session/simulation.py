@@ -1,8 +1,8 @@
 """A session in virtual time whose stages live through it, each behind a network that may lag.
 
-llm and egress are the real stages. tts is its ledger with a voice that makes 200 ms of audio a word. stt is a caller
-and a recognizer that keep the protocol. Each receiver gets the events of each publisher in order, and those of
-different publishers in any order.
+llm, tts and egress are the real stages. stt numbers utterances as the real one does, for a caller and a recognizer
+that keep the protocol. Each receiver gets the events of each publisher in order, and those of different publishers in
+any order.
 """
 
 from collections import deque
@@ -12,36 +12,27 @@ from random import Random
 import msgspec
 
 from schemas import events
-from schemas.audio import AGENT_HZ, CALLER_HZ, SAMPLE_BYTES
+from schemas.audio import CALLER_HZ
 from schemas.events import (
     MOST_UNFINISHED,
     Event,
-    Paused,
-    PlaybackEnded,
-    Resumed,
-    SegmentSynthesized,
-    SentenceReady,
     SessionOpened,
     SpeechEnded,
     SpeechStarted,
     TextReceived,
     TranscriptFinal,
     TranscriptInterim,
-    TurnCancelled,
-    TurnStarted,
 )
-from schemas.media import Flag
 from session.recoverable import SttRecoverable, UnfinishedUtterance
 from session.state import SessionState, fold, locate
 from session.words import joined
-from stages.tts.unplayed import Unplayed
 from tests.kit.stage import EPOCH, Call
 
 STAGES = ("ingress", "stt", "llm", "tts", "egress")
-WORD_MS = 200  # of the agent's voice
 HEARTBEAT_MS = 100
 AGENT = {
     "greeting": "Hello. Who is there?",
+    "tts": {"provider": "scripted", "options": {"first_ms": 10, "every_ms": 20}},
     "llm": {"provider": "scripted", "options": {"replies": ["At nine. On Sunday at ten, as ever.", "No.", "..."]}},
 }
 
@@ -112,14 +103,18 @@ class Stt:
 class Simulation:
     """The stages and what each has seen. check: called with the name of a stage after everything that it sees."""
 
-    def __init__(self, llm: Call, egress: Call, random: Random, check: Callable[[str, "Simulation"], None]) -> None:
-        self.llm, self.egress, self.stt, self.tts = llm, egress, Stt(), Unplayed()
+    def __init__(
+        self, llm: Call, tts: Call, egress: Call, random: Random, check: Callable[[str, "Simulation"], None]
+    ) -> None:
+        self.llm, self.tts, self.egress, self.stt = llm, tts, egress, Stt()
+        self._real = {"llm": llm, "tts": tts, "egress": egress}
         self.seen = {stage: SessionState() for stage in STAGES}
         self._check = check
         self._random = random
         self._seq: dict[tuple[str, bool], int] = {}
         self._lines: dict[str, dict[str, deque[Event]]] = {stage: {} for stage in STAGES}
-        self._collected = {"llm": 0, "egress": 0}
+        self._collected = dict.fromkeys(self._real, 0)
+        self._spoken = 0  # frames of tts that egress has
         self._texts = 0
         self._beat_ms = 0.0
 
@@ -177,18 +172,18 @@ class Simulation:
 
     async def _deliver(self, receiver: str, event: Event) -> None:
         self._see(receiver, event)
-        if receiver == "tts":
-            self._speak(event)
-        elif receiver in self._collected:
-            call = self.llm if receiver == "llm" else self.egress
+        if call := self._real.get(receiver):
             call.hear(event)
             await call.settle()
             self._collect()
         self._check(receiver, self)
 
     def _collect(self) -> None:
-        """Send the events that the real stages have published."""
-        for stage, call in (("llm", self.llm), ("egress", self.egress)):
+        """Send the audio and the events that the real stages have published."""
+        for _, _, frame in self.tts.sent[self._spoken :]:
+            self.egress.hear_audio(frame.pcm, turn=frame.turn, segment=frame.segment, flags=frame.flags)
+        self._spoken = len(self.tts.sent)
+        for stage, call in self._real.items():
             published = call.events[self._collected[stage] :]
             self._collected[stage] += len(published)
             for event in published:
@@ -205,34 +200,5 @@ class Simulation:
             if self.egress.session.now_ms() >= self._beat_ms + HEARTBEAT_MS:
                 self._beat_ms = self.egress.session.now_ms()
                 self.seen["egress"] = locate(self.seen["egress"], self.egress.stage.playhead)
-            self._check("llm", self)
-            self._check("egress", self)
-
-    # --- tts ----------------------------------------------------------------------------------------------------------
-
-    def _speak(self, event: Event) -> None:
-        match event:
-            case TurnStarted():
-                self.tts.start(event.turn)
-            case TurnCancelled():
-                self.tts.end(event.turn)
-            case SentenceReady():
-                self.tts.add(event)
-                self._check("tts", self)
-                self._synthesize(event)
-            case Paused() | Resumed() | PlaybackEnded():
-                self.tts.follow(event)
-
-    def _synthesize(self, sentence: SentenceReady) -> None:
-        duration_ms = len(sentence.text.split()) * WORD_MS
-        pcm = bytes(duration_ms * AGENT_HZ // 1000 * SAMPLE_BYTES)
-        chunk = AGENT_HZ // 10 * SAMPLE_BYTES
-        where = {"turn": sentence.turn, "segment": sentence.segment}
-        for start in range(0, len(pcm), chunk):
-            self.egress.hear_audio(pcm[start : start + chunk], **where)
-        self.egress.hear_audio(b"", **where, flags=Flag.LAST_OF_TURN if sentence.last else Flag.LAST_OF_SEGMENT)
-        self._collect()
-        if sentence.text:
-            synthesized = SegmentSynthesized(turn=sentence.turn, segment=sentence.segment, duration_ms=duration_ms)
-            self.tts.measure(synthesized)
-            self.publish(synthesized)
+            for stage in self._real:
+                self._check(stage, self)

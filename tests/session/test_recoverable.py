@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 import stages.egress.stage
 import stages.llm.stage
+import stages.tts.stage
 from schemas.control import Playhead
 from schemas.events import (
     Event,
@@ -51,7 +52,7 @@ def check(stage: str, session: Simulation) -> None:
             resumed = recovery.resume(lived.turn_taking, session.llm.session.agent.turns, 0, greeting=True)
             assert recovery.turn_taking(resumed) == lived.turn_taking
         case "tts":
-            lived_tts = session.tts.recoverable
+            lived_tts = session.tts.stage.recoverable()
             assert recoverable.tts(state) == lived_tts
             assert Unplayed(lived_tts).recoverable == lived_tts
         case "egress":
@@ -89,8 +90,12 @@ STEPS = st.lists(
 
 
 async def live(steps: list[tuple[str, str, int, frozenset[str]]], random: Random, **agent: Any) -> None:
-    async with call(stages.llm.stage, AGENT | agent) as llm, call(stages.egress.stage, transport="null") as egress:
-        session = Simulation(llm, egress, random, check)
+    async with (
+        call(stages.llm.stage, AGENT | agent) as llm,
+        call(stages.tts.stage, AGENT) as tts,
+        call(stages.egress.stage, transport="null") as egress,
+    ):
+        session = Simulation(llm, tts, egress, random, check)
         opens_at = random.randrange(3)
         for number, (step, text, wait_ms, lagging) in enumerate(steps):
             if number == opens_at:

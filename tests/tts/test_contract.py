@@ -18,7 +18,8 @@ from schemas.events import (
     TurnStarted,
 )
 from schemas.media import Flag
-from session.history import Segment, heard_text
+from session.entries import Segment
+from session.history import heard_text
 from stages.runtime.providers import ProviderContext
 from stages.tts import token_codec
 from stages.tts.contract import Synthesizer
