@@ -7,12 +7,10 @@ import asyncio
 import time
 from typing import Protocol
 
-import msgspec
-
 from schemas import control, subjects
 from schemas.control import Playhead, RoomAccess
 from schemas.events import CloseReason, Owner
-from session.state import SessionState
+from session.state import SessionState, dump, locate
 from stages.ingress import answers
 from stages.ingress import owner_states as owners
 from stages.ingress.clock_offsets import ClockOffsets
@@ -189,7 +187,7 @@ class Claims:
             session=self._context.id,
             epoch=owner.epoch,
             config=self._context.agent.model_dump(mode="json"),
-            snapshot=msgspec.msgpack.encode(self._session.state),
+            snapshot=dump(locate(self._session.state, self._playhead) if self._playhead else self._session.state),
             after=dict(self._session.state.after),
             room=self._session.access(stage),
             playhead=self._playhead if stage == subjects.EGRESS else None,

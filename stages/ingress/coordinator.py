@@ -15,6 +15,7 @@ from schemas.audio import CALLER_HZ, SAMPLE_BYTES
 from schemas.control import RoomAccess
 from schemas.events import FAILED, CloseReason, Event, Owner
 from schemas.media import Flag, Frame
+from session import recoverable
 from session.audio_buffer import AudioBuffer
 from session.state import SessionState, fold
 from stages.ingress.claims import Claims
@@ -124,7 +125,7 @@ class Coordinator:
     def _fold(self, event: Event) -> None:
         self.state = fold(self.state, event)
         if isinstance(event, events.TranscriptFinal):
-            self._replay_buffer.forget(event.until_sample - KEPT_BEFORE)
+            self._replay_buffer.forget(recoverable.stt(self.state).watermark - KEPT_BEFORE)
         elif isinstance(event, events.StageFailed):
             stage = events.stage(event)
             reason: CloseReason = "overloaded" if event.reason == "overloaded" else FAILED[stage]

@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import ClassVar
 
-import msgspec
-
 from schemas.audio import CALLER_HZ, SAMPLE_BYTES, samples_to_ms
 from schemas.events import (
     MOST_UNFINISHED,
@@ -20,7 +18,9 @@ from schemas.events import (
     TurnJudged,
 )
 from schemas.media import Frame
-from session.state import SessionState
+from session import recoverable
+from session.recoverable import SttRecoverable
+from session.state import load
 from stages.runtime.context import StageContext
 from stages.runtime.providers import ProviderError, Providers, names
 from stages.stt.contract import (
@@ -71,6 +71,10 @@ class Hearing:
         self._failed = False
         self.recognizer: Recognizer | None = None  # none before it is open and after it has failed
         self.detector: SpeechDetector
+
+    def recoverable(self) -> SttRecoverable:
+        """Return what a new owner of this stage would start with."""
+        return self._utterances.recoverable
 
     # --- audio --------------------------------------------------------------------------------------------------------
 
@@ -225,7 +229,7 @@ async def open_session(context: StageContext, shared: Shared) -> AsyncIterator[H
     """Open a recognizer and VAD for one caller. Raises ProviderMissing or ProviderError if either does not open."""
     name = context.agent.stt.provider
     provider = await shared.providers.get(name)
-    hearing = Hearing(context, shared.lateness[name], _utterances_before(context.snapshot))
+    hearing = Hearing(context, shared.lateness[name], recoverable.stt(load(context.snapshot)).next_utterance)
     detector = hearing.detector = await shared.vad.open(name, hearing.fail)
     try:
         detector.follow(hearing)  # before the recognizer: an utterance begins before its words
@@ -240,9 +244,3 @@ async def open_session(context: StageContext, shared: Shared) -> AsyncIterator[H
                 await asyncio.wait([following], timeout=CANCEL_WITHIN_S)
     finally:
         detector.close()
-
-
-def _utterances_before(snapshot: bytes) -> int:
-    if not snapshot:
-        return 0
-    return max(msgspec.msgpack.decode(snapshot, type=SessionState).utterances, default=-1) + 1

@@ -24,6 +24,7 @@ from schemas.events import (
     TranscriptInterim,
     TurnJudged,
 )
+from session.recoverable import SttRecoverable, UnfinishedUtterance
 from stages.stt.contract import HeardFinal, HeardInterim
 from stages.stt.postprocess import after, same_words
 from stages.stt.voice_activity import SILENCE, Offset
@@ -60,6 +61,17 @@ class Utterances:
         self._provider = provider
         self._speaking: Utterance | None = None  # the one that VAD has open, which may have its last part already
         self._forced: deque[TranscriptFinal] = deque(maxlen=MOST_UNFINISHED)
+        self._until = 0  # sample up to which something was transcribed
+
+    @property
+    def recoverable(self) -> SttRecoverable:
+        """Return what a new owner of stt would start with."""
+        unfinished = tuple(
+            UnfinishedUtterance(one.number, one.start, one.until, one.parts, " ".join(one.texts), one.settled)
+            for one in self.unfinished
+        )
+        watermark = min((one.until for one in unfinished), default=self._until)
+        return SttRecoverable(watermark, self._next, unfinished)
 
     # --- voice activity -----------------------------------------------------------------------------------------------
 
@@ -163,6 +175,7 @@ class Utterances:
         )
         utterance.parts += 1
         utterance.settled, utterance.interim = until, ""
+        self._until = max(until, self._until)
         if text:
             utterance.texts.append(text)
         if last:

@@ -17,15 +17,13 @@ from schemas.events import (
     MOST_UNFINISHED,
     Event,
     SessionOpened,
-    SpeechEnded,
-    SpeechStarted,
     TextReceived,
-    TranscriptFinal,
-    TranscriptInterim,
 )
-from session.recoverable import SttRecoverable, UnfinishedUtterance
+from session.recoverable import SttRecoverable
 from session.state import SessionState, fold, locate
-from session.words import joined
+from stages.stt.contract import HeardFinal, HeardInterim
+from stages.stt.utterances import Utterances
+from stages.stt.voice_activity import Offset
 from tests.kit.stage import EPOCH, Call
 
 STAGES = ("ingress", "stt", "llm", "tts", "egress")
@@ -38,66 +36,41 @@ AGENT = {
 
 
 class Stt:
-    """A caller, and the numbers, positions and parts of their utterances."""
+    """A caller and a recognizer, with the utterances of the real stage."""
 
     def __init__(self) -> None:
-        self.unfinished: list[UnfinishedUtterance] = []
-        self.next = 0
-        self.until = 0
+        self._utterances = Utterances(0, "scripted")
+        self._speaking = False
+        self._transcribed = 0  # sample
 
     def recoverable(self) -> SttRecoverable:
-        watermark = min((utterance.until for utterance in self.unfinished), default=self.until)
-        return SttRecoverable(watermark, self.next, tuple(self.unfinished))
-
-    @property
-    def speaking(self) -> bool:
-        return bool(self.unfinished) and self.unfinished[-1].end is None
+        return self._utterances.recoverable
 
     def start(self, at: int) -> list[Event]:
-        if self.speaking or len(self.unfinished) >= MOST_UNFINISHED:
+        if self._speaking or len(self._utterances.unfinished) >= MOST_UNFINISHED:
             return []
-        self.unfinished.append(UnfinishedUtterance(self.next, at, None, 0, "", at))
-        self.next += 1
-        return [SpeechStarted(utterance=self.next - 1, start_sample=at)]
+        self._speaking = True
+        return self._utterances.speech_started(at)
 
     def interim(self, at: int, text: str) -> list[Event]:
-        if not self.speaking:
-            return []
-        number = self.unfinished[-1].number
-        return [TranscriptInterim(utterance=number, text=text, start_sample=0, until_sample=at)]
+        return self._utterances.heard_interim(HeardInterim(text, self._transcribed, at))
 
     def stop(self, at: int) -> list[Event]:
-        if not self.speaking:
+        if not self._speaking:
             return []
-        self.unfinished[-1] = msgspec.structs.replace(self.unfinished[-1], end=at)
-        return [SpeechEnded(utterance=self.unfinished[-1].number, until_sample=at, silence_ms=0, final_within_ms=400)]
+        self._speaking = False
+        return self._utterances.speech_ended(Offset(at, 0, 0), 0, 400)
 
     def transcribe(self, at: int, text: str, random: Random) -> list[Event]:
-        """A part of any utterance; the last one only of an utterance that has ended."""
-        if not self.unfinished:
-            return []
-        place = random.randrange(len(self.unfinished))
-        utterance = self.unfinished[place]
-        last = utterance.end is not None and random.random() < 0.8
-        until = at if utterance.end is None else utterance.end
-        part = TranscriptFinal(
-            utterance=utterance.number,
-            text=text,
-            start_sample=utterance.until,
-            until_sample=until,
-            part=utterance.parts,
-            last=last,
-            end_of_turn=random.choice([None, None, True, False]),
+        """A final of the audio up to now, or up to the end of the oldest utterance; or none in time."""
+        unfinished = self._utterances.unfinished
+        if unfinished and unfinished[0].until is not None and random.random() < 0.2:
+            return self._utterances.force_last(unfinished[0])
+        until = unfinished[0].until if unfinished and random.random() < 0.7 else None
+        start, self._transcribed = self._transcribed, max(self._transcribed, at if until is None else until)
+        return self._utterances.heard_final(
+            HeardFinal(text, start, self._transcribed, end_of_turn=random.choice([None, None, None, True, False]))
         )
-        self.until = max(self.until, until)
-        if last:
-            del self.unfinished[place]
-        else:
-            text = joined(utterance.text, text) if utterance.parts else text
-            self.unfinished[place] = msgspec.structs.replace(
-                utterance, parts=utterance.parts + 1, text=text, until=until
-            )
-        return [part]
 
 
 class Simulation:
