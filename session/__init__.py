@@ -1,1 +1,1 @@
-"""What a call is, pure: the fold of its events, what was heard, what is stale, the ring of caller audio. No IO."""
+"""The model of a session, pure: its state as a fold of events, history, latency, stale messages, caller audio."""
