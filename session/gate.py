@@ -1,8 +1,8 @@
-"""What is stale: the one place where an old owner, a cancelled turn or a repeated message is dropped.
+"""Drops stale messages: those of an old owner, of a cancelled turn, and repeated ones. The one place that does.
 
-Every message carries the epoch at which its speaker was claimed. A receiver keeps a floor per speaking stage, raised by
-`ingress.owner_changed`, and the last number it heard of each. Agent audio and sentences of a turn that was cancelled
-are stale too; reports never are, because history needs them.
+Every message carries the epoch at which its publisher was claimed. A receiver keeps a minimum epoch for each stage,
+which `ingress.owner_changed` raises, and the last seq of each. Agent audio and sentences of a cancelled turn are stale
+too. Reports about it never are, because history needs them.
 """
 
 from schemas import events
@@ -17,29 +17,29 @@ _STALE_BY_TURN = (events.SentenceReady,)
 
 
 class Gate:
-    """The floors of one receiver of one session."""
+    """The minimum epochs of one receiver of one session."""
 
     def __init__(self) -> None:
         self._minimums: dict[str, int] = {}
         self._seen: dict[tuple[str, str], tuple[int, int]] = {}
         self._turn = 0  # every turn below is cancelled
-        self.gaps = 0  # messages that never came: seq jumped
+        self.gaps = 0  # messages that were lost: seq jumped
 
     def raise_minimum(self, stage: str, epoch: int) -> None:
-        """From now on only what `stage` says at `epoch` or later is heard."""
+        """Drop messages of `stage` with an epoch below `epoch` from now on."""
         self._minimums[stage] = max(epoch, self._minimums.get(stage, 0))
 
     def cancel_below(self, turn: int) -> None:
-        """Sentences and audio of turns below `turn` are stale."""
+        """Drop sentences and audio of turns below `turn` from now on."""
         self._turn = max(turn, self._turn)
 
     def start_after(self, after: dict[str, tuple[int, int]]) -> None:
-        """Facts up to (epoch, seq) of each stage are known already: they are in the snapshot."""
+        """Drop events up to (epoch, seq) of each stage, which are in the snapshot already."""
         for stage, seen in after.items():
             self._seen[stage, "event"] = max(seen, self._seen.get((stage, "event"), (0, -1)))
 
     def event(self, event: Event) -> str | None:
-        """None if it may be heard, else why not. What it says of floors and turns takes effect here."""
+        """Return None if the event may be handled, else the reason to drop it. Its owners and turns count at once."""
         stage = events.stage(event)
         plane = "ephemeral" if isinstance(event, events.EPHEMERAL) else "event"
         refused = self._speaker(stage, plane, event.epoch, event.seq)
@@ -59,11 +59,11 @@ class Gate:
         return None
 
     def stale(self, event: Event) -> bool:
-        """Whether it belongs to a turn that was cancelled since."""
+        """Return whether the event belongs to a turn that was cancelled since."""
         return isinstance(event, _STALE_BY_TURN) and event.turn < self._turn
 
     def frame(self, stage: str, frame: Frame) -> str | None:
-        """None if the frame of `stage` may be heard, else why not."""
+        """Return None if the frame of `stage` may be used, else the reason to drop it."""
         refused = self._speaker(stage, "media", frame.epoch, frame.seq)
         if refused:
             return refused

@@ -1,4 +1,4 @@
-"""The conversation of one call: feeds the turn machine, and does what it decides."""
+"""The llm stage: steps the turn machine of one session, and publishes its decisions and replies."""
 
 import asyncio
 import dataclasses
@@ -52,7 +52,7 @@ MOST_DRAFTS = 3  # a turn: a caller who pauses again and again is not worth a mo
 
 
 class Conversation:
-    """Decides whose turn it is and what the agent says in it.
+    """Decides whose turn it is, and what the agent says in it.
 
     The state of the session holds what was said and heard. The stage folds every event that it handles or publishes
     into it; the turn machine keeps its own memory, which `recoverable` compares with that state.
@@ -128,7 +128,7 @@ class Conversation:
         return now_ms - self._playing_since_ms
 
     def _take_over(self) -> None:
-        """Go on where the owner before left off: end turns that have been played, finish the reply, set the alarm."""
+        """Go on where the owner before left off: end turns that were played, finish the reply, set the alarm."""
         now_ms = self._call.now_ms()
         for number, turn in self._session.turns.items():
             if turn.playback == "ended" and turn.heard is None:
@@ -152,7 +152,7 @@ class Conversation:
             return
         self._replies[turn] = self._call.spawn(self._speak(turn, pieces, None, first=len(given)))
 
-    # --- what it decides ----------------------------------------------------------------------------------------
+    # --- decisions ----------------------------------------------------------------------------------------------
 
     def _step(self, event: states.TurnInput, cause: Cause | None) -> None:
         now_ms = self._call.now_ms()
@@ -170,7 +170,7 @@ class Conversation:
 
     def _ring(self) -> None:
         self._alarm_ms = None
-        self._step(states.Deadline(), None)  # a decision without a cause is one that time made
+        self._step(states.Deadline(), None)  # a decision without a cause is made by time
 
     def _perform(self, action: states.Action, cause: Cause | None, now_ms: int) -> None:
         match action:
@@ -225,7 +225,7 @@ class Conversation:
         self._publish(ended)
 
     def _parts(self) -> tuple[Part, ...]:
-        """The utterances and texts that the turn answers which has just started."""
+        """Return the utterances and texts that the turn answers which has just started."""
         state = self._state
         answered = state.turn.answered if isinstance(state, states.Thinking | states.Held) else ()
         return tuple(Part(utterance.number, utterance.typed) for utterance in answered)
@@ -233,7 +233,7 @@ class Conversation:
     def _missing(self) -> tuple[Missing, ...]:
         return tuple(Missing(utterance.number, utterance.text) for utterance in self._state.memory.missing)
 
-    # --- what it says -------------------------------------------------------------------------------------------
+    # --- replies ------------------------------------------------------------------------------------------------
 
     def _ask(self, text: str) -> ReplyRequest:
         messages = conversation(history.conversation(self._session, self._played_ms(self._call.now_ms())))
@@ -241,7 +241,7 @@ class Conversation:
         return ReplyRequest(self._call.id, agent.prompt, text, messages, choose(agent.facts, text, messages))
 
     def _answer(self, request: ReplyRequest) -> Draft:
-        """The draft, if it was begun with just this request; else a new one."""
+        """Return the draft if it was begun with this very request, else a new one."""
         draft, self._draft, self._drafts = self._draft, None, 0
         if draft and draft.request == request and not draft.failed:
             return draft
@@ -250,7 +250,7 @@ class Conversation:
         return self._begin(request)
 
     def _generate_preemptively(self) -> None:
-        """Begin the answer in a pause that may be the end of the turn; drop the one to words that were not all."""
+        """Begin the reply in a pause that may be the end of the turn; drop a draft once the caller has gone on."""
         text = self._state.foreseen if self._call.agent.turns.preemptive_generation else ""
         if self._draft and self._draft.request.utterance != text:
             self._drop(self._draft)
@@ -313,13 +313,13 @@ STAGE = Conversation
 
 @asynccontextmanager
 async def open_worker(providers: Providers[LanguageModelProvider]) -> AsyncIterator[Providers[LanguageModelProvider]]:
-    """What the calls of a worker share: the language models."""
+    """Yield what the sessions of a worker share: the language models."""
     yield providers
 
 
 @asynccontextmanager
 async def open_session(call: StageContext, providers: Providers[LanguageModelProvider]) -> AsyncIterator[Conversation]:
-    """The conversation of `call`. Raises ProviderMissing or ProviderError if its model cannot be had."""
+    """Yield the conversation of `call`. Raises ProviderMissing or ProviderError if its model does not open."""
     provider = await providers.get(call.agent.llm.provider)
     async with provider.open(call.agent.llm.options) as model:
         conversation = Conversation(call, model)

@@ -1,12 +1,12 @@
-"""Who has the floor: the states of a conversation, the events that change them, the actions that follow.
+"""The states of a conversation, the events that change them, and the actions that follow. Pure.
 
-Opening    the call is being set up; what the caller says meanwhile is kept
-Listening  nobody speaks and nothing is owed
+Opening    the session is being set up; the caller's words are kept
+Listening  neither side speaks, and all words are answered
 Hearing    the caller speaks
 Pausing    the caller fell silent; the words or the pause are not complete yet
-Thinking   the agent's turn, of which nothing has been heard yet
-Speaking   the agent is heard
-Held       the caller made a sound in the agent's turn, so egress is silent until we decide what it was
+Thinking   the agent's turn, of which the caller has heard nothing yet
+Speaking   the caller hears the agent
+Held       the caller made a sound in the agent's turn: egress is silent until llm decides what it was
 """
 
 from typing import ClassVar
@@ -30,11 +30,11 @@ from stages.llm.utterances import Heard, Said, text_of
 
 GREETING = 1  # the turn of the greeting; answers count from the next
 NO_UTTERANCE = -1
-HANGOVER_MS = 250  # voice activity tells of silence this late: speech that looks open may have ended that long ago
+HANGOVER_MS = 250  # voice activity detects silence this late: speech that looks open may have ended that long ago
 
 
 class Deadline:
-    """The state's `deadline_ms` has come."""
+    """The input at a state's `deadline_ms`."""
 
 
 TurnInput = SessionOpened | Heard | TextReceived | PlaybackStarted | PlaybackEnded | Resumed | Deadline
@@ -52,11 +52,11 @@ TURN_INPUTS: tuple[type[TurnInput], ...] = (
 )
 
 
-# --- what the machine asks for --------------------------------------------------------------------------------------
+# --- actions --------------------------------------------------------------------------------------------------------
 
 
 class StartTurn(msgspec.Struct, frozen=True):
-    """Take the floor and answer `text`; `answers` is the last utterance that this settles, `typed` the last text."""
+    """Start a turn that answers `text`. answers: the last utterance that it settles. typed: the last typed text."""
 
     turn: int
     answers: int
@@ -65,20 +65,20 @@ class StartTurn(msgspec.Struct, frozen=True):
 
 
 class Cancel(msgspec.Struct, frozen=True):
-    """No more of `turn`. carried: nothing of it was heard, so the next turn answers its text again."""
+    """Cancel `turn`. carried: the caller heard nothing of it, so the next turn answers its text again."""
 
     turn: int
     carried: bool
 
 
 class Resume(msgspec.Struct, frozen=True):
-    """Utterances up to `utterance` were no turn: holds for them lift."""
+    """End holds for utterances up to `utterance`, which were no turn."""
 
     utterance: int
 
 
 class EndTurn(msgspec.Struct, frozen=True):
-    """The caller has heard of `turn` all that it will hear."""
+    """File `turn` as history: the caller has heard all that will be played of it."""
 
     turn: int
     heard_ms: int
@@ -93,10 +93,10 @@ Actions = tuple[Action, ...]
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """What outlives a state.
+    """The memory that every state has.
 
     turn: the last number given. settled: utterances up to this one were answered or dismissed.
-    missing: those settled before their final came; should it bring new words, they are heard after all.
+    missing: those that were settled before their last transcript came; new words in it count as said later.
     ending: turns that were cancelled and whose playback has not ended yet.
     """
 
@@ -119,12 +119,12 @@ class State(msgspec.Struct, frozen=True):
 
     @property
     def deadline_ms(self) -> int | None:
-        """When the state wants to be stepped with `Deadline()`, None if it waits for nothing."""
+        """Return when to step the state with `Deadline()`, None if it waits for nothing."""
         return None
 
     @property
     def foreseen(self) -> str:
-        """What the agent will be asked if the caller says no more, as far as that is likely; else nothing."""
+        """Return the text that the agent will answer if the caller says no more; empty if that is unlikely."""
         return ""
 
 
@@ -146,14 +146,14 @@ class Pausing(State, frozen=True):
 
     @property
     def deadline_ms(self) -> int:
-        """When it is the agent's turn: the finals are in or overdue, and the pause since the last speech is long."""
+        """Return when the agent's turn begins: transcripts are final or overdue, and the pause is long enough."""
         ends = [(utterance, utterance.end) for utterance in self.said if utterance.end]
         finals_due = max((end.at_ms + end.final_within_ms for utterance, end in ends if not utterance.final), default=0)
         return max(finals_due, max(end.last_speech_ms for _, end in ends) + _delay_ms(self.said, self.memory.rules))
 
     @property
     def foreseen(self) -> str:
-        """Words that will not change and sound complete."""
+        """Return words that will not change and sound complete."""
         rules = self.memory.rules
         certain = all(utterance.final for utterance in self.said)
         return text_of(self.said) if certain and _delay_ms(self.said, rules) <= rules.min_delay_ms else ""
@@ -172,11 +172,11 @@ class Speaking(State, frozen=True):
 class Held(State, frozen=True):
     turn: Turn
     said: Said
-    audible: bool  # something of the turn has been heard
+    audible: bool  # the caller has heard something of the turn
 
     @property
     def deadline_ms(self) -> int:
-        """Until when the sound may still turn out to be nothing; then the words, or their absence, decide."""
+        """Return until when the sound may turn out to be no turn; then the words, or their absence, decide."""
         rules = self.memory.rules
         last = self.said[-1]
         if not last.end:
@@ -196,7 +196,7 @@ Answering = Thinking | Speaking  # the agent's
 
 
 def _delay_ms(said: Said, rules: Turns) -> int:
-    """How long after the last speech the turn is taken to be over."""
+    """Return the pause after which the caller's turn counts as over."""
     spoken = tuple(utterance for utterance in said if utterance.has_words)
     if not spoken:
         return rules.min_delay_ms

@@ -1,8 +1,8 @@
-"""The conversation as a table: who has the floor, what the caller's sounds mean, when the agent answers.
+"""The turn machine as a table: who has the floor, what the caller's sounds mean, when the agent answers. Pure.
 
-`step(state, event, now_ms)` is all there is. It knows no clock but `now_ms`: a state that waits has a `deadline_ms`, at
-which the shell steps it with `Deadline()`. Every pair of a state and an event stands either in TRANSITIONS or in
-IGNORED; docs/turns.md shows the table.
+`step(state, event, now_ms)` is the whole interface. It knows no clock but `now_ms`: a state that waits has a
+`deadline_ms`, at which the stage steps it with `Deadline()`. Every pair of a state and an event stands either in
+TRANSITIONS or in IGNORED; docs/turns.md shows the table.
 """
 
 from collections.abc import Callable
@@ -54,12 +54,12 @@ Step = tuple[State, Actions]
 
 
 def opening(rules: Turns, *, greeting: bool) -> Opening:
-    """Where every call begins."""
+    """Return the state in which every session begins."""
     return Opening(Memory(rules), greeting)
 
 
 def step(state: State, event: TurnInput, now_ms: int) -> Step:
-    """The state after `event`, and what is to be done. A pair that is not in the table changes nothing."""
+    """Return the state after `event`, and the actions. A pair that is not in the table changes nothing."""
     row = TRANSITIONS.get((type(state), type(event)))
     return row.do(state, event, now_ms) if row else (state, ())
 
@@ -68,18 +68,18 @@ def step(state: State, event: TurnInput, now_ms: int) -> Step:
 
 
 def collect(state: Opening, heard: Heard, now_ms: int) -> Step:
-    """Nobody can answer yet; nothing is lost."""
+    """Keep the caller's words until the session opens."""
     memory, said = _take_in(state.memory, state.said, heard, now_ms)
     return Opening(memory, state.greeting, said), ()
 
 
 def collect_text(state: Opening, typed: TextReceived, now_ms: int) -> Step:
-    """The same for what was typed."""
+    """Keep a typed text until the session opens."""
     return replace(state, said=type_in(state.said, typed, now_ms, state.memory.settled)), ()
 
 
 def open_floor(state: Opening, _: SessionOpened, now_ms: int) -> Step:
-    """Greet, unless the caller has already said something; a mere noise holds the greeting like any other turn."""
+    """Greet, unless the caller has already said words; a mere noise holds the greeting like any other turn."""
     if not state.greeting or text_of(state.said):
         return _go_on(state.memory, state.said, now_ms)
     turn = Turn(GREETING)
@@ -94,13 +94,13 @@ def open_floor(state: Opening, _: SessionOpened, now_ms: int) -> Step:
 
 
 def listen(state: Floor, heard: Heard, now_ms: int) -> Step:
-    """Follow what the caller says until it is the agent's turn."""
+    """Follow the caller until it is the agent's turn."""
     memory, said = _take_in(state.memory, state.said, heard, now_ms)
     return _go_on(memory, said, now_ms)
 
 
 def wait_for_end_of_turn(state: Pausing, _: Deadline, now_ms: int) -> Step:
-    """Answer when the pause is long enough; dismiss what turned out to hold no words."""
+    """Answer when the pause is long enough; dismiss utterances without words."""
     text = text_of(state.said)
     overdue = now_ms >= state.deadline_ms
     if not text and (overdue or all(utterance.final for utterance in state.said)):
@@ -112,7 +112,7 @@ def wait_for_end_of_turn(state: Pausing, _: Deadline, now_ms: int) -> Step:
 
 
 def answer_text(state: Floor, typed: TextReceived, now_ms: int) -> Step:
-    """What was typed waits for no pause: it is a turn, and whatever was said before it belongs to it."""
+    """Answer a typed text at once, together with the words that were said before it."""
     return _answer(state.memory, type_in(state.said, typed, now_ms, state.memory.settled))
 
 
@@ -120,12 +120,12 @@ def answer_text(state: Floor, typed: TextReceived, now_ms: int) -> Step:
 
 
 def become_audible(state: Thinking, started: PlaybackStarted, now_ms: int) -> Step:
-    """The first sound of the turn is out: from here on its text counts as answered."""
+    """The caller hears the turn: from here on it counts as an answer."""
     return (Speaking(state.memory, state.turn) if started.turn == state.turn.number else state), ()
 
 
 def hold(state: Answering, heard: Heard, now_ms: int) -> Step:
-    """A new sound of the caller, or late words of an old one."""
+    """Hold the agent for a new sound of the caller, or for late words of an earlier one."""
     memory, said = _take_in(state.memory, state.said, heard, now_ms)
     turn = _complete(state.turn, heard, now_ms)
     if not said:
@@ -134,12 +134,12 @@ def hold(state: Answering, heard: Heard, now_ms: int) -> Step:
 
 
 def interrupt(state: Answering, typed: TextReceived, now_ms: int) -> Step:
-    """Who types means it: no hold, no doubt."""
+    """Typed text interrupts at once, without a hold."""
     return interrupt_held(Held(state.memory, state.turn, (), audible=isinstance(state, Speaking)), typed, now_ms)
 
 
 def end_turn(state: Answering, ended: PlaybackEnded, now_ms: int) -> Step:
-    """The caller has heard the turn out."""
+    """End the turn, which the caller has heard to its end."""
     if ended.turn != state.turn.number:
         return file_away(state, ended, now_ms)
     return Listening(state.memory), (_ended(ended),)
@@ -149,7 +149,7 @@ def end_turn(state: Answering, ended: PlaybackEnded, now_ms: int) -> Step:
 
 
 def weigh(state: Held, heard: Heard, now_ms: int) -> Step:
-    """More of the sound has become known."""
+    """Decide again, as more of the sound is known."""
     memory, said = _take_in(state.memory, state.said, heard, now_ms)
     turn = _complete(state.turn, heard, now_ms)
     return decide(replace(state, memory=memory, turn=turn, said=said), Deadline(), now_ms)
@@ -168,14 +168,14 @@ def decide(state: Held, _: Deadline, now_ms: int) -> Step:
 
 
 def interrupt_held(state: Held, typed: TextReceived, now_ms: int) -> Step:
-    """The sound goes with the text, whatever it was."""
+    """Typed text interrupts at once; the sound belongs to the same turn."""
     memory, said, cancel = _yield_floor(state)
     after, actions = _answer(memory, type_in(said, typed, now_ms, memory.settled))
     return after, (cancel, *actions)
 
 
 def mark_audible(state: Held, started: PlaybackStarted, now_ms: int) -> Step:
-    """The first sound had already gone out when the hold came."""
+    """Note that the caller heard the first sound before the hold."""
     return replace(state, audible=state.audible or started.turn == state.turn.number), ()
 
 
@@ -188,7 +188,7 @@ def accept_resumption(state: Held, resumed: Resumed, now_ms: int) -> Step:
 
 
 def end_held_turn(state: Held, ended: PlaybackEnded, now_ms: int) -> Step:
-    """The turn was over before the decision: whatever the caller is saying is now said to a listener."""
+    """End the turn, which was played before the decision. The caller has the floor."""
     if ended.turn != state.turn.number:
         return file_away(state, ended, now_ms)
     after, actions = _go_on(state.memory, state.said, now_ms)
@@ -196,7 +196,7 @@ def end_held_turn(state: Held, ended: PlaybackEnded, now_ms: int) -> Step:
 
 
 def file_away(state: State, ended: PlaybackEnded, now_ms: int) -> Step:
-    """A turn that was cancelled before has fallen silent."""
+    """File a turn that was cancelled before, and whose playback has ended."""
     memory = state.memory
     if ended.turn not in memory.ending:
         return state, ()
@@ -208,7 +208,7 @@ def file_away(state: State, ended: PlaybackEnded, now_ms: int) -> Step:
 
 
 class Row(NamedTuple):
-    """do: what happens. to: every state that it can lead to, beside the one that it starts from."""
+    """do: the transition. to: every state that it can lead to, beside the one that it starts from."""
 
     do: Callable[[Any, Any, int], Step]
     to: tuple[type[State], ...]
@@ -266,16 +266,16 @@ TRANSITIONS: dict[tuple[type[State], type[TurnInput]], Row] = {
 
 IGNORED: frozenset[tuple[type[State], type[TurnInput]]] = frozenset(
     {
-        # A call opens once.
+        # A session opens once.
         *((state, SessionOpened) for state in STATES if state is not Opening),
-        # Who waits for nothing was woken by a deadline that has passed into another state.
+        # A deadline may come after the state that waited for it.
         *((state, Deadline) for state in STATES if state not in (Pausing, Held)),
-        # Only a hold can be lifted, by egress or by anyone.
+        # Only a hold can end.
         *((state, Resumed) for state in STATES if state is not Held),
-        # The sound of a turn that is cancelled or has not begun.
+        # The turn is cancelled or has not begun.
         *((state, PlaybackStarted) for state in (Opening, Listening, Hearing, Pausing, Speaking)),
         (Opening, PlaybackEnded),
-        # Without an open utterance there is nothing that could end or go on; its words come with the final.
+        # Without an open utterance nothing can end or go on; its words come with the final transcript.
         *((state, SpeechEnded) for state in (Listening, Thinking, Speaking)),
         *((state, TranscriptInterim) for state in (Listening, Thinking, Speaking)),
     }
@@ -286,7 +286,7 @@ IGNORED: frozenset[tuple[type[State], type[TurnInput]]] = frozenset(
 
 
 def _take_in(memory: Memory, said: Said, heard: Heard, now_ms: int) -> tuple[Memory, Said]:
-    """What is unanswered after `heard`. A final that was given up counts if it says anything new."""
+    """Return what is unanswered after `heard`. A late transcript counts if it brings new words."""
     late = next((utterance for utterance in memory.missing if utterance.number == heard.utterance), None)
     followed = follow(said, heard, now_ms, memory.settled)
     if not isinstance(heard, TranscriptFinal) or not late:
@@ -299,19 +299,19 @@ def _take_in(memory: Memory, said: Said, heard: Heard, now_ms: int) -> tuple[Mem
 
 
 def _part(late: Utterance, heard: TranscriptFinal) -> Utterance:
-    """A part, not the last, of a transcript that was given up: `text` stays what was answered."""
+    """Add a part, not the last, to a missing transcript: `text` stays the words that were answered."""
     return replace(late, certain=joined(late.certain, heard.text) if heard.part else heard.text)
 
 
 def _complete(turn: Turn, heard: Heard, now_ms: int) -> Turn:
-    """The turn with late words of what it answers, for the case that it is cancelled before it is heard."""
+    """Return the turn with late words of what it answers, in case it is cancelled before the caller hears it."""
     if not isinstance(heard, TranscriptFinal) or all(one.number != heard.utterance for one in turn.answered):
         return turn
     return replace(turn, answered=complete(turn.answered, heard, now_ms))
 
 
 def _go_on(memory: Memory, said: Said, now_ms: int) -> Step:
-    """The caller has the floor: is it speaking, pausing, or done?"""
+    """Return the state in which the caller has the floor: speaking, pausing, or done."""
     if not said:
         return Listening(memory), ()
     if not said[-1].end:
@@ -320,34 +320,34 @@ def _go_on(memory: Memory, said: Said, now_ms: int) -> Step:
 
 
 def _answer(memory: Memory, said: Said) -> Step:
-    """The agent's turn, which answers all that was said."""
+    """Start the agent's turn, which answers all of `said`."""
     memory = replace(_settle(memory, said), turn=memory.turn + 1)
     typed = max(utterance.typed for utterance in said)
     return Thinking(memory, Turn(memory.turn, said)), (StartTurn(memory.turn, memory.settled, text_of(said), typed),)
 
 
 def _settle(memory: Memory, said: Said) -> Memory:
-    """`said` is answered or dismissed; finals that have not come are remembered as missing."""
+    """Note that `said` is answered or dismissed, and which of its last transcripts are missing."""
     missing = merge(memory.missing, tuple(utterance for utterance in said if not utterance.final))[-MOST_UNFINISHED:]
     return replace(memory, settled=max(memory.settled, said[-1].number), missing=missing)
 
 
 def _cancel(state: Held, now_ms: int) -> Step:
-    """The caller takes the floor."""
+    """Cancel the agent's turn and give the floor to the caller."""
     memory, said, cancel = _yield_floor(state)
     after, actions = _go_on(memory, said, now_ms)
     return after, (cancel, *actions)
 
 
 def _yield_floor(state: Held) -> tuple[Memory, Said, Cancel]:
-    """The agent's turn is over; what it was to answer comes back if nothing of it was heard."""
+    """End the agent's turn; its text is unanswered again if the caller heard nothing of it."""
     carried = () if state.audible else state.turn.answered
     memory = replace(state.memory, ending=(*state.memory.ending, state.turn.number))
     return memory, merge(carried, state.said), Cancel(state.turn.number, carried=bool(carried))
 
 
 def _back(state: Held) -> Answering:
-    """The agent's turn goes on where it was."""
+    """Return the agent's turn as it was before the hold."""
     memory = _settle(state.memory, close(state.said, state.said[-1].started_ms))
     return Speaking(memory, state.turn) if state.audible else Thinking(memory, state.turn)
 

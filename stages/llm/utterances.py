@@ -1,7 +1,7 @@
-"""What the caller has said and nobody has answered yet, folded from what the recogniser says.
+"""The caller's utterances that have no answer yet, folded from the events of stt. Pure.
 
-Only the last utterance can be open: a caller has one voice, so a new utterance ends the one before it, and so does a
-final transcript.
+Only the last utterance can be open: a caller has one voice, so a new utterance ends the one before it, and so does the
+last part of its transcript.
 """
 
 import msgspec
@@ -12,13 +12,13 @@ from schemas.events import SpeechEnded, SpeechStarted, TextReceived, TranscriptF
 from session.words import joined, words
 from stages.llm.endpointing import is_backchannel
 
-MAX_TEXT = 2_000  # characters of one turn that reach the model; who talks longer is understood by the end of it
+MAX_TEXT = 2_000  # characters of one turn that reach the model; of a longer turn the end matters most
 
 Heard = SpeechStarted | SpeechEnded | TranscriptInterim | TranscriptFinal
 
 
 class End(msgspec.Struct, frozen=True):
-    """The caller fell silent. at_ms: when that was told; last_speech_ms: when it happened, on the same clock."""
+    """The end of speech. at_ms: when its event was handled. last_speech_ms: when it happened, by the clock of llm."""
 
     at_ms: int
     last_speech_ms: int
@@ -30,8 +30,8 @@ class Utterance(msgspec.Struct, frozen=True):
     """One stretch of speech. start: sample of its onset. text: so far, until `final`. end: None while it goes on.
 
     certain: the parts of its transcript so far, joined.
-    typed: of a text, which is as good as an utterance that is final: its number; then `number` is the last utterance
-    before it. 0 for speech.
+    typed: number of a typed text, which counts as a final utterance; `number` is then the utterance before it. 0 for
+    speech.
     """
 
     number: int
@@ -50,7 +50,7 @@ class Utterance(msgspec.Struct, frozen=True):
 
     @property
     def backchannel(self) -> bool:
-        """Known to be one, as far as it has been heard."""
+        """Whether the words so far are a backchannel."""
         return is_backchannel(self.text, whole=self.final)
 
 
@@ -58,14 +58,16 @@ Said = tuple[Utterance, ...]
 
 
 def follow(said: Said, heard: Heard, now_ms: int, settled: int) -> Said:
-    """`said` after `heard`; what belongs to utterances up to `settled` and not in `said` is old news."""
+    """Return `said` after `heard`. An utterance up to `settled` that is not in `said` changes nothing."""
     number = heard.utterance
     known = next((utterance for utterance in said if utterance.number == number and not utterance.typed), None)
     newest = max(settled, said[-1].number if said else settled)
     match heard:
         case SpeechStarted() if number > newest:
             return (*close(said, now_ms), Utterance(number, now_ms, heard.start_sample))
-        case SpeechEnded() if known and (known.final or not known.end):  # a final may come before the silence is told
+        case SpeechEnded() if known and (
+            known.final or not known.end
+        ):  # a final may come before the end
             return merge(said, (replace(known, end=_end(known, heard, now_ms)),))
         case TranscriptInterim() if known and not known.final:
             return merge(said, (replace(known, text=heard.text),))
@@ -85,7 +87,7 @@ def complete(said: Said, heard: TranscriptFinal, now_ms: int) -> Said:
 
 
 def type_in(said: Said, typed: TextReceived, now_ms: int, settled: int) -> Said:
-    """`said` and after it what was typed."""
+    """Return `said` with a typed text behind it."""
     number = max(settled, said[-1].number if said else settled)
     text = Utterance(number, now_ms, 0, typed.text, End(now_ms, now_ms), final=True, ends_turn=True, typed=typed.number)
     return (*close(said, now_ms), text)
@@ -101,18 +103,18 @@ def transcribe(utterance: Utterance, heard: TranscriptFinal, now_ms: int) -> Utt
 
 
 def merge(older: Said, newer: Said) -> Said:
-    """Both, in order of number; of two with one number the newer."""
+    """Return both in order of number; of two with one number the newer."""
     every = {(utterance.number, utterance.typed): utterance for utterance in (*older, *newer)}
     return tuple(every[place] for place in sorted(every))
 
 
 def close(said: Said, now_ms: int) -> Said:
-    """`said` with nothing open."""
+    """Return `said` with the open utterance ended."""
     return tuple(u if u.end else replace(u, end=End(now_ms, now_ms, now_ms - u.started_ms)) for u in said)
 
 
 def text_of(said: Said) -> str:
-    """What was said as one text, its last MAX_TEXT characters."""
+    """Return all words of `said` as one text, its last MAX_TEXT characters."""
     return " ".join(u.text.strip() for u in said if u.has_words)[-MAX_TEXT:].strip()
 
 
