@@ -17,6 +17,7 @@ import aiohttp
 from livekit import api, rtc
 
 from antiphon_testing.caller_pattern import CallerPattern
+from antiphon_testing.environment import inherited
 from bench import measure
 from bench.load import AGENT, CAPACITY, agent
 from bench.room_callers import FIRST_S, LAST_S, Caller, Onsets, Speech, waits_ms
@@ -86,14 +87,14 @@ async def measured(turns: int) -> dict[str, Any]:
     """One run."""
     from bus.connect import connect
     from bus.settings import BusSettings
-    from cli.platform import Options, platform
-    from cli.room_server import RoomServer
+    from composition.platform import PlatformSettings, open_platform
+    from composition.room_server import RoomServer
     from config_service.client import ConfigClient
 
     pattern = CallerPattern(CAPACITY.speech_ms, CAPACITY.every_ms, turns=turns + 2, start_ms=int(FIRST_S * 1000))
     with tempfile.TemporaryDirectory() as folder:
-        options = Options(Path(folder), warm="scripted", livekit=True, default_agent=AGENT)
-        async with platform(options, asyncio.Event()) as running, connect(BusSettings(url=running.nats)) as bus:
+        settings = PlatformSettings(Path(folder), inherited(), warm="scripted", livekit=True, default_agent=AGENT)
+        async with open_platform(settings, asyncio.Event()) as running, connect(BusSettings(url=running.nats)) as bus:
             await ConfigClient(bus).set([agent(CAPACITY)])
             asked = control.ClaimSession(AGENT, "websocket")
             claimed = await bus.request(subjects.claim(subjects.INGRESS), control.encode(asked), CLAIM_WITHIN_S)

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from antiphon_testing.environment import inherited
 from bench import measure
 from bus.connect import Bus, connect
 from bus.settings import BusSettings
-from cli.platform import Options, platform
-from cli.ps import workers_on
+from bus.workers import list_workers
+from composition import platform
 from config_service.client import ConfigClient
 from schemas.agent import AgentDocument
 
@@ -36,15 +37,20 @@ class Platform:
 
     async def lost(self) -> dict[str, int]:
         """Messages that did not reach whom they were for, by reason, since the start."""
-        return measure.lost(worker.counters for worker in await workers_on(self.bus))
+        return measure.lost(worker.counters for worker in await list_workers(self.bus))
 
 
 @asynccontextmanager
 async def open_platform(agent: AgentDocument, sessions: int, vad: str = "auto") -> AsyncIterator[Platform]:
     """One worker a stage, ready for `sessions` calls to `agent`. vad: as `antiphon run stt --vad` takes it."""
     with tempfile.TemporaryDirectory() as folder:
-        options = Options(Path(folder), capacity=max(100, ROOM * sessions), warm="scripted", vad=vad)
-        async with platform(options, asyncio.Event()) as running, connect(BusSettings(url=running.nats)) as bus:
+        settings = platform.PlatformSettings(
+            Path(folder), inherited(), capacity=max(100, ROOM * sessions), warm="scripted", vad=vad
+        )
+        async with (
+            platform.open_platform(settings, asyncio.Event()) as running,
+            connect(BusSettings(url=running.nats)) as bus,
+        ):
             await ConfigClient(bus).set([agent])
             pids: dict[str, list[int]] = {}
             for child in running.children:

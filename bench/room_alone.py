@@ -19,7 +19,7 @@ from typing import Any
 from bench import measure
 from bench.load import Load
 from bench.rooms import callers
-from cli.room_server import RoomServer
+from composition.room_server import RoomServer
 
 STARTED_WITHIN_S = 60.0
 ENDS_WITHIN_S = 20.0

@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 from pydantic import SecretStr
 
+from antiphon_testing.environment import inherited
 from bus.connect import Bus
 from bus.message import Message
-from cli.platform import Options, platform
-from cli.ps import workers_on
-from cli.room_server import RoomServer
+from bus.workers import list_workers
+from composition.platform import PlatformSettings, open_platform
+from composition.room_server import RoomServer
 from schemas import media, subjects
 from schemas.agent import AgentDocument
 from tests.kit.room_caller import CALLER, Visitor, close, people, token, visit
@@ -42,7 +43,7 @@ class Tap:
         self._lines: dict[str, bytearray] = {}
 
     async def open(self, bus: Bus) -> None:
-        for one in await workers_on(bus):
+        for one in await list_workers(bus):
             if one.stage == subjects.STT:
                 await bus.subscribe_media(subjects.media_to(one.id), self._hear)
 
@@ -123,9 +124,11 @@ async def open_room_harness(default: AgentDocument, *others: AgentDocument) -> A
     from config_service.client import ConfigClient
 
     with tempfile.TemporaryDirectory(prefix="antiphon-") as folder:
-        options = Options(Path(folder), warm="local,scripted", livekit=True, default_agent=default.id)
-        async with platform(options, asyncio.Event()) as running, connect(BusSettings(url=running.nats)) as bus:
+        settings = PlatformSettings(
+            Path(folder), inherited(), warm="local,scripted", livekit=True, default_agent=default.id
+        )
+        async with open_platform(settings, asyncio.Event()) as running, connect(BusSettings(url=running.nats)) as bus:
             await ConfigClient(bus).set([default, *others])
             tap = Tap()
             await tap.open(bus)
-            yield RoomHarness(running.livekit, tap, *RoomServer.keys(options.data).values())
+            yield RoomHarness(running.livekit, tap, *RoomServer.keys(settings.data).values())

@@ -21,6 +21,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from antiphon_testing.environment import inherited
 from bench import measure
 from bench.load import AGENT, CAPACITY, SENTENCES_IN_ROOMS, Load, agent
 from cli import processes
@@ -59,19 +60,19 @@ async def measured(rooms: int, window_s: float, turn_taking: bool) -> dict[str, 
     """One run. turn_taking: with voice activity and the default pause; else each final ends the turn at once."""
     from bus.connect import connect
     from bus.settings import BusSettings
-    from cli.platform import Options, platform
-    from cli.ps import workers_on
-    from cli.room_server import RoomServer
+    from bus.workers import list_workers
+    from composition.platform import PlatformSettings, open_platform
+    from composition.room_server import RoomServer
     from config_service.client import ConfigClient
 
     load = SENTENCES_IN_ROOMS if turn_taking else CAPACITY
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
         vad = "silero" if turn_taking else "script"
-        options = Options(
-            data, warm="scripted", vad=vad, livekit=True, default_agent=AGENT, capacity=max(20, 2 * rooms)
+        settings = PlatformSettings(
+            data, inherited(), warm="scripted", vad=vad, livekit=True, default_agent=AGENT, capacity=max(20, 2 * rooms)
         )
-        async with platform(options, asyncio.Event()) as running, connect(BusSettings(url=running.nats)) as bus:
+        async with open_platform(settings, asyncio.Event()) as running, connect(BusSettings(url=running.nats)) as bus:
             await ConfigClient(bus).set([agent(load, turn_taking=turn_taking)])
             pids: dict[str, list[int]] = {}
             for child in running.children:
@@ -94,8 +95,8 @@ async def measured(rooms: int, window_s: float, turn_taking: bool) -> dict[str, 
                 spent = {name: sum(map(measure.cpu_s, found)) - before[name] for name, found in pids.items()}
                 looped = {name: sum(map(measure.loop_s, pids[name])) - loops[name] for name in IN_ROOMS}
                 full_mb = sum(measure.pss_mb(pid) for found in ours.values() for pid in found)
-                counters = measure.lost(worker.counters for worker in await workers_on(bus))
-                underruns = sum(worker.counters.get("underruns", 0) for worker in await workers_on(bus))
+                counters = measure.lost(worker.counters for worker in await list_workers(bus))
+                underruns = sum(worker.counters.get("underruns", 0) for worker in await list_workers(bus))
                 told = await found_by_callers()
     call_events = [events.decode(data) for data in said]
     opened = [event for event in call_events if isinstance(event, events.SessionOpened)]

@@ -15,7 +15,6 @@ import soxr
 from bus.session_client import SessionClient
 from cli import processes
 from cli.audiofile import read_pcm
-from cli.call import closed
 from cli.demo_voice import speak
 from cli.discovery import EXAMPLES, weights_folder
 from schemas.agent import AgentDocument
@@ -156,7 +155,7 @@ async def _blurt(platform: Exchange, agent: str, pcm: bytes) -> str:
             async with asyncio.timeout(WITHIN_S):
                 while followed.state.busy:
                     await asyncio.sleep(FRAME_MS / 1000)
-        await closed(followed)
+        await followed.until_closed()
     return " ".join(event.text for event in followed.events if isinstance(event, TranscriptFinal))
 
 

@@ -18,6 +18,7 @@ from session.state import SessionState, fold
 
 CLAIM_WITHIN_S = 5.0  # ingress answers within milliseconds; this covers a machine that is starting
 CLOSE_WITHIN_S = 0.5  # ingress answers before it closes
+CLOSED_WITHIN_S = 3.0  # stages flush within 2 s, then session_closed comes
 ROOM_WITHIN_S = 0.15  # the ingress that serves a room answers at once, and no other does
 
 EventKind = TypeVar("EventKind", bound=Event)
@@ -54,6 +55,15 @@ class FollowedSession:
             self.closed.set()
         self._on_event(event)
         self._changed.set()
+
+    async def until_closed(self, *, within_s: float = CLOSED_WITHIN_S) -> bool:
+        """Wait until the session has closed; return whether it has within `within_s`."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self.closed.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def all(self, kind: type[EventKind]) -> list[EventKind]:
         """Return the events of one kind so far."""

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from cli.discovery import EXAMPLES
 from cli.errors import Failed, WrongUse
 from cli.options import Data, Nats
 
 if TYPE_CHECKING:
-    from bus.connect import Bus
     from config_service.client import ConfigClient
     from schemas.agent import AgentDocument
     from schemas.config import StoredAgent
@@ -148,13 +148,9 @@ def load(paths: list[Path]) -> "list[AgentDocument]":
     return read_files(paths)
 
 
-async def import_new(bus: "Bus", paths: list[Path]) -> list[str]:
-    """Store those agents of the files that are not stored yet, as `up` does at its first start; returns their ids."""
-    from config_service.client import ConfigClient
-
-    client = ConfigClient(bus)
-    known = {line.id for line in await client.list() if line.revision}
-    return list(await client.set([agent for agent in load(paths) if agent.id not in known]))
+def example_agent() -> "AgentDocument":
+    """Return the example agent, which `up` and `demo` store at their first start."""
+    return load([EXAMPLES / "agents" / "receptionist.json"])[0]
 
 
 def _store(

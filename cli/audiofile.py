@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from antiphon_testing.resampling import to_pcm16
 from cli.errors import WrongUse
 from schemas.audio import CALLER_HZ, SAMPLE_BYTES
 
@@ -38,8 +39,8 @@ def read_pcm(path: Path, hz: int = CALLER_HZ) -> bytes:
                     f"{path}: a sample rate of {source.samplerate} Hz cannot be right: convert it to WAV again"
                 )
             resampler = soxr.ResampleStream(source.samplerate, hz, 1, dtype="float32")
-            pieces = [_pcm16(resampler.resample_chunk(block)) for block in _mono_blocks(source, path)]
-            pieces.append(_pcm16(resampler.resample_chunk(numpy.zeros(0, "float32"), last=True)))
+            pieces = [to_pcm16(resampler.resample_chunk(block)) for block in _mono_blocks(source, path)]
+            pieces.append(to_pcm16(resampler.resample_chunk(numpy.zeros(0, "float32"), last=True)))
     except soundfile.LibsndfileError:
         raise BadAudio(f"{path} is not audio that can be read here: give a WAV or FLAC file") from None
     except OSError as error:
@@ -48,17 +49,6 @@ def read_pcm(path: Path, hz: int = CALLER_HZ) -> bytes:
     if not pcm:
         raise BadAudio(f"{path} holds no samples: give a recording of at least one")
     return pcm
-
-
-def resample(blocks: Iterator[bytes], from_hz: int, to_hz: int) -> Iterator[bytes]:
-    """PCM16 mono at another rate, block by block; the sum of samples is exact to one."""
-    import numpy
-    import soxr
-
-    resampler = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32")
-    for block in blocks:
-        yield _pcm16(resampler.resample_chunk(numpy.frombuffer(block, "<i2").astype("float32") / 32768))
-    yield _pcm16(resampler.resample_chunk(numpy.zeros(0, "float32"), last=True))
 
 
 def check_writable(path: Path) -> None:
@@ -121,10 +111,3 @@ def _mono_blocks(source: "soundfile.SoundFile", path: Path) -> "Iterator[numpy.n
         if frames > MAX_FILE_S * source.samplerate:
             raise BadAudio(f"{path} is longer than {MAX_FILE_S // 3600} hours: cut it into shorter files")
         yield block.mean(axis=1)
-
-
-def _pcm16(samples: "numpy.ndarray[Any, Any]") -> bytes:
-    import numpy
-
-    clean = numpy.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0)  # float files may hold anything
-    return bytes((numpy.clip(numpy.round(clean * 32768), -32768, 32767)).astype("<i2").tobytes())

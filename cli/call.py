@@ -12,15 +12,14 @@ from cli.errors import Failed, WrongUse
 from cli.options import Data, Nats
 
 if TYPE_CHECKING:
-    from bus.session_client import FollowedSession, SessionClient
+    from antiphon_testing.recording import Recording
+    from antiphon_testing.websocket_caller import Caller
+    from bus.session_client import SessionClient
     from bus.settings import BusSettings
-    from cli.caller import Caller
-    from cli.recording import Recording
     from schemas.control import SessionOffer
     from schemas.events import Event
     from session.state import SessionState
 
-CLOSED_WITHIN_S = 3.0  # stages flush within 2 s, then session_closed comes
 QUIET_S = 2.0  # nothing pending and nothing to hear for so long: the call has come to its end
 CAP_S = 30.0  # after the file; an agent that never stops is hung up on
 LOOK_EVERY_S = 0.02  # one frame
@@ -44,11 +43,12 @@ def call(
 
     Example: antiphon call question.wav --agent receptionist --record call.wav --picture call.png
     """
+    from antiphon_testing.recording import Recording
     from cli import processes
-    from cli.audiofile import check_writable, read_pcm
+    from cli.audiofile import check_writable, read_pcm, write_wav
     from cli.discovery import bus_settings
     from cli.picture import check_installed, draw
-    from cli.recording import Recording
+    from schemas.audio import AGENT_HZ
     from schemas.events import SessionOpened
     from schemas.subjects import BadId, check_id
 
@@ -67,9 +67,9 @@ def call(
         if problem and not any(isinstance(event, SessionOpened) for event in call_events):
             raise Failed(problem)  # it never came about: nothing to keep
         if out:
-            recording.write_heard(out)
+            write_wav(out, recording.heard_blocks(), AGENT_HZ)
         if record:
-            recording.write_stereo(record)
+            write_wav(record, recording.stereo_blocks(), AGENT_HZ, channels=2)
         if picture:
             draw(picture, recording, call_events)
     if problem:
@@ -104,9 +104,9 @@ async def _call(
     """Why the call broke, or "", and its events."""
     from rich.console import Console
 
+    from antiphon_testing.websocket_caller import dial
     from bus.connect import connect
     from bus.session_client import SessionClient
-    from cli.caller import dial
     from cli.render import CallView
 
     view = CallView(Console())
@@ -119,17 +119,8 @@ async def _call(
                 async with dial(offer.url, agent, offer.session, recording) as caller:
                     caller.say(pcm)
                     await until_quiet(caller, lambda: followed.state)
-                await closed(followed)
+                await followed.until_closed()  # the recording is whole without it, too
     return caller.problem if json else view.short(caller.problem), followed.events
-
-
-async def closed(followed: "FollowedSession") -> None:
-    """Return when the session has closed, or after CLOSED_WITHIN_S."""
-    try:
-        async with asyncio.timeout(CLOSED_WITHIN_S):
-            await followed.closed.wait()
-    except TimeoutError:
-        pass  # the recording is whole all the same
 
 
 def print_json(event: "Event") -> None:

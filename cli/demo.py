@@ -2,6 +2,7 @@
 
 import asyncio
 import json as json_
+import os
 import sys
 import tempfile
 import time
@@ -17,9 +18,9 @@ from cli.discovery import EXAMPLES
 from cli.errors import Failed
 
 if TYPE_CHECKING:
+    from antiphon_testing.recording import Recording
+    from antiphon_testing.websocket_caller import Caller
     from bus.session_client import FollowedSession
-    from cli.caller import Caller
-    from cli.recording import Recording
     from schemas.events import Event
 
 SCRIPT = EXAMPLES / "receptionist-call.json"
@@ -48,12 +49,14 @@ def demo(
     A caller asks the receptionist of a small practice what callers ask, and interrupts once. What is left: a stereo
     recording, every event of the call, and a picture of it.
     """
+    from antiphon_testing.recording import Recording
     from cli import processes
+    from cli.audiofile import write_wav
     from cli.discovery import weights_folder
     from cli.fetch import fetch
     from cli.picture import check_installed, draw
-    from cli.recording import Recording
     from schemas import events
+    from schemas.audio import AGENT_HZ
 
     check_installed()
     folder = (out or Path(f"demo-{time.strftime('%Y%m%d-%H%M%S')}")).absolute()
@@ -62,7 +65,7 @@ def demo(
     folder.mkdir(parents=True, exist_ok=True)
     with Recording() as recording:
         problem, call_events = processes.run(_demo(script, weights_folder(), recording, json=json))
-        recording.write_stereo(folder / "call.wav")
+        write_wav(folder / "call.wav", recording.stereo_blocks(), AGENT_HZ, channels=2)
         draw(folder / "call.png", recording, call_events)
     (folder / "events.jsonl").write_text("".join(f"{events.to_json(event)}\n" for event in call_events))
     if problem:
@@ -83,21 +86,23 @@ async def _demo(script: Path, cache: Path, recording: "Recording", *, json: bool
     """Why the call broke, or "", and its events."""
     from rich.console import Console
 
+    from antiphon_testing.websocket_caller import dial
     from bus.connect import connect
     from bus.session_client import SessionClient
     from bus.settings import BusSettings
-    from cli.call import claim, closed, print_json
-    from cli.caller import dial
-    from cli.platform import Options, platform
+    from cli.agent import example_agent
+    from cli.call import claim, print_json
     from cli.render import CallView
+    from composition.platform import PlatformSettings, open_platform
 
     console = Console(stderr=json, highlight=False)
     view = CallView(console)
     with tempfile.TemporaryDirectory(prefix="antiphon-demo-") as data:
         with console.status("making the caller's voice, starting NATS, config service and five stages"):
             agent, questions = await _read(script, cache)
+        settings = PlatformSettings(Path(data), os.environ, agents=[example_agent()])
         async with (
-            platform(Options(Path(data)), asyncio.Event()) as running,
+            open_platform(settings, asyncio.Event()) as running,
             connect(BusSettings(url=running.nats), "antiphon demo") as bus,
         ):
             client = SessionClient(bus)
@@ -106,7 +111,7 @@ async def _demo(script: Path, cache: Path, recording: "Recording", *, json: bool
                 with nullcontext() if json else view.live():
                     async with dial(offer.url, agent, offer.session, recording) as caller:
                         await converse(caller, followed, questions)
-                    await closed(followed)
+                    await followed.until_closed()
     return caller.problem if json else view.short(caller.problem), followed.events
 
 

@@ -1,20 +1,18 @@
 """Where things are: the data folder, NATS, the database, the weights. The environment is read here."""
 
 import importlib.util
-import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cli.errors import Failed
+from composition.run_file import read_run_file
 
 if TYPE_CHECKING:
     from bus.settings import BusSettings
     from transports.livekit.settings import LiveKitSettings
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound: all addresses of this machine
-RUN_FILE = "run.json"  # written by `up`: {"pid", "nats", "websocket", "data"}, with rooms "livekit", too
 
 
 def data_folder(told: Path | None) -> Path:
@@ -22,22 +20,12 @@ def data_folder(told: Path | None) -> Path:
     return told or Path(os.environ.get("ANTIPHON_DATA") or "data")
 
 
-def running(folder: Path) -> dict[str, Any] | None:
-    """What `up` wrote into the folder, None if nothing runs there."""
-    try:
-        found = json.loads((folder / RUN_FILE).read_text())
-        os.kill(int(found["pid"]), 0)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return dict(found)
-
-
 def find_nats(nats: str | None, data: Path | None = None) -> str:
     """`--nats`, else ANTIPHON_NATS_URL, else what runs in the data folder. Raises Failed that says what to do."""
     if nats or os.environ.get("ANTIPHON_NATS_URL"):
         return nats or os.environ["ANTIPHON_NATS_URL"]
     folder = data_folder(data)
-    found = running(folder)
+    found = read_run_file(folder)
     if found is None:
         from bus.settings import DEFAULT_NATS_URL
 
@@ -45,7 +33,7 @@ def find_nats(nats: str | None, data: Path | None = None) -> str:
             f"nothing runs in {folder}: start `antiphon up`, or say where NATS is with --nats URL "
             f"(for example {DEFAULT_NATS_URL}), ANTIPHON_NATS_URL or --data DIR"
         )
-    return str(found["nats"])
+    return found["nats"]
 
 
 def bus_settings(nats: str | None, data: Path | None = None) -> "BusSettings":
@@ -62,7 +50,7 @@ def livekit_settings(url: str | None, data: Path | None = None) -> "LiveKitSetti
     """
     from pydantic import ValidationError
 
-    from cli.room_server import RoomServer
+    from composition.room_server import RoomServer
     from transports.livekit.settings import LIVEKIT_VARIABLES, LiveKitSettings
 
     try:
@@ -73,7 +61,7 @@ def livekit_settings(url: str | None, data: Path | None = None) -> "LiveKitSetti
     if told:
         return told
     folder = data_folder(data)
-    here = (running(folder) or {}).get("livekit")
+    here = (read_run_file(folder) or {}).get("livekit")
     return LiveKitSettings.model_validate({"url": here, **RoomServer.keys(folder)}) if here else None
 
 

@@ -27,7 +27,6 @@ NEEDED_NATS = (2, 15, 1)  # earlier versions lack features that the journal reli
 NEEDED_FILES = 1_024  # 100 websocket calls and their connections in one ingress, several times over
 NEEDED_DISK_BYTES = 2 * 1024**3  # the journal's gigabyte, the local models, and room
 VERSION_WITHIN_S = 5.0
-STAGES = ("ingress", "stt", "llm", "tts", "egress")
 EXTRAS = {  # extra -> the packages that show whether it is installed, and its purpose
     "local": (("moonshine_voice", "onnxruntime", "xllamacpp", "hibari"), "speech and answers without a key"),
     "livekit": (("livekit",), "rooms"),
@@ -168,13 +167,13 @@ def _models() -> list[Check]:
 
 def rooms() -> list[Check]:
     """Check what rooms and the page need beside the extra; calls over the websocket need neither."""
-    from cli.errors import Failed
-    from cli.room_server import binary
+    from composition.errors import StartFailed
+    from composition.room_server import binary
     from gateway.files import PAGE, ROOM_CLIENT
 
     try:
         server = Check("livekit-server", "ok", binary())
-    except Failed:
+    except StartFailed:
         found = "neither in .tools/bin nor on the PATH: `antiphon up --livekit` cannot start one"
         server = Check("livekit-server", "warn", found, "make livekit, or name a server that runs with --livekit-url")
     if (PAGE / ROOM_CLIENT).is_file():
@@ -244,13 +243,14 @@ async def _config(bus: "Bus") -> Check:
 
 async def _workers(bus: "Bus") -> list[Check]:
     from bus.services import everyone
+    from schemas import subjects
 
     running = Counter(service.name for service in await everyone(bus))
     return [
         Check(f"{stage} workers", "ok", str(running[stage]))
         if running[stage]
         else Check(f"{stage} workers", "fail", "none: calls are refused", f"antiphon run {stage}")
-        for stage in STAGES
+        for stage in subjects.STAGES
     ]
 
 

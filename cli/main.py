@@ -30,7 +30,19 @@ COMMANDS = {  # name -> what `antiphon --help` says of it, which is the first li
 }
 
 # Our own exceptions carry a text for a person; any other exception is a bug of ours, and its text may quote a caller.
-OURS = ("bus", "cli", "config_service", "gateway", "schemas", "session", "stages", "telemetry", "transports")
+OURS = (
+    "antiphon_testing",
+    "bus",
+    "cli",
+    "composition",
+    "config_service",
+    "gateway",
+    "schemas",
+    "session",
+    "stages",
+    "telemetry",
+    "transports",
+)
 
 HELP_COLUMNS = 100  # where the terminal has them
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from antiphon_testing.recording import Recording
 from cli.audiofile import replacing
 from cli.errors import WrongUse
-from cli.recording import Recording
 from schemas import events
 from schemas.audio import CALLER_HZ
 from schemas.events import Event

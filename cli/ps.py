@@ -10,7 +10,6 @@ from cli.options import Data, Nats
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from bus.connect import Bus
     from bus.settings import BusSettings
     from schemas.control import WorkerStatus
 
@@ -42,24 +41,10 @@ def ps(
 
 async def _ask(settings: "BusSettings") -> "list[WorkerStatus]":
     from bus.connect import connect
+    from bus.workers import list_workers
 
     async with connect(settings, "antiphon ps") as bus:
-        return await workers_on(bus)
-
-
-async def workers_on(bus: "Bus") -> "list[WorkerStatus]":
-    """Return the status of every worker that answers within a second, in the order of the pipeline."""
-    import msgspec
-
-    from bus.services import everyone
-    from schemas import subjects
-    from schemas.control import WorkerStatus
-
-    found = []
-    for service in await everyone(bus):
-        if service.name in subjects.STAGES and service.endpoints:
-            found.append(msgspec.convert(service.endpoints[0]["data"], WorkerStatus))
-    return sorted(found, key=lambda worker: (subjects.STAGES.index(worker.stage), worker.id))
+        return await list_workers(bus)
 
 
 def report(workers: "list[WorkerStatus]") -> dict[str, Any]:

@@ -4,15 +4,19 @@ import asyncio
 import contextlib
 import importlib.util
 import json as json_
+import os
 import signal
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.discovery import data_folder, have_rooms, livekit_settings, weights_folder
 from cli.errors import WrongUse
 from cli.options import AgentName, Data, DefaultAgent, LiveKit
-from cli.platform import STAGES, Options, Platform, platform
+from schemas import subjects
+
+if TYPE_CHECKING:
+    from composition.platform import Platform, PlatformSettings
 
 REFRESH_S = 1.0
 
@@ -49,8 +53,12 @@ def up(
     rooms = None if livekit else livekit_settings(livekit_url, folder)
     if livekit or rooms:
         have_rooms()
-    options = Options(
+    from cli.agent import example_agent
+    from composition.platform import PlatformSettings
+
+    settings = PlatformSettings(
         folder,
+        os.environ,
         counts,
         capacity,
         _warm(warm),
@@ -62,21 +70,22 @@ def up(
         rooms,
         agent_name,
         default_agent,
+        agents=[example_agent()],
     )
-    processes.run(_stay(options, json))
+    processes.run(_stay(settings, json))
 
 
 def parse_workers(text: str) -> dict[str, int]:
     """`2` or `stt=2,llm=1` as stage -> processes; raises WrongUse."""
-    counts = dict.fromkeys(STAGES, 1)
+    counts = dict.fromkeys(subjects.STAGES, 1)
     try:
         if text.strip().isdigit():
-            counts = dict.fromkeys(STAGES, int(text))
+            counts = dict.fromkeys(subjects.STAGES, int(text))
         else:
             for part in text.split(","):
                 stage, _, number = part.strip().partition("=")
                 if stage not in counts:
-                    raise WrongUse(f"--workers: no stage {stage!r}: there are {', '.join(STAGES)}")
+                    raise WrongUse(f"--workers: no stage {stage!r}: there are {', '.join(subjects.STAGES)}")
                 counts[stage] = int(number)
     except ValueError:
         raise WrongUse(f"--workers {text!r} is not a number, nor like stt=2,llm=1") from None
@@ -98,37 +107,40 @@ def _warm(told: str) -> str:
     return "local" if here else ""
 
 
-async def _stay(options: Options, json: bool) -> None:
+async def _stay(settings: "PlatformSettings", json: bool) -> None:
+    from composition.platform import open_platform
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with platform(options, stop) as running:
+    async with open_platform(settings, stop) as running:
         if stop.is_set():
             return
         if json:
-            typer.echo(json_.dumps({"event": "ready", **running.told(), "data": str(options.data)}))
+            typer.echo(json_.dumps({"event": "ready", **running.addresses(), "data": str(settings.data)}))
             await stop.wait()
         else:
-            await _show(running, options, stop)
+            await _show(running, settings, stop)
 
 
-async def _show(running: Platform, options: Options, stop: asyncio.Event) -> None:
+async def _show(running: "Platform", settings: "PlatformSettings", stop: asyncio.Event) -> None:
     from rich.console import Console, Group
     from rich.live import Live
     from rich.text import Text
 
     from bus.connect import connect
     from bus.settings import BusSettings
-    from cli.ps import tables, workers_on
+    from bus.workers import list_workers
+    from cli.ps import tables
 
     console = Console()
     where = {"page": running.talk, "calls": running.websocket, "rooms": running.livekit, "nats": running.nats}
     console.print("[bold]antiphon is up[/]: open the page and talk to it; Ctrl-C ends it")
-    for name, place in {**where, "data": str(options.data)}.items():
+    for name, place in {**where, "data": str(settings.data)}.items():
         if place:  # a line each, and none is wrapped: an address can be copied whole
             console.print(Text(f"  {name:<7}{place}", "bold" if name == "page" else ""), soft_wrap=True)
-    call = f"antiphon call question.wav --agent receptionist --data {options.data}"
+    call = f"antiphon call question.wav --agent receptionist --data {settings.data}"
     say = 'antiphon say "When are you open?" --out question.wav'
     console.print(Text(f"in another terminal:\n  {say}\n  {call}", "dim"), soft_wrap=True)
     if not console.is_terminal:
@@ -137,6 +149,6 @@ async def _show(running: Platform, options: Options, stop: asyncio.Event) -> Non
     async with connect(BusSettings(url=running.nats), "antiphon up") as bus:
         with Live(console=console, auto_refresh=False) as live:
             while not stop.is_set():
-                live.update(Group(*tables(await workers_on(bus))), refresh=True)
+                live.update(Group(*tables(await list_workers(bus))), refresh=True)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), REFRESH_S)

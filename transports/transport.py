@@ -139,6 +139,7 @@ class RoomTransport(Protocol):
     """A transport that is given jobs for rooms, as ingress sees it."""
 
     default_agent: str  # answers in a room that names no known agent
+    registered: asyncio.Event  # set while jobs can come
 
     def offer(self, agent: str, room: str) -> SessionOffer:
         """Return an offer of the new room `room`; its session begins when the caller has entered."""

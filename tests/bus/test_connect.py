@@ -15,7 +15,7 @@ from bus.connect import Bus, connect
 from bus.errors import NoAnswer, NoResponders, Unreachable
 from bus.message import Message
 from bus.settings import BusSettings
-from cli.child_process import free_port
+from composition.addresses import free_port
 from tests.kit.bus import PATIENCE_S, server_pid, until
 
 

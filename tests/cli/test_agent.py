@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from bus.connect import Bus
-from cli.agent import import_new
+from cli.agent import load
+from composition.platform import store_new
 from config_service.client import ConfigClient
 from config_service.service import open_service
 from tests.kit.command import Told, antiphon
@@ -199,6 +200,6 @@ async def test_the_first_start_imports_what_is_new_and_leaves_what_was_edited(
     file = tmp_path / "both.yaml"
     file.write_text("id: edited\ngreeting: Ours.\n---\nid: fresh\n")
     await platform.agent("set", "-", stdin="{id: edited, greeting: Mine.}")
-    assert await import_new(platform.bus, [file]) == ["fresh"]
-    assert await import_new(platform.bus, [file]) == []
+    assert await store_new(platform.bus, load([file])) == ["fresh"]
+    assert await store_new(platform.bus, load([file])) == []
     assert (await ConfigClient(platform.bus).get("edited")).document.greeting == "Mine."

@@ -10,7 +10,8 @@ import numpy
 import pytest
 import soundfile
 
-from cli.audiofile import MAX_FILE_S, BadAudio, read_pcm, resample, write_wav
+from antiphon_testing.resampling import resample
+from cli.audiofile import MAX_FILE_S, BadAudio, read_pcm, write_wav
 from schemas.audio import AGENT_HZ, CALLER_HZ
 
 TONE_HZ = 440

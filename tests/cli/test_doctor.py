@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from bus.connect import Bus
-from cli import doctor, room_server
+from cli import doctor
+from composition import room_server
 from config_service.service import open_service
 from gateway import files
 from tests.kit.command import Told, antiphon

@@ -7,8 +7,8 @@ import numpy
 import pytest
 from PIL import Image
 
+from antiphon_testing.recording import Recording
 from cli import picture
-from cli.recording import Recording
 from schemas import events
 from schemas.audio import AGENT_HZ, CALLER_HZ
 from schemas.events import Event

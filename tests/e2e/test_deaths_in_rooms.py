@@ -12,7 +12,7 @@ pytest.importorskip("livekit", reason="the extra livekit is not installed: pip i
 
 from livekit import api
 
-from cli.room_server import RoomServer
+from composition.room_server import RoomServer
 from schemas import events, subjects
 from tests.kit.platform import scripted
 from tests.kit.processes import Platform, platform, until

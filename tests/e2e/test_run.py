@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from antiphon_testing.websocket_caller import dial
 from bus.session_client import SessionClient
-from cli.caller import dial
 from schemas import events, subjects
 from tests.kit.command import antiphon
 from tests.kit.network import BUS, FAR, elsewhere, needs_network

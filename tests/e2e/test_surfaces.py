@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from antiphon_testing.websocket_caller import dial
 from cli import call as calling
-from cli.caller import dial
 from schemas import subjects
 from schemas.audio import AGENT_HZ
 from stages.tts import token_codec

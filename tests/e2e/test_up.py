@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.caller import dial
-from cli.child_process import RESTARTS
+from antiphon_testing.websocket_caller import dial
+from composition.child_process import RESTARTS
 from schemas import events, subjects
 from tests.kit.bus import server_pid
 from tests.kit.command import antiphon

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from cli import room_server
-from cli.errors import Failed
-from cli.room_server import RoomServer
+from composition import room_server
+from composition.errors import StartFailed
+from composition.room_server import RoomServer
 from schemas import events
 from tests.kit.command import antiphon
 from tests.kit.platform import scripted
@@ -90,7 +90,7 @@ async def test_a_room_is_answered_beside_the_calls_and_the_server_is_started_aga
 def test_without_the_server_it_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room_server, "TOOLS", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(Failed, match=r"make livekit.*--livekit-url"):
+    with pytest.raises(StartFailed, match=r"make livekit.*--livekit-url"):
         RoomServer(tmp_path)
 
 

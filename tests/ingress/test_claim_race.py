@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-
 from cli.caller import Caller, dial
+
 from schemas import events, subjects
 from stages.ingress.owner_states import CLAIM_FOR_MS
 from tests.kit.platform import scripted

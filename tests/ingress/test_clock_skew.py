@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from cli.caller import dial
+
 from schemas import events, subjects
 from session.latency import by_ingress, waterfall
 from session.state import SessionState, fold

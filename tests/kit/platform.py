@@ -7,7 +7,6 @@ Processes of their own are `tests/kit/processes.py`; this is what starts in tens
 """
 
 import asyncio
-import importlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -16,22 +15,21 @@ from typing import Any, TypeVar
 import msgspec
 
 from antiphon_testing.caller_pattern import CallerPattern, simulate
-from bus import journal, server
+from bus import server
 from bus.connect import Bus, Subscription, connect
 from bus.errors import ServiceError
 from bus.message import Message
 from bus.settings import BusSettings
+from composition.ingress import IngressSettings, open_ingress
+from composition.worker import WorkerSettings, open_stage
 from config_service.client import ConfigClient
 from config_service.service import open_service
 from schemas import control, events, subjects
 from schemas.agent import AgentDocument
 from schemas.config import UNAVAILABLE
 from schemas.events import Event
-from stages.ingress.stage import Ingress
-from stages.runtime.providers import Provider, ProviderContext, Providers
-from stages.runtime.stage_host import StageHost
+from stages.runtime.providers import ProviderContext
 from stages.runtime.worker import Worker
-from transports import websocket
 from transports.transport import RoomTransport
 
 WITHIN_S = 20.0
@@ -106,22 +104,18 @@ class Platform:
     async def add(self, stage: str, capacity: int = 100, context: ProviderContext | None = None) -> Worker:
         """One more worker of a stage, with a bus connection of its own, ready for claims."""
         bus = await self._stack.enter_async_context(connect(BusSettings(url=self.nats), stage))
-        worker = Worker(bus, stage, capacity, drain_s=WITHIN_S)
-        work: Any
-        if stage == subjects.INGRESS:
-            await journal.ensure(bus)
-            work = Ingress(worker, ConfigClient(bus), self.rooms, simulate)
-            worker.url = await self._stack.enter_async_context(websocket.serve(work.answer, "127.0.0.1", 0))
-        else:
-            module = importlib.import_module(f"stages.{stage}.stage")
-            providers = await self._stack.enter_async_context(Providers[Provider](stage, context or ProviderContext()))
-            shared = await self._stack.enter_async_context(module.open_worker(providers))
-            work = StageHost(worker, module, providers, shared)
-        stop = asyncio.Event()
-        self._runs[worker.id] = stop, asyncio.create_task(worker.run(work, stop))
+        settings = WorkerSettings(stage, capacity, drain_s=WITHIN_S, providers=context or ProviderContext())
+        opening = (
+            open_ingress(bus, settings, IngressSettings(rooms=self.rooms, simulate=simulate))
+            if stage == subjects.INGRESS
+            else open_stage(bus, settings)
+        )
+        opened = await self._stack.enter_async_context(opening)
+        worker, stop = opened.worker, asyncio.Event()
+        self._runs[worker.id] = stop, asyncio.create_task(opened.run(stop))
         self.workers[stage].append(worker)
         async with asyncio.timeout(WITHIN_S):
-            await worker.ready.wait()
+            await opened.ready()
         return worker
 
     async def stop(self, worker: Worker, drain_s: float | None = None) -> None:

@@ -23,12 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from antiphon_testing.recording import Recording
+from antiphon_testing.websocket_caller import Caller, dial
 from bus.connect import Bus, connect
 from bus.message import Message
 from bus.settings import BusSettings
-from cli.caller import Caller, dial
-from cli.ps import workers_on
-from cli.recording import Recording
+from bus.workers import list_workers
 from config_service.client import ConfigClient
 from schemas import events, subjects
 from schemas.agent import AgentDocument
@@ -251,7 +251,7 @@ class Platform:
         await ConfigClient(self.bus).set(list(agents))
 
     async def workers(self, stage: str = "") -> list[WorkerStatus]:
-        return [worker for worker in await workers_on(self.bus) if stage in ("", worker.stage)]
+        return [worker for worker in await list_workers(self.bus) if stage in ("", worker.stage)]
 
     async def talk(self, agent: str, utterances: int = 1, url: str = "") -> Heard:
         """A caller who says something, hears the answer out, and so on; then hangs up."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from cli.child_process import free_port
+from composition.addresses import free_port
 from tests.kit.command import ROOT
 from transports.livekit.settings import LiveKitSettings
 

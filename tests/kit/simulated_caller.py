@@ -19,13 +19,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from antiphon_testing.environment import inherited
+from antiphon_testing.recording import Recording
+from antiphon_testing.websocket_caller import Caller, dial
 from bus.connect import Bus, connect
 from bus.session_client import FollowedSession, SessionClient
 from bus.settings import BusSettings
-from cli.call import closed
-from cli.caller import Caller, dial
-from cli.platform import Options, platform
-from cli.recording import Recording
+from composition.platform import PlatformSettings, open_platform
 from config_service.client import ConfigClient
 from schemas.agent import AgentDocument
 from schemas.audio import AGENT_HZ
@@ -88,7 +88,7 @@ class Exchange:
                 async with dial(offer.url, agent, offer.session, recording) as caller:
                     phone = Phone(caller, followed)
                     yield phone
-                await closed(followed)
+                await followed.until_closed()
             phone.said, phone.heard = recording.lines(HZ)
 
 
@@ -96,8 +96,8 @@ class Exchange:
 async def exchange(*agents: AgentDocument, warm: str = "local") -> AsyncIterator[Exchange]:
     """NATS, the config service and five stages, each a process, in a folder that goes with them."""
     with tempfile.TemporaryDirectory(prefix="antiphon-") as folder:
-        options = Options(Path(folder), warm=warm)
-        async with platform(options, asyncio.Event()) as running, connect(BusSettings(url=running.nats)) as bus:
+        settings = PlatformSettings(Path(folder), inherited(), warm=warm)
+        async with open_platform(settings, asyncio.Event()) as running, connect(BusSettings(url=running.nats)) as bus:
             await ConfigClient(bus).set(list(agents))
             yield Exchange(bus)
 

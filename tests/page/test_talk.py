@@ -21,8 +21,8 @@ from antiphon_testing.caller_pattern import CallerPattern, frames
 from cli.audiofile import read_pcm
 from cli.demo_voice import speak
 from cli.discovery import weights_folder
-from cli.errors import Failed
-from cli.room_server import RoomServer, binary
+from composition.errors import StartFailed
+from composition.room_server import RoomServer, binary
 from gateway.files import PAGE, ROOM_CLIENT
 from schemas import events
 from schemas.audio import CALLER_HZ, SAMPLE_BYTES
@@ -84,7 +84,7 @@ def why_no_rooms() -> str:
         return "the page has no LiveKit client: make page"
     try:
         binary()
-    except Failed as failed:
+    except StartFailed as failed:
         return str(failed)
     return ""
 

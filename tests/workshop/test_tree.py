@@ -100,4 +100,5 @@ def test_reading_the_environment_is_noticed(code: str) -> None:
 
 def test_the_environment_is_read_only_in_cli() -> None:
     elsewhere = [path for path in sources() if path.relative_to(ROOT).parts[0] != "cli"]
-    assert [module(path) for path in elsewhere if reads_the_environment(path.read_text(encoding="utf-8"))] == []
+    readers = [module(path) for path in elsewhere if reads_the_environment(path.read_text(encoding="utf-8"))]
+    assert readers == ["antiphon_testing.environment"], "the kit hands the environment on to what it starts"

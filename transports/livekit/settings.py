@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-LIVEKIT_VARIABLES = {name: f"ANTIPHON_LIVEKIT_{name.upper()}" for name in ("url", "key", "secret")}
+VARIABLE_PREFIX = "ANTIPHON_LIVEKIT_"
+LIVEKIT_VARIABLES = {name: f"{VARIABLE_PREFIX}{name.upper()}" for name in ("url", "key", "secret")}
 
 
 class LiveKitSettings(BaseModel):

@@ -10,9 +10,8 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from cli.errors import Failed
-from cli.playout import Playout
-from cli.recording import Recording
+from antiphon_testing.playout import Playout
+from antiphon_testing.recording import Recording
 from schemas.audio import AGENT_HZ, CALLER_FRAME_BYTES, CALLER_HZ, FRAME_MS, SAMPLE_BYTES
 
 CONNECT_WITHIN_S = 5.0
@@ -25,7 +24,7 @@ FRAME_S = FRAME_MS / 1000
 LOST = "the line was lost"
 
 
-class CallFailed(Failed):
+class CallFailed(Exception):
     """The call did not come about or broke; one line that says why."""
 
 

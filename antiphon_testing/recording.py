@@ -2,10 +2,9 @@
 
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from cli.audiofile import resample, write_wav
+from antiphon_testing.resampling import resample
 from schemas.audio import AGENT_HZ, CALLER_HZ, SAMPLE_BYTES
 
 if TYPE_CHECKING:
@@ -40,13 +39,9 @@ class Recording:
     def seconds(self) -> float:
         return self._sent.tell() / SAMPLE_BYTES / CALLER_HZ
 
-    def write_heard(self, path: Path) -> None:
-        """What the caller heard: mono WAV at 24 kHz. Raises BadAudio."""
-        write_wav(path, _blocks(self._heard), AGENT_HZ)
-
-    def write_stereo(self, path: Path) -> None:
-        """Caller left, agent right: WAV at 24 kHz. Raises BadAudio."""
-        write_wav(path, self._stereo(), AGENT_HZ, channels=2)
+    def heard_blocks(self) -> Iterator[bytes]:
+        """Yield the audio that the caller heard: PCM16 mono at 24 kHz, two seconds or less at a time."""
+        return _blocks(self._heard)
 
     def lines(self, hz: int) -> "tuple[numpy.ndarray[Any, Any], numpy.ndarray[Any, Any]]":
         """Caller and agent as int16 samples at a rate low enough to be looked at whole."""
@@ -56,7 +51,7 @@ class Recording:
         agent = b"".join(resample(_blocks(self._heard), AGENT_HZ, hz))
         return numpy.frombuffer(caller, "<i2"), numpy.frombuffer(agent, "<i2")
 
-    def _stereo(self) -> Iterator[bytes]:
+    def stereo_blocks(self) -> Iterator[bytes]:
         import numpy
 
         self._heard.seek(0)

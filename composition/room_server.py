@@ -1,4 +1,4 @@
-"""The livekit-server of one machine, run as a child beside nats-server: found, configured, kept alive."""
+"""The livekit-server of one machine, run as a child process beside nats-server."""
 
 import asyncio
 import json
@@ -11,30 +11,31 @@ from pathlib import Path
 from typing import IO, Any
 
 from bus.server import KEEPER
-from cli.child_process import Child, free_port
-from cli.errors import Failed
+from composition.addresses import LOOPBACK, free_port
+from composition.child_process import Child
+from composition.errors import StartFailed
 
-HOST = "127.0.0.1"
 TOOLS = Path(__file__).parents[1] / ".tools" / "bin"
-SECRET_BYTES = 32  # what LiveKit asks for at least
-LOOK_EVERY_S = 0.02
+SECRET_BYTES = 32  # the shortest secret that LiveKit accepts without a warning
+CONNECT_EVERY_S = 0.02
 
-ENDED_BY = "KILL"  # it has nothing to keep; told to end it would wait until everybody has left its rooms
+ENDED_BY = "KILL"  # it keeps nothing; at SIGTERM it would wait until every participant has left its rooms
 
 
 class RoomServer(Child):
-    """A livekit-server at free ports of this machine, for this machine. `webhook`: where it posts what happens."""
+    """A livekit-server at free ports of this machine. webhook: the URL to which it posts events of rooms."""
 
     def __init__(self, data: Path, webhook: str = "") -> None:
+        """Raises StartFailed if livekit-server is not installed."""
         logs = data / "logs"
         logs.mkdir(exist_ok=True)
         super().__init__("livekit", 0, [], logs)
         self._binary = binary()
         self._folder = data / "livekit"
         port = free_port()
-        self.url = f"ws://{HOST}:{port}"
+        self.url = f"ws://{LOOPBACK}:{port}"
         key, secret = self.keys(data).values()
-        self._config: dict[str, Any] = {
+        self._config: dict[str, Any] = {  # Any: the server's own file format
             "port": port,
             "rtc": {"tcp_port": free_port(), "udp_port": free_port(socket.SOCK_DGRAM)},
             "keys": {key: secret},
@@ -45,22 +46,22 @@ class RoomServer(Child):
 
     @staticmethod
     def keys(data: Path) -> dict[str, str]:
-        """Key and secret of the server in a data folder; made at its first start, and the same from then on."""
+        """Return `{key, secret}` of the server in a data folder; the first call makes them."""
         path = data / "livekit" / "keys.json"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            with _secretly(path) as file:
+            with _private_file(path) as file:
                 json.dump({"key": "antiphon", "secret": secrets.token_urlsafe(SECRET_BYTES)}, file)
         found: dict[str, str] = json.loads(path.read_text())
         return found
 
     def command(self) -> list[str]:
-        """Program and arguments, with the file that they name."""
-        config = self._folder / "livekit.json"  # JSON is YAML; the secret stays out of the list of processes
+        """Write the server's configuration; return its program and arguments."""
+        config = self._folder / "livekit.json"  # JSON is YAML; a file keeps the secret out of the list of processes
         config.unlink(missing_ok=True)
-        with _secretly(config) as file:
+        with _private_file(config) as file:
             json.dump(self._config, file, indent=2)
-        return [self._binary, "--dev", "--bind", HOST, "--node-ip", HOST, "--config", str(config)]
+        return [self._binary, "--dev", "--bind", LOOPBACK, "--node-ip", LOOPBACK, "--config", str(config)]
 
     async def _live_once(self) -> None:
         with self._log.open("ab") as log:
@@ -69,35 +70,35 @@ class RoomServer(Child):
                 stdin=asyncio.subprocess.PIPE, stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip
-        answering = asyncio.create_task(self._answers())
+        connecting = asyncio.create_task(self._until_it_accepts())
         try:
             await self.process.wait()
         finally:
-            answering.cancel()
+            connecting.cancel()
 
-    async def _answers(self) -> None:
-        """Sets `ready` once the server takes connections."""
+    async def _until_it_accepts(self) -> None:
+        """Set `ready` once the server accepts connections."""
         while True:
             with suppress(OSError):
-                _, writer = await asyncio.open_connection(HOST, self._config["port"])
+                _, writer = await asyncio.open_connection(LOOPBACK, self._config["port"])
                 writer.close()
                 self.ready.set()
                 return
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(CONNECT_EVERY_S)
 
 
 def binary() -> str:
-    """The path of livekit-server; raises Failed that says how to get it."""
-    ours = TOOLS / "livekit-server"
-    found = str(ours) if ours.exists() else shutil.which("livekit-server")
+    """Return the path of livekit-server. Raises StartFailed if it is not installed."""
+    built = TOOLS / "livekit-server"
+    found = str(built) if built.exists() else shutil.which("livekit-server")
     if not found:
-        raise Failed(
-            "livekit-server is not here: `make livekit` builds it where Go is; docs/livekit.md has other ways, "
-            "and --livekit-url uses one that runs elsewhere"
+        raise StartFailed(
+            "cannot start rooms: livekit-server is not installed. `make livekit` builds it where Go is; "
+            "docs/livekit.md has other ways, and --livekit-url uses one that runs elsewhere."
         )
     return found
 
 
-def _secretly(path: Path) -> IO[str]:
-    """A new file that nobody else may read."""
+def _private_file(path: Path) -> IO[str]:
+    """Open a new file that only this user may read."""
     return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w")

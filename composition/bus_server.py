@@ -1,4 +1,4 @@
-"""The nats-server of one machine, started again where everybody knows it to be."""
+"""The nats-server of one machine, restarted at the same address when it dies."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,11 +7,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bus.server import LOG, started
-from cli.child_process import Child
+from composition.child_process import Child
 
 
 class BusServer(Child):
-    """A nats-server in the folder `data`, at `port`, or any free one if that is None."""
+    """A nats-server with its files in the folder `data`. port: None for any free one."""
 
     def __init__(self, data: Path, port: int | None) -> None:
         super().__init__("nats", 0, [], data)
@@ -28,8 +28,8 @@ class BusServer(Child):
 
 
 @asynccontextmanager
-async def kept(data: Path, port: int | None) -> AsyncIterator[str]:
-    """It, ready, as long as it lives again and again; yields its URL. Raises Unreachable, or Failed in a group."""
+async def open_bus_server(data: Path, port: int | None) -> AsyncIterator[str]:
+    """Keep a nats-server running; yields its URL. Raises Unreachable, or StartFailed in a group."""
     server = BusServer(data, port)
     async with asyncio.TaskGroup() as keeping:
         keeper = keeping.create_task(server.keep())

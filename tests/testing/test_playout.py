@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.playout import MAX_AHEAD_S, Playout
+from antiphon_testing.playout import MAX_AHEAD_S, Playout
 
 HZ = 1_000
 FRAME = 20

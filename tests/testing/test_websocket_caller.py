@@ -10,8 +10,9 @@ import pytest
 import soundfile
 from aiohttp import WSMsgType, web
 
-from cli.caller import CallFailed, dial
-from cli.recording import Recording
+from antiphon_testing.recording import Recording
+from antiphon_testing.websocket_caller import CallFailed, dial
+from cli.audiofile import write_wav
 from schemas.audio import AGENT_FRAME_BYTES, AGENT_HZ, CALLER_FRAME_BYTES, CALLER_HZ, FRAME_MS
 
 HELLO = {"type": "session", "session": "s1", "input_hz": CALLER_HZ, "output_hz": AGENT_HZ}
@@ -123,8 +124,8 @@ async def test_what_is_cleared_is_not_heard_and_both_lines_have_one_clock(tmp_pa
             await ingress.socket.send_json({"type": "clear"})
             await ingress.heard(20)
             assert not caller.hearing
-        recording.write_stereo(tmp_path / "call.wav")
-        recording.write_heard(tmp_path / "heard.wav")
+        write_wav(tmp_path / "call.wav", recording.stereo_blocks(), AGENT_HZ, channels=2)
+        write_wav(tmp_path / "heard.wav", recording.heard_blocks(), AGENT_HZ)
     both, hz = soundfile.read(tmp_path / "call.wav", dtype="int16")
     heard, _ = soundfile.read(tmp_path / "heard.wav", dtype="int16")
     assert hz == AGENT_HZ
