@@ -13,18 +13,18 @@ from typing import NamedTuple
 
 import soxr
 
+from antiphon_testing.agents import listening_agent
+from antiphon_testing.speech import missing_ms, onset, phrases, recording, silence
+from antiphon_testing.wer import words
 from bench.room_harness import RoomHarness, Stay
 from cli.audiofile import read_pcm
 from cli.demo_voice import speak
 from cli.discovery import weights_folder
 from schemas.audio import AGENT_HZ, CALLER_HZ
-from tests.kit.simulated_caller import listener
-from tests.kit.speech import missing_ms, onset, phrases, recording, silence
-from tests.kit.wer import words
 
 AT_ONCE = 2
 HEARD_WITHIN_S = 30.0
-BRIEF = listener("brief", "Yes.")
+BRIEF = listening_agent("brief", "Yes.")
 READ_S = 6  # of a line: longer than any opening
 BEFORE_S = 0.3  # of silence before a first sound, as the recogniser of a call is given it
 

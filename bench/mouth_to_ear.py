@@ -18,13 +18,13 @@ from livekit import api, rtc
 
 from antiphon_testing.caller_pattern import CallerPattern
 from antiphon_testing.environment import inherited
+from antiphon_testing.room_caller import token
 from bench import measure
 from bench.load import AGENT, CAPACITY, agent
 from bench.room_callers import FIRST_S, LAST_S, Caller, Onsets, Speech, waits_ms
 from cli import processes
 from schemas import control, subjects
 from schemas.audio import CALLER_HZ, FRAME_MS
-from tests.kit.room_caller import token
 
 TURNS = 20
 CLAIM_WITHIN_S = 5.0

@@ -15,9 +15,9 @@ import numpy as np
 from livekit import rtc
 
 from antiphon_testing.caller_pattern import SILENT_FRAME, CallerPattern, frames
+from antiphon_testing.room_caller import token
 from cli import processes
 from schemas.audio import AGENT_HZ, CALLER_HZ, FRAME_MS
-from tests.kit.room_caller import token
 
 APART_S = 1.0  # between two callers who come
 QUIET_S = 0.3  # of the agent's line: what sounds after it is another answer

@@ -1,4 +1,4 @@
-"""A running product with rooms, and people who come into them: LiveKit's own SDK, which knows nothing of Antiphon."""
+"""A running platform with rooms, and participants in them that use LiveKit's SDK alone."""
 
 import asyncio
 import json
@@ -12,6 +12,7 @@ from typing import NamedTuple
 from pydantic import SecretStr
 
 from antiphon_testing.environment import inherited
+from antiphon_testing.room_caller import CALLER, RoomCaller, close, enter_room, participants, token
 from bus.connect import Bus
 from bus.message import Message
 from bus.workers import list_workers
@@ -19,7 +20,6 @@ from composition.platform import PlatformSettings, open_platform
 from composition.room_server import RoomServer
 from schemas import media, subjects
 from schemas.agent import AgentDocument
-from tests.kit.room_caller import CALLER, Visitor, close, people, token, visit
 from transports.livekit.identities import agent_identity, ingress_identity
 from transports.livekit.room_service import RoomService
 from transports.livekit.settings import LiveKitSettings
@@ -32,8 +32,8 @@ SETTLED_S = 0.5  # after the agent has come: LiveKit tells a participant of two 
 class Stay(NamedTuple):
     """A caller in a room, and a listener whom nobody sees: LiveKit's SDK, and no more, hears the same packets."""
 
-    caller: Visitor
-    witness: Visitor
+    caller: RoomCaller
+    witness: RoomCaller
 
 
 class Tap:
@@ -47,7 +47,7 @@ class Tap:
             if one.stage == subjects.STT:
                 await bus.subscribe_media(subjects.media_to(one.id), self._hear)
 
-    def line(self, caller: Visitor) -> bytes:
+    def line(self, caller: RoomCaller) -> bytes:
         """Of who is in a room with one agent."""
         [session] = {agent.identity.removeprefix(agent_identity("")) for agent in caller.agents}
         return bytes(self._lines.get(session, b""))
@@ -70,7 +70,7 @@ class RoomHarness:
         """Somebody with an open microphone, to whom an agent has come that listens."""
         async with (
             self._room() as room,
-            visit(self._url, token(room, "caller", *self._keys)) as caller,
+            enter_room(self._url, token(room, "caller", *self._keys)) as caller,
             self._witness(room) as witness,
         ):
             await witness.until(lambda: bool(witness.heard))
@@ -87,7 +87,7 @@ class RoomHarness:
             await self._until_attended(room)
             async with self._witness(room) as witness:
                 await asyncio.sleep(SETTLED_S)
-                async with visit(self._url, token(room, "caller", *self._keys), microphone=False) as caller:
+                async with enter_room(self._url, token(room, "caller", *self._keys), microphone=False) as caller:
                     caller.say(saying)
                     await caller.open_microphone()
                     yield Stay(caller, witness)
@@ -101,16 +101,16 @@ class RoomHarness:
             await close(self._url, room, *self._keys)
 
     @asynccontextmanager
-    async def _witness(self, room: str) -> AsyncIterator[Visitor]:
+    async def _witness(self, room: str) -> AsyncIterator[RoomCaller]:
         unseen = token(room, "witness", *self._keys, hidden=True)
-        async with visit(self._url, unseen, microphone=False, hears=CALLER) as witness:
+        async with enter_room(self._url, unseen, microphone=False, hears=CALLER) as witness:
             yield witness
 
     async def _until_attended(self, room: str) -> None:
         """Both halves of an agent are there."""
         async with asyncio.timeout(COMES_WITHIN_S):
             while True:
-                there = await people(self._url, room, *self._keys)
+                there = await participants(self._url, room, *self._keys)
                 if all(any(one.startswith(half("")) for one in there) for half in (ingress_identity, agent_identity)):
                     return
                 await asyncio.sleep(LOOK_EVERY_S)

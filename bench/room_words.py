@@ -11,19 +11,19 @@ from typing import NamedTuple
 
 import soxr
 
+from antiphon_testing.agents import listening_agent
+from antiphon_testing.speech import recording, silence
+from antiphon_testing.wer import words
 from bench.first_words import BRIEF, first_words
 from bench.room_harness import RoomHarness, open_room_harness
 from cli import processes
 from schemas.audio import AGENT_HZ, CALLER_HZ
-from tests.kit.simulated_caller import listener
-from tests.kit.speech import recording, silence
-from tests.kit.wer import words
 
 TRIES = 20
 SPOKEN_WITHIN_S = 60.0
 BEFORE = AGENT_HZ // 5  # the state of an agent and its sound come by different ways
 REPLY = "Thank you, that was well read. Please come again tomorrow at nine."
-READER = listener("reader", REPLY, tts={"provider": "local"})
+READER = listening_agent("reader", REPLY, tts={"provider": "local"})
 
 
 class Visit(NamedTuple):

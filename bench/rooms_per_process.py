@@ -19,12 +19,12 @@ import numpy as np
 import soxr
 from livekit import rtc
 
+from antiphon_testing.room_caller import token
+from antiphon_testing.speech import recording
 from bench import measure, room_alone
 from cli import processes
 from schemas.audio import AGENT_HZ, CALLER_HZ, FRAME_MS, SAMPLE_BYTES
 from stages.tts import token_codec
-from tests.kit.room_caller import token
-from tests.kit.speech import recording
 
 ROOMS = (4, 8, 16, 24)
 WINDOW_S = 8.0

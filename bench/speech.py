@@ -12,6 +12,10 @@ from typing import NamedTuple
 import aiohttp
 import soxr
 
+from antiphon_testing.agents import listening_agent
+from antiphon_testing.simulated_caller import HZ, WITHIN_S, ProcessPlatform, open_process_platform
+from antiphon_testing.speech import BECKETT, TWO_CITIES, onset, recording, silence
+from antiphon_testing.wer import spelled, word_error_rate, words
 from bus.session_client import SessionClient
 from cli import processes
 from cli.audiofile import read_pcm
@@ -20,9 +24,6 @@ from cli.discovery import EXAMPLES, weights_folder
 from schemas.agent import AgentDocument
 from schemas.audio import CALLER_FRAME_BYTES, CALLER_HZ, FRAME_MS
 from schemas.events import SentenceReady, TranscriptFinal, TurnEnded
-from tests.kit.simulated_caller import HZ, WITHIN_S, Exchange, exchange, listener
-from tests.kit.speech import BECKETT, TWO_CITIES, onset, recording, silence
-from tests.kit.wer import spelled, word_error_rate, words
 
 READINGS = {"two_cities": TWO_CITIES, "beckett": BECKETT}
 SPOKEN_WITHIN_S = 60.0  # the longest recording and its answer
@@ -80,7 +81,7 @@ def receptionist() -> AgentDocument:
 # --- what is heard of a reader ----------------------------------------------------------------------------------------
 
 
-async def read_to(platform: Exchange, agent: str, name: str) -> Reading:
+async def read_to(platform: ProcessPlatform, agent: str, name: str) -> Reading:
     """One call in which a recording is played."""
     async with platform.call(agent) as phone:
         phone.say(recording(name))
@@ -94,7 +95,7 @@ async def read_to(platform: Exchange, agent: str, name: str) -> Reading:
 # --- what is heard of the agent ---------------------------------------------------------------------------------------
 
 
-async def round_trip(platform: Exchange, questions: tuple[str, ...] = QUESTIONS) -> list[Answer]:
+async def round_trip(platform: ProcessPlatform, questions: tuple[str, ...] = QUESTIONS) -> list[Answer]:
     """The greeting, and the answers to questions that are asked one after the other."""
     from stages.stt.providers.local import Moonshine
 
@@ -124,7 +125,7 @@ def wrong_words(answers: list[Answer]) -> float:
 # --- first words ------------------------------------------------------------------------------------------------------
 
 
-async def first_words(platform: Exchange, agent: str) -> list[Opening]:
+async def first_words(platform: ProcessPlatform, agent: str) -> list[Opening]:
     """Calls that begin with a word: its first sample is the first of the first frame, sent before any answer came."""
     openings = []
     for voice, seconds, said in OPENINGS:
@@ -137,7 +138,7 @@ async def first_words(platform: Exchange, agent: str) -> list[Opening]:
     return openings
 
 
-async def _blurt(platform: Exchange, agent: str, pcm: bytes) -> str:
+async def _blurt(platform: ProcessPlatform, agent: str, pcm: bytes) -> str:
     """Connect and speak at once; the words of the first utterance."""
     client = SessionClient(platform.bus)
     offer = await client.claim(agent)
@@ -163,7 +164,7 @@ async def _blurt(platform: Exchange, agent: str, pcm: bytes) -> str:
 
 
 async def report() -> None:
-    async with exchange(listener("brief", "Yes."), receptionist()) as platform:
+    async with open_process_platform(listening_agent("brief", "Yes."), receptionist()) as platform:
         for agent in ("brief", "receptionist"):
             for name in READINGS:
                 reading = await read_to(platform, agent, name)

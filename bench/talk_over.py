@@ -15,14 +15,22 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from antiphon_testing.agents import listening_agent
+from antiphon_testing.simulated_caller import (
+    HZ,
+    SILENT,
+    ProcessPlatform,
+    Samples,
+    SimulatedCaller,
+    open_process_platform,
+)
+from antiphon_testing.speech import onset, phrases
 from bench.pipeline import percentiles
 from cli import processes
 from schemas.agent import AgentDocument
 from schemas.audio import CALLER_HZ
 from schemas.events import Paused, Resumed, SentenceReady, TranscriptFinal
 from stages.tts import token_codec
-from tests.kit.simulated_caller import HZ, SILENT, Exchange, Phone, Samples, exchange, listener
-from tests.kit.speech import onset, phrases
 
 TRIES = 20
 INTO_ANSWER_S = (0.4, 0.73, 1.21, 0.55, 1.6, 0.89, 2.04)  # how long an answer is listened to before it is talked over
@@ -88,10 +96,10 @@ def talkers(voice: str = "scripted") -> list[AgentDocument]:
         {"every_ms": 5} if voice == "scripted" else {}
     )  # how long a sentence lasts is known as soon as of a real voice
     tts = {"provider": voice, "options": hasty}
-    return [listener("long", *LONG, tts=tts), listener("patient", COUGHED_INTO, tts=tts)]
+    return [listening_agent("long", *LONG, tts=tts), listening_agent("patient", COUGHED_INTO, tts=tts)]
 
 
-async def talk_over(platform: Exchange, tries: int, at_once: int = 1) -> list[Interruption]:
+async def talk_over(platform: ProcessPlatform, tries: int, at_once: int = 1) -> list[Interruption]:
     """Every phrase of the reader but the first of a call is said into the answer to the one before it.
 
     at_once: calls that the tries are shared out to.
@@ -106,7 +114,7 @@ async def talk_over(platform: Exchange, tries: int, at_once: int = 1) -> list[In
     return [one for call in found for one in call]
 
 
-async def _call(platform: Exchange, pieces: list[bytes]) -> list[Interruption]:
+async def _call(platform: ProcessPlatform, pieces: list[bytes]) -> list[Interruption]:
     async with platform.call("long") as phone:
         for number, piece in enumerate(pieces):
             last = max(phone.state.turns, default=0)
@@ -121,7 +129,7 @@ async def _call(platform: Exchange, pieces: list[bytes]) -> list[Interruption]:
     ]
 
 
-def _interruption(phone: Phone, began: int, end: int) -> Interruption:
+def _interruption(phone: SimulatedCaller, began: int, end: int) -> Interruption:
     """What the words from sample `began` to `end` did to the answer that was heard then."""
     begins = {number: _sample(phone, turn.playing) for number, turn in phone.state.turns.items() if turn.playing}
     number = max(turn for turn, sample in begins.items() if sample < began)
@@ -132,19 +140,19 @@ def _interruption(phone: Phone, began: int, end: int) -> Interruption:
     return Interruption(silent_ms, turn.cancelled is not None, _reply(phone, number), audible, turn.heard or "")
 
 
-def _sample(phone: Phone, time: int) -> int:
+def _sample(phone: SimulatedCaller, time: int) -> int:
     """A moment of the events, UTC microseconds, as a sample of the lines."""
     return (time - phone.state.started) * HZ // 1_000_000
 
 
-def _reply(phone: Phone, turn: int) -> str:
+def _reply(phone: SimulatedCaller, turn: int) -> str:
     return " ".join(said.text for said in phone.events(SentenceReady) if said.turn == turn and said.text)
 
 
 # --- coughs -----------------------------------------------------------------------------------------------------------
 
 
-async def cough_at(platform: Exchange, coughs: Sequence[bytes]) -> Coughed:
+async def cough_at(platform: ProcessPlatform, coughs: Sequence[bytes]) -> Coughed:
     """One question, and coughs into its answer."""
     loop = asyncio.get_running_loop()
     async with platform.call("patient") as phone:
@@ -208,7 +216,7 @@ def stretches(line: Samples, silent: int, pause_s: float) -> list[tuple[int, int
 
 
 async def report(tries: int, voice: str) -> None:
-    async with exchange(*talkers(voice)) as platform:
+    async with open_process_platform(*talkers(voice)) as platform:
         found = await talk_over(platform, tries)
         coughed = await cough_at(platform, [cough(*breath) for breath in BREATHS])
     measured = [one.silent_ms for one in found if one.silent_ms is not None]

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import stages.stt.stage
+from antiphon_testing.speech import BECKETT, TWO_CITIES, recording, silence
+from antiphon_testing.stage import Call, Worker, worker
+from antiphon_testing.wer import word_error_rate
 from cli.discovery import weights_folder
 from schemas.audio import CALLER_FRAME_BYTES, CALLER_HZ, FRAME_MS
 from schemas.events import SpeechEnded, SpeechStarted, TranscriptFinal, TranscriptInterim
 from stages.runtime.providers import ProviderContext
-from tests.kit.speech import BECKETT, TWO_CITIES, recording, silence
-from tests.kit.stage import Call, Worker, worker
-from tests.kit.wer import word_error_rate
 
 LOCAL = {"stt": {"provider": "local"}}
 STAGGER_S = 1.7  # between calls that begin: no two of them say the same at once

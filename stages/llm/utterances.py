@@ -65,9 +65,7 @@ def follow(said: Said, heard: Heard, now_ms: int, settled: int) -> Said:
     match heard:
         case SpeechStarted() if number > newest:
             return (*close(said, now_ms), Utterance(number, now_ms, heard.start_sample))
-        case SpeechEnded() if known and (
-            known.final or not known.end
-        ):  # a final may come before the end
+        case SpeechEnded() if known and (known.final or not known.end):  # a final may come before the end
             return merge(said, (replace(known, end=_end(known, heard, now_ms)),))
         case TranscriptInterim() if known and not known.final:
             return merge(said, (replace(known, text=heard.text),))

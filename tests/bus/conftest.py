@@ -1,5 +1,5 @@
 """Every test here talks to a real nats-server."""
 
-from tests.kit.bus import bus, nats
+from antiphon_testing.bus import bus, nats
 
 __all__ = ["bus", "nats"]

@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 
+from antiphon_testing.bus import WITHIN_S
 from bus.claims import QueueGroup
 from bus.connect import Bus, connect
 from bus.errors import NoResponders
 from bus.message import Message
 from bus.settings import BusSettings
 from schemas import subjects
-from tests.kit.bus import PATIENCE_S
 
 CLAIMANTS = 8  # asking at once, all the time
 
@@ -46,10 +46,10 @@ async def test_no_claim_is_lost_or_doubled_while_a_worker_leaves_and_comes_back(
         async def claim_on_and_on(claimant: int) -> None:
             while not moving.done():
                 question = b"%d.%d" % (claimant, len(answers))
-                answers.append(await bus.request(subjects.claim("stt"), question, PATIENCE_S))
+                answers.append(await bus.request(subjects.claim("stt"), question, WITHIN_S))
                 assert answers[-1] == question
 
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(WITHIN_S):
             await asyncio.gather(*(claim_on_and_on(claimant) for claimant in range(CLAIMANTS)))
     assert sorted(answered["stays"] + answered["goes"]) == sorted(answers)
 

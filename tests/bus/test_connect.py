@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from antiphon_testing.bus import WITHIN_S, server_pid, until
 from bus import server
 from bus.connect import Bus, connect
 from bus.errors import NoAnswer, NoResponders, Unreachable
 from bus.message import Message
 from bus.settings import BusSettings
 from composition.addresses import free_port
-from tests.kit.bus import PATIENCE_S, server_pid, until
 
 
 class Ear:
@@ -32,7 +32,7 @@ class Ear:
 
     async def hears(self, last: bytes) -> list[bytes]:
         """Everything heard up to and with `last`."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(WITHIN_S):
             while last not in self.heard:
                 self._came.clear()
                 await self._came.wait()
@@ -175,7 +175,7 @@ def frozen(pid: int) -> bool:
 
 async def heard_again(bus: Bus, frames: Ear) -> list[bytes]:
     """What a listener has heard by the time that a frame gets through again."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(WITHIN_S):
         while b"fresh" not in frames.heard:
             bus.publish_media("frame", b"fresh")
             await asyncio.sleep(0.01)

@@ -4,10 +4,10 @@ import os
 import signal
 from pathlib import Path
 
+from antiphon_testing.bus import server_pid, until
 from bus.connect import Bus
 from bus.heartbeats import Heartbeats
 from schemas import subjects
-from tests.kit.bus import server_pid, until
 
 
 async def test_a_worker_learns_that_its_coordinator_is_gone_and_that_it_is_back(bus: Bus) -> None:

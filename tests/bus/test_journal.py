@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from antiphon_testing.bus import journaled
 from bus import journal, server
 from bus.connect import Bus, connect
 from bus.errors import Unreachable
 from bus.settings import BusSettings
 from schemas import subjects
-from tests.kit.bus import journaled
 
 SUBJECT = subjects.event("desk", "s1", "llm.turn_ended")
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from antiphon_testing.bus import WITHIN_S, server_pid, until
 from bus import server
 from bus.connect import connect
 from bus.errors import Unreachable
 from bus.settings import BusSettings
-from tests.kit.bus import PATIENCE_S, server_pid, until
 
 PARENT = """
 import asyncio, pathlib, sys
@@ -56,7 +56,7 @@ async def test_it_dies_with_its_parent_even_when_that_is_killed(tmp_path: Path) 
         sys.executable, "-c", PARENT, str(tmp_path), stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
     )
     assert parent.stdout
-    assert (await asyncio.wait_for(parent.stdout.readline(), PATIENCE_S)).startswith(b"nats://")
+    assert (await asyncio.wait_for(parent.stdout.readline(), WITHIN_S)).startswith(b"nats://")
     pid = server_pid(tmp_path)
     assert alive(pid)
     parent.kill()

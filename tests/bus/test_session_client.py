@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from antiphon_testing.agents import scripted_agent
+from antiphon_testing.platform import open_platform
 from bus.session_client import SessionClient, SessionRefused
 from schemas import events, subjects
 from schemas.subjects import BadId
-from tests.kit.platform import open_platform, scripted
 
 WITHIN_S = 20.0
-AGENT = scripted("echo", greeting="Hello.", llm={"replies": ["You said {text}"]}, stt={"texts": ["one"]})
+AGENT = scripted_agent("echo", greeting="Hello.", llm={"replies": ["You said {text}"]}, stt={"texts": ["one"]})
 
 
 async def test_a_session_is_claimed_followed_to_its_end_and_folded(tmp_path: Path) -> None:

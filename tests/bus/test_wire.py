@@ -11,6 +11,7 @@ import pytest
 from nats.aio.client import Client
 from structlog.testing import capture_logs
 
+from antiphon_testing.bus import WITHIN_S, until
 from bus import kv, services
 from bus.connect import Bus, connect
 from bus.message import Message
@@ -18,7 +19,6 @@ from bus.settings import BusSettings
 from bus.wire import Wire
 from tests.bus.test_connect import Ear
 from tests.bus.test_security import certificate, guarded
-from tests.kit.bus import PATIENCE_S, until
 
 TRACE = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
 TRICKY = [b"", b"\r\n", b"MSG a 1 5\r\nhello\r\n", b"PING\r\n", b"-ERR 'x'\r\n", bytes(range(256)), b"H" * 70_000]
@@ -132,8 +132,8 @@ async def test_a_request_carries_its_headers(bus: Bus) -> None:
     await bus.subscribe("echo", reply)
     async with await services.serve(bus, "tracing", {"trace": ("va1.trace", answer)}):
         for subject in ("echo", "va1.trace"):
-            assert await bus.request(subject, b"", PATIENCE_S, TRACE) == TRACE["traceparent"].encode()
-            assert await bus.request(subject, b"", PATIENCE_S) == b"none"
+            assert await bus.request(subject, b"", WITHIN_S, TRACE) == TRACE["traceparent"].encode()
+            assert await bus.request(subject, b"", WITHIN_S) == b"none"
 
 
 async def test_what_nats_py_asks_for_itself_still_reaches_it(bus: Bus) -> None:
@@ -146,7 +146,7 @@ async def test_what_nats_py_asks_for_itself_still_reaches_it(bus: Bus) -> None:
         bus.publish("story.told", word)
         assert await bucket.replace("a", word, number)  # revisions count from 1
         assert await bucket.get("a") == word
-        assert await bus.request("echo", word + b"!", PATIENCE_S) == b"!" + word[::-1]
+        assert await bus.request("echo", word + b"!", WITHIN_S) == b"!" + word[::-1]
     assert await ear.hears(b"19") == [str(number).encode() for number in range(20)]
 
 
@@ -162,13 +162,13 @@ async def test_when_the_line_is_cut_again_and_again_no_message_overtakes_another
                 number += 1
                 await asyncio.sleep(0)
             proxy.cut()
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(WITHIN_S):
                 while theirs.reconnects < cuts:
                     bus.publish("count", str(number).encode())
                     number += 1
                     await asyncio.sleep(0.001)
         since = number
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(WITHIN_S):
             while heard[-1] < since:  # what is said before the line that is back has subscribed again is for nobody
                 bus.publish("count", str(number).encode())
                 number += 1

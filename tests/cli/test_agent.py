@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from antiphon_testing.command import Finished, antiphon
 from bus.connect import Bus
 from cli.agent import load
 from composition.platform import store_new
 from config_service.client import ConfigClient
 from config_service.service import open_service
-from tests.kit.command import Told, antiphon
 
 
 class Platform:
@@ -26,10 +26,10 @@ class Platform:
         self.kept = folder / "kept"
         self.kept.mkdir()
 
-    async def agent(self, *arguments: object, stdin: str = "") -> Told:
+    async def agent(self, *arguments: object, stdin: str = "") -> Finished:
         return await antiphon("agent", *arguments, stdin=stdin, ANTIPHON_NATS_URL=self.nats)
 
-    async def edit(self, agent: str, script: str) -> Told:
+    async def edit(self, agent: str, script: str) -> Finished:
         """Run `agent edit` with an editor that runs `script` on the file, which is `$1`."""
         editor = self.folder / "editor"
         editor.write_text(f"#!/bin/sh\n{script}\n")
@@ -51,7 +51,7 @@ async def platform(nats: str, bus: Bus, tmp_path: Path) -> AsyncIterator[Platfor
         yield Platform(nats, bus, tmp_path)
 
 
-def refused(told: Told, code: int, *parts: str) -> None:
+def refused(told: Finished, code: int, *parts: str) -> None:
     """It failed with one line on stderr that says all of `parts`."""
     assert told.code == code
     assert told.out == ""

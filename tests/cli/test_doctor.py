@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from antiphon_testing.command import Finished, antiphon
 from bus.connect import Bus
 from cli import doctor
 from composition import room_server
 from config_service.service import open_service
 from gateway import files
-from tests.kit.command import Told, antiphon
 
 
-def checks(told: Told) -> dict[str, dict[str, str]]:
+def checks(told: Finished) -> dict[str, dict[str, str]]:
     found = json.loads(told.out)
     assert found["ok"] == (told.code == 0)
     return {check["name"]: check for check in found["checks"]}

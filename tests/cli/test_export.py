@@ -15,6 +15,11 @@ from typing import Any
 import pytest
 from pyarrow import parquet, table
 
+from antiphon_testing.agents import scripted_agent
+from antiphon_testing.bus import journaled, server_pid, until
+from antiphon_testing.command import antiphon
+from antiphon_testing.platform import open_platform
+from antiphon_testing.processes import running
 from bus import journal
 from bus.connect import Bus
 from cli import export as command
@@ -24,10 +29,6 @@ from cli.export import What, since_when
 from cli.rows import EVENTS, TURNS, Row
 from schemas import events, subjects
 from schemas.events import Event
-from tests.kit.bus import journaled, server_pid, until
-from tests.kit.command import antiphon
-from tests.kit.platform import open_platform, scripted
-from tests.kit.processes import running
 
 MANY = 25_000  # two row groups and a half
 
@@ -129,9 +130,11 @@ def sequences(path: Path) -> list[int]:
 
 async def test_a_call_is_exported_fact_by_fact_and_turn_by_turn(tmp_path: Path) -> None:
     call_events, turns = tmp_path / "call_events.parquet", tmp_path / "turns.parquet"
-    agent = scripted("desk", greeting="Hello.", llm={"replies": ["You said {text}."]}, stt={"texts": ["one", "two"]})
+    agent = scripted_agent(
+        "desk", greeting="Hello.", llm={"replies": ["You said {text}."]}, stt={"texts": ["one", "two"]}
+    )
     async with open_platform(tmp_path, [agent]) as home:
-        call = await home.null_call("desk", turns=2, every_ms=2_500, start_ms=1_500, speech_ms=300)
+        call = await home.simulated_call("desk", turns=2, every_ms=2_500, start_ms=1_500, speech_ms=300)
         await call.until(events.SessionClosed)
         await run(home.nats, call_events, what=What.EVENTS, since="1h")
         await run(home.nats, turns, what=What.TURNS)

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from antiphon_testing.command import ROOT, antiphon
 from cli.main import COMMANDS
-from tests.kit.command import ROOT, antiphon
 
 HEAVY = (  # none of them is needed to say what there is
     "aiohttp", "asyncio", "asyncpg", "hibari", "livekit", "matplotlib", "moonshine_voice", "msgspec", "nats", "numpy",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.command import antiphon
+from antiphon_testing.command import antiphon
 
 
 @pytest.mark.local

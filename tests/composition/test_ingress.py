@@ -5,12 +5,12 @@ import socket
 
 import pytest
 
+from antiphon_testing.bus import bus, nats
 from bus.connect import Bus
 from composition.errors import BadAddress
 from composition.ingress import IngressSettings, open_ingress
 from composition.worker import WorkerSettings
 from schemas import subjects
-from tests.kit.bus import bus, nats
 from transports.websocket import PATH
 
 __all__ = ["bus", "nats"]

@@ -6,11 +6,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from antiphon_testing.bus import bus, nats
 from bus.connect import Bus
 from composition.errors import BadAddress
 from composition.services import GatewaySettings, open_config, open_gateway
 from config_service.client import ConfigClient
-from tests.kit.bus import bus, nats
 
 __all__ = ["bus", "nats"]
 

@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
+from antiphon_testing.bus import bus, nats
 from bus.connect import Bus
 from bus.workers import list_workers
 from composition.worker import WorkerSettings, open_stage
 from schemas import subjects
 from stages.runtime.providers import ProviderMissing
-from tests.kit.bus import bus, nats
 
 __all__ = ["bus", "nats"]
 WITHIN_S = 10.0

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from antiphon_testing.bus import bus, nats
 from tests.kit import postgres
-from tests.kit.bus import bus, nats
 
 __all__ = ["bus", "nats"]
 

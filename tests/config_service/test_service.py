@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from antiphon_testing.bus import WITHIN_S, until
 from bus import kv, server, services
 from bus.connect import Bus, connect
 from bus.errors import ServiceError
@@ -24,7 +25,6 @@ from schemas import subjects
 from schemas.agent import AgentDocument
 from schemas.config import BUCKET, UNAVAILABLE, StoredAgent
 from schemas.subjects import BadId
-from tests.kit.bus import PATIENCE_S, until
 
 
 def agent(name: str, prompt: str = "Be kind.") -> AgentDocument:
@@ -39,7 +39,7 @@ def database(tmp_path: Path) -> str:
 async def cached(bus: Bus, name: str, wanted: Callable[[bytes | None], bool]) -> None:
     """Return when the shared cache holds what is wanted."""
     bucket = await kv.bucket(bus, BUCKET, create=True)
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(WITHIN_S):
         while not wanted(await bucket.get(name)):
             await asyncio.sleep(0.02)
 
@@ -60,7 +60,7 @@ async def test_a_change_reaches_the_memory_of_every_process(bus: Bus, nats: str,
         assert (await there.get("desk")).document.prompt == "old"
         assert (await there.get("desk")).source == "memory"
         await here.set([agent("desk", "new")])
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(WITHIN_S):
             while (await there.get("desk")).document.prompt != "new":
                 await asyncio.sleep(0)
 
@@ -147,7 +147,7 @@ async def other_change(bus: Bus, name: str) -> None:
     heard = asyncio.Event()
     listening = await bus.subscribe(subjects.config("changed"), lambda *_: heard.set())
     bus.publish(subjects.config("changed"), b'{"agent":"%s"}' % name.encode())
-    await asyncio.wait_for(heard.wait(), PATIENCE_S)
+    await asyncio.wait_for(heard.wait(), WITHIN_S)
     await listening.unsubscribe()
 
 
@@ -227,7 +227,7 @@ async def test_a_bad_set_names_the_field_in_one_line_and_stores_nothing(
 ) -> None:
     async with open_service(bus, database) as _service:
         with pytest.raises(ServiceError, match=told) as refused:
-            await bus.request(subjects.config("set"), sent, PATIENCE_S)
+            await bus.request(subjects.config("set"), sent, WITHIN_S)
         assert refused.value.code == code
         assert "\n" not in str(refused.value)
         assert [line.id for line in await ConfigClient(bus).list()] == ["default"]

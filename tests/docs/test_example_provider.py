@@ -13,13 +13,13 @@ import stages.tts.providers
 import stages.tts.stage
 from antiphon_testing.conformance.language_model import CHECKS
 from antiphon_testing.conformance.synthesizer import SynthesizerConformance
+from antiphon_testing.stage import Call, worker
 from schemas.events import SegmentSynthesized, SentenceReady, TtsProviderFailed, TurnStarted
 from schemas.media import Flag
 from schemas.provider_keys import ProviderKeys
 from stages.llm.contract import LanguageModelProvider
 from stages.runtime.providers import ProviderContext, Providers, names
 from stages.tts.contract import Synthesizer, SynthesizerProvider
-from tests.kit.stage import Call, worker
 
 PAGE = Path(__file__).parents[2] / "docs" / "providers.md"
 KEY = "sesame"

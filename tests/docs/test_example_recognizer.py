@@ -11,14 +11,14 @@ from aiohttp import WSMsgType, web
 import stages.stt.providers
 import stages.stt.stage
 from antiphon_testing.conformance.recognizer import RecognizerConformance, Subject
+from antiphon_testing.speech import silence
+from antiphon_testing.stage import worker
 from schemas.audio import CALLER_HZ, SAMPLE_BYTES
 from schemas.events import TranscriptFinal
 from schemas.provider_keys import ProviderKeys
 from stages.runtime.providers import ProviderContext, ProviderError, Providers, names
 from stages.stt.contract import RecognizerProvider
 from stages.stt.loudness import loud
-from tests.kit.speech import silence
-from tests.kit.stage import worker
 
 PAGE = Path(__file__).parents[2] / "docs" / "providers.md"
 KEY = "sesame"

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.platform import scripted
-from tests.kit.processes import Platform, Running, looked_at, running
+from antiphon_testing.agents import scripted_agent
+from antiphon_testing.processes import Platform, Running, attach, running
 
-ECHO = scripted("echo", llm={"replies": ["You said {text}"]}, stt={"texts": ["one", "two", "three"]})
+ECHO = scripted_agent("echo", llm={"replies": ["You said {text}"]}, stt={"texts": ["one", "two", "three"]})
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +22,6 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 @pytest.fixture
 async def home(started: Running) -> AsyncIterator[Platform]:
     """It, ready, and a bus of the test's own."""
-    async with looked_at(started) as platform:
+    async with attach(started) as platform:
         await platform.set(ECHO)
         yield platform

@@ -10,16 +10,16 @@ import pytest
 import soundfile
 from aiohttp import ClientSession, WSMsgType
 
+from antiphon_testing.agents import scripted_agent
+from antiphon_testing.command import Finished, antiphon
+from antiphon_testing.processes import Platform, taken_port
+from antiphon_testing.sounds import question
 from bus.session_client import SessionClient
 from schemas.agent import AgentDocument
-from tests.kit.command import Told, antiphon
-from tests.kit.platform import scripted
-from tests.kit.processes import Platform, taken_port
-from tests.kit.sounds import question
 
 
 def answered_by(agent: str, llm: dict[str, Any]) -> AgentDocument:
-    return AgentDocument.model_validate({**scripted(agent).model_dump(), "llm": llm})
+    return AgentDocument.model_validate({**scripted_agent(agent).model_dump(), "llm": llm})
 
 
 NEEDS_KEY = answered_by("needs-key", {"provider": "openai", "options": {"model": "m"}})
@@ -27,7 +27,7 @@ BAD_IDS = ["a.b", "a*", "*", ">", "a\nb", "a b", "", "x" * 65, "ä"]
 NOBODY = "nats://127.0.0.1:1"
 
 
-def refused(told: Told, *parts: str) -> None:
+def refused(told: Finished, *parts: str) -> None:
     """It failed with one line on stderr that says all of `parts`."""
     assert told.code in (1, 2)
     assert told.out == ""
@@ -100,7 +100,7 @@ async def test_an_agent_that_cannot_be_called_is_told_and_leaves_no_files(
     await home.set(
         NEEDS_KEY,
         answered_by("needs-provider", {"provider": "nobodys"}),
-        scripted("wrong-option", tts={"first": 1}),
+        scripted_agent("wrong-option", tts={"first": 1}),
     )
     wav = question(tmp_path / "q.wav")
     options = ("--out", tmp_path / "o.wav", "--record", tmp_path / "r.wav", "--picture", tmp_path / "p.png", "--json")

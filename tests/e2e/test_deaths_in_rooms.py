@@ -12,25 +12,25 @@ pytest.importorskip("livekit", reason="the extra livekit is not installed: pip i
 
 from livekit import api
 
+from antiphon_testing.agents import scripted_agent
+from antiphon_testing.processes import Platform, antiphon_up, until
+from antiphon_testing.room_caller import enter_room, token
+from antiphon_testing.room_server import binary
 from composition.room_server import RoomServer
 from schemas import events, subjects
-from tests.kit.platform import scripted
-from tests.kit.processes import Platform, platform, until
-from tests.kit.room_caller import token, visit
-from tests.kit.room_server import binary
 from transports.livekit.identities import agent_identity, ingress_identity
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.realtime]
 
 WITHIN_S = 60.0
 LOOK_EVERY_S = 0.2
-ECHO = scripted("receptionist", greeting="Hello there.")
+ECHO = scripted_agent("receptionist", greeting="Hello there.")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def home(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Platform]:
     binary()  # skips where there is none
-    async with platform(tmp_path_factory.mktemp("platform"), "--livekit") as running:
+    async with antiphon_up(tmp_path_factory.mktemp("platform"), "--livekit") as running:
         await running.set(ECHO)
         yield running
 
@@ -53,9 +53,9 @@ async def test_a_room_gets_its_agent_again_when_a_process_of_its_call_has_died(
 ) -> None:
     """As when the SDK panics, which takes its process with it."""
     room = "-".join(who)
-    keys, url = RoomServer.keys(home.data), home.up.told()[0]["livekit"]
+    keys, url = RoomServer.keys(home.data), home.up.lines()[0]["livekit"]
     known = len(home.events.sessions)
-    async with visit(url, token(room, key=keys["key"], secret=keys["secret"])) as visitor:
+    async with enter_room(url, token(room, key=keys["key"], secret=keys["secret"])) as visitor:
         await until(lambda: len(home.events.sessions) > known, WITHIN_S)
         first = home.events.sessions[known]
         await home.events.until(first, events.PlaybackStarted)
@@ -67,6 +67,7 @@ async def test_a_room_gets_its_agent_again_when_a_process_of_its_call_has_died(
         await until(lambda: len(home.events.sessions) > known + 1, WITHIN_S)
         second = home.events.sessions[known + 1]
         opened = await home.events.until(second, events.SessionOpened)
+        assert opened.origin
         assert opened.origin.room == room
         await visitor.until(lambda: "Hello there." in visitor.final(f"agent-{second}"))
 

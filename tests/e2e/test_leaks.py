@@ -1,15 +1,15 @@
-"""A platform after a hundred calls, and after two hundred: nothing of them is left in its processes."""
+"""A antiphon_up after a hundred calls, and after two hundred: nothing of them is left in its processes."""
 
 import asyncio
 from pathlib import Path
 
 import msgspec
 
+from antiphon_testing.agents import scripted_agent
 from antiphon_testing.caller_pattern import CallerPattern
+from antiphon_testing.processes import Platform, alive, antiphon_up, descendants, memory_kb, open_files
 from schemas import control, events, subjects
 from stages.runtime.worker import COLLECT_AFTER_S
-from tests.kit.platform import scripted
-from tests.kit.processes import Platform, alive, descendants, memory_kb, open_files, platform
 
 AT_ONCE = 20
 PORTION = 20  # calls between two rests: a worker collects cycles at rest, so what it needs at most is of so many
@@ -19,7 +19,7 @@ GROWTH_KB = 2 * 1024  # calls 101 to 200, all processes together, nats-server's 
 # one: then its buffer is as large as it gets. Go collects at a tenth more than is in use: garbage is not held.
 BLOCK = [b" " * 100_000] * 90
 COLLECTING = {"GOGC": "10"}
-SHORT = scripted("short", stt={"final_ms": 20}, llm={"replies": ["Yes."], "first_ms": 5}, tts={"first_ms": 5})
+SHORT = scripted_agent("short", stt={"final_ms": 20}, llm={"replies": ["Yes."], "first_ms": 5}, tts={"first_ms": 5})
 PATTERN = CallerPattern(speech_ms=100, every_ms=200, turns=1, start_ms=40, linger_ms=800)
 
 
@@ -56,7 +56,7 @@ def processes(home: Platform) -> list[int]:
 
 
 async def test_nothing_is_left_of_two_hundred_calls(tmp_path: Path) -> None:
-    async with platform(tmp_path, **COLLECTING) as home:
+    async with antiphon_up(tmp_path, **COLLECTING) as home:
         await home.set(SHORT)
         for filler in BLOCK:
             home.bus.publish(subjects.event("none", "none", "none.none"), filler)

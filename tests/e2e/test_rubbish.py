@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
+from antiphon_testing.agents import scripted_agent
+from antiphon_testing.platform import open_platform
+from antiphon_testing.processes import LOUD, Platform, descendants, memory_kb
 from schemas import events, subjects
 from schemas.audio import CALLER_FRAME_BYTES, CALLER_HZ, FRAME_MS, SAMPLE_BYTES
 from stages.tts import token_codec
-from tests.kit.platform import open_platform, scripted
-from tests.kit.processes import LOUD, Platform, descendants, memory_kb
 from transports import websocket
 
 FRAME = bytes(CALLER_FRAME_BYTES)
@@ -67,7 +68,7 @@ class Bare:
 
 
 async def opened(home: Platform, http: ClientSession, agent: str = "plain") -> Bare:
-    await home.set(scripted("plain", llm={"replies": ["I am {session}."]}))
+    await home.set(scripted_agent("plain", llm={"replies": ["I am {session}."]}))
     socket = await http.ws_connect(home.websocket, params={"agent": agent}, heartbeat=10)
     session = (await socket.receive_json(timeout=20))["session"]
     await home.events.until(session, events.SessionOpened)
@@ -178,7 +179,7 @@ async def test_a_socket_that_is_cut_ends_its_call(home: Platform) -> None:
 
 async def test_a_caller_who_never_reads_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(websocket, "HEARTBEAT_S", 1.0)  # which is why the house is one of this process
-    endless = scripted("endless", greeting="Hello.", tts={"duration_ms": 60_000})
+    endless = scripted_agent("endless", greeting="Hello.", tts={"duration_ms": 60_000})
     async with open_platform(tmp_path, [endless]) as home:
         address = urlsplit(home.ingress.url)
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
@@ -189,7 +190,7 @@ async def test_a_caller_who_never_reads_is_given_up(tmp_path: Path, monkeypatch:
         )
         head = await reader.readuntil(b'session":"')
         assert b"101" in head
-        call = await home.listen((await reader.readuntil(b'"'))[:-1].decode())
+        call = await home.record((await reader.readuntil(b'"'))[:-1].decode())
         writer.transport.pause_reading()  # type: ignore[attr-defined] # from here on it never reads
         closed = await call.until(events.SessionClosed)
         assert closed.reason == "caller_lost"

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from antiphon_testing.agents import scripted_agent
+from antiphon_testing.command import antiphon
+from antiphon_testing.platform import open_platform
+from antiphon_testing.processes import LOUD, Platform, Running, alive, running, until
 from antiphon_testing.websocket_caller import dial
 from bus.session_client import SessionClient
 from schemas import events, subjects
-from tests.kit.command import antiphon
 from tests.kit.network import BUS, FAR, elsewhere, needs_network
-from tests.kit.platform import open_platform, scripted
-from tests.kit.processes import LOUD, Platform, Running, alive, running, until
 
-LONG = scripted("long", llm={"replies": ["You said {text}"]}, stt={"texts": ["one", "two", "three"]})
+LONG = scripted_agent("long", llm={"replies": ["You said {text}"]}, stt={"texts": ["one", "two", "three"]})
 
 
 async def started(home: Platform, worker: Running, stage: str = subjects.STT) -> str:
@@ -90,8 +91,8 @@ async def test_a_second_signal_ends_it_at_once(home: Platform, tmp_path: Path) -
 
 async def test_one_process_may_work_for_several_stages(home: Platform, tmp_path: Path) -> None:
     with running(tmp_path, "run", "llm", "tts", "--json", "--data", home.data) as both:
-        await until(lambda: len(both.told()) == 2, 30)
-        ids = {told["stage"]: told["worker"] for told in both.told()}
+        await until(lambda: len(both.lines()) == 2, 30)
+        ids = {told["stage"]: told["worker"] for told in both.lines()}
         shown = {worker.id: (worker.stage, worker.pid) for worker in await home.workers()}
         assert {shown[identity] for identity in ids.values()} == {("llm", both.pid), ("tts", both.pid)}
         assert await both.end() == 0
@@ -125,7 +126,7 @@ async def test_an_ingress_on_another_machine_is_called_where_it_is(tmp_path: Pat
                 assert ready["url"].startswith(f"ws://{FAR}:")
                 line = await SessionClient(home.bus).claim(LONG.id)
                 assert line.url.startswith(ready["url"])
-                heard = await home.listen()
+                heard = await home.record()
                 async with dial(line.url, LONG.id, line.session) as caller:
                     caller.say(LOUD)
                     ended = await heard.until(events.TurnEnded)

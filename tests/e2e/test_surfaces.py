@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import soundfile
 
+from antiphon_testing.agents import scripted_agent
+from antiphon_testing.processes import Platform, alive, running
+from antiphon_testing.sounds import question
 from antiphon_testing.websocket_caller import dial
 from cli import call as calling
 from schemas import subjects
 from schemas.audio import AGENT_HZ
 from stages.tts import token_codec
-from tests.kit.platform import scripted
-from tests.kit.processes import Platform, alive, running
-from tests.kit.sounds import question
 
 QUIET_S = 2.0
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -90,7 +90,7 @@ async def test_a_call_in_telephone_quality_is_converted_and_shown(home: Platform
 async def test_an_agent_that_never_stops_is_hung_up_on(
     home: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await home.set(scripted("endless", tts={"duration_ms": 60_000}))
+    await home.set(scripted_agent("endless", tts={"duration_ms": 60_000}))
     monkeypatch.setattr(calling, "CAP_S", 2.0)
     out = tmp_path / "out.wav"
     await asyncio.to_thread(
@@ -101,7 +101,7 @@ async def test_an_agent_that_never_stops_is_hung_up_on(
 
 
 async def test_tail_follows_calls_as_they_happen(home: Platform, tmp_path: Path) -> None:
-    await home.set(scripted("other", llm={"replies": ["Other {text}"]}, stt={"interim_ms": 0}))
+    await home.set(scripted_agent("other", llm={"replies": ["Other {text}"]}, stt={"interim_ms": 0}))
     everything, one_agent, readable = (
         running(tmp_path, "tail", *options, "--data", home.data, NO_COLOR="1")
         for options in (("--json",), ("--json", "--agent", "other"), ())
@@ -118,12 +118,12 @@ async def test_tail_follows_calls_as_they_happen(home: Platform, tmp_path: Path)
         async with asyncio.timeout(40):  # nobody tells when they begin to listen: call until they have heard a call
             while not heard_it_all():
                 await both_calls()
-        said = all_.told()
+        said = all_.lines()
         assert {event["agent"] for event in said} >= {"echo", "other"}
-        assert {event["agent"] for event in other.told()} == {"other"}
+        assert {event["agent"] for event in other.lines()} == {"other"}
         assert "\x1b" not in text.out
-        session = other.told()[0]["session"]
-        assert {event["event"] for event in other.told() if event["session"] == session} >= {"ingress.session_closed"}
+        session = other.lines()[0]["session"]
+        assert {event["event"] for event in other.lines() if event["session"] == session} >= {"ingress.session_closed"}
         for tail in (all_, other, text):
             await tail.end(signal.SIGINT)
             assert tail.err == ""
@@ -137,7 +137,7 @@ async def test_tail_follows_one_session(home: Platform, tmp_path: Path) -> None:
                 while not tail.out:
                     turn += 1
                     await asyncio.gather(home.ask(caller, turn), home.talk("echo"))
-            assert {event["session"] for event in tail.told()} == {caller.session}
+            assert {event["session"] for event in tail.lines()} == {caller.session}
 
 
 async def test_agents_are_set_listed_and_shown(home: Platform, tmp_path: Path) -> None:

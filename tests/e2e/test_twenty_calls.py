@@ -6,17 +6,17 @@ import signal
 from collections import Counter
 from pathlib import Path
 
+from antiphon_testing.agents import scripted_agent
+from antiphon_testing.processes import CallResult, Platform, alive, antiphon_up, running, until
 from schemas import events, subjects
-from tests.kit.platform import scripted
-from tests.kit.processes import Heard, Platform, alive, platform, running, until
 
 CALLS = 20
 UTTERANCES = 2
 LATE = {"unknown_session", "unknown_to_owner", "undelivered"}  # frames on their way to a call that has just closed
-NAMED = scripted("named", llm={"replies": ["I am {session}."]})
+NAMED = scripted_agent("named", llm={"replies": ["I am {session}."]})
 
 
-async def all_open(home: Platform, calls: list[asyncio.Task[Heard]], known: set[str], number: int) -> list[str]:
+async def all_open(home: Platform, calls: list[asyncio.Task[CallResult]], known: set[str], number: int) -> list[str]:
     """The sessions that opened beside `known`, once there are `number` of them."""
 
     def opened() -> list[str]:
@@ -34,14 +34,14 @@ async def held(home: Platform) -> dict[str, Counter[str]]:
     return holders
 
 
-def heard_itself_alone(call: Heard, sessions: list[str]) -> bool:
+def heard_itself_alone(call: CallResult, sessions: list[str]) -> bool:
     """From the audio alone: its own answers, whole, and not a trace of another call."""
     others = [session for session in sessions if session != call.session and session in " ".join(call.words)]
     return call.words == [f"I am {call.session}."] * UTTERANCES and not others
 
 
 async def test_twenty_calls_on_two_workers_a_stage_do_not_cross(tmp_path: Path) -> None:
-    async with platform(tmp_path, "--workers", "2") as home:
+    async with antiphon_up(tmp_path, "--workers", "2") as home:
         await home.set(NAMED)
         assert Counter(worker.stage for worker in await home.workers()) == dict.fromkeys(subjects.STAGES, 2)
         doors = [worker.url for worker in await home.workers(subjects.INGRESS)]

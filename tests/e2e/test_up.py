@@ -9,25 +9,25 @@ from pathlib import Path
 
 import pytest
 
+from antiphon_testing.agents import scripted_agent
+from antiphon_testing.bus import server_pid
+from antiphon_testing.command import antiphon
+from antiphon_testing.processes import alive, antiphon_up, descendants, running, taken_port, until
 from antiphon_testing.websocket_caller import dial
 from composition.child_process import RESTARTS
 from schemas import events, subjects
-from tests.kit.bus import server_pid
-from tests.kit.command import antiphon
-from tests.kit.platform import scripted
-from tests.kit.processes import alive, descendants, platform, running, taken_port, until
 
 pytestmark = pytest.mark.realtime
 
 CALLS_END_WITHIN_S = 5.0
 GONE_WITHIN_S = 6.0  # after a kill -9 of `up` nobody waits for calls, but a loaded machine takes its time
 WITHIN_S = 10.0
-ECHO = scripted("echo", stt={"texts": ["hi"]})
+ECHO = scripted_agent("echo", stt={"texts": ["hi"]})
 
 
 async def test_it_says_where_everything_is_and_every_command_finds_it(tmp_path: Path) -> None:
-    async with platform(tmp_path) as home:
-        [ready] = home.up.told()
+    async with antiphon_up(tmp_path) as home:
+        [ready] = home.up.lines()
         assert set(ready) == {"event", "nats", "websocket", "talk", "data"}
         assert ready["event"] == "ready"
         assert ready["data"] == str(tmp_path)
@@ -68,7 +68,7 @@ async def test_it_says_where_everything_is_and_every_command_finds_it(tmp_path: 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_the_calls_in_order_and_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
-    async with platform(tmp_path) as home:
+    async with antiphon_up(tmp_path) as home:
         await home.set(ECHO)
         children = descendants(home.up.pid)
         async with dial(home.websocket, "echo") as caller:
@@ -100,20 +100,20 @@ async def test_a_signal_while_it_starts_leaves_nothing(tmp_path: Path, after_s: 
 
 
 async def test_its_children_go_when_it_is_killed_and_the_folder_can_be_used_again(tmp_path: Path) -> None:
-    async with platform(tmp_path) as home:
+    async with antiphon_up(tmp_path) as home:
         await home.set(ECHO)
         children = descendants(home.up.pid)
         async with dial(home.websocket, "echo") as caller:
             await home.converse(caller, 1)
             os.kill(home.up.pid, signal.SIGKILL)
             await until(lambda: not any(alive(pid) for pid in children), GONE_WITHIN_S)
-    async with platform(tmp_path) as again:
+    async with antiphon_up(tmp_path) as again:
         assert len(await again.workers()) == len(subjects.STAGES)
         assert (await again.talk("echo")).words == ["You said hi."]  # what was stored is still there
 
 
 async def test_a_killed_worker_is_started_again(tmp_path: Path) -> None:
-    async with platform(tmp_path) as home:
+    async with antiphon_up(tmp_path) as home:
         await home.set(ECHO)
         for stage in (subjects.STT, subjects.INGRESS):
             [old] = await home.workers(stage)
@@ -128,7 +128,7 @@ async def test_a_killed_worker_is_started_again(tmp_path: Path) -> None:
 
 
 async def test_a_bus_that_is_killed_is_started_again_where_it_was_and_calls_go_on(tmp_path: Path) -> None:
-    async with platform(tmp_path) as home:
+    async with antiphon_up(tmp_path) as home:
         await home.set(ECHO)
         async with dial(home.websocket, "echo") as caller:
             await home.converse(caller, 1)
@@ -148,7 +148,7 @@ async def test_a_bus_that_is_killed_is_started_again_where_it_was_and_calls_go_o
 
 
 async def test_a_bus_that_does_not_stay_alive_ends_all_with_one_clear_line(tmp_path: Path) -> None:
-    async with platform(tmp_path) as home:
+    async with antiphon_up(tmp_path) as home:
         children = descendants(home.up.pid)
         for number in range(RESTARTS):
             os.kill(server_pid(tmp_path), signal.SIGKILL)

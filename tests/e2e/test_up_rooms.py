@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from antiphon_testing.agents import scripted_agent
+from antiphon_testing.command import antiphon
+from antiphon_testing.processes import alive, antiphon_up, descendants, until
+from antiphon_testing.room_caller import enter_room
+from antiphon_testing.room_server import binary
 from composition import room_server
 from composition.errors import StartFailed
 from composition.room_server import RoomServer
 from schemas import events
-from tests.kit.command import antiphon
-from tests.kit.platform import scripted
-from tests.kit.processes import alive, descendants, platform, until
-from tests.kit.room_caller import visit
-from tests.kit.room_server import binary
 from transports.livekit.settings import LiveKitSettings
 from transports.livekit.tokens import Tokens
 
 WITHIN_S = 30.0
-ECHO = scripted("echo")
+ECHO = scripted_agent("echo")
 
 
 def named(pid: int, name: str) -> list[int]:
@@ -44,8 +44,8 @@ def told(pid: int, what: str) -> str:
 
 async def test_a_room_is_answered_beside_the_calls_and_the_server_is_started_again_when_it_dies(tmp_path: Path) -> None:
     binary()  # skips where there is none
-    async with platform(tmp_path, "--livekit") as home:
-        [ready] = home.up.told()
+    async with antiphon_up(tmp_path, "--livekit") as home:
+        [ready] = home.up.lines()
         assert ready["livekit"].startswith("ws://127.0.0.1:")
         assert json.loads((tmp_path / "run.json").read_text())["livekit"] == ready["livekit"]
         secrets = RoomServer.keys(tmp_path)
@@ -61,10 +61,11 @@ async def test_a_room_is_answered_beside_the_calls_and_the_server_is_started_aga
         assert (sent.code, sent.err) == (0, "")
         assert json.loads(sent.out)["room"] == "lobby"
         keys = Tokens(LiveKitSettings(url=ready["livekit"], key=secrets["key"], secret=SecretStr(secrets["secret"])))
-        async with visit(ready["livekit"], keys.caller_token("lobby", "", "{}")):
+        async with enter_room(ready["livekit"], keys.caller_token("lobby", "", "{}")):
             await until(lambda: bool(home.events.sessions), WITHIN_S)
             [session] = home.events.sessions
             opened = await home.events.until(session, events.SessionOpened)
+            assert opened.origin
             assert (opened.transport, opened.origin.room, opened.origin.campaign_id) == ("livekit", "lobby", "spring")
 
             [server] = named(home.up.pid, "livekit-server")
@@ -72,7 +73,9 @@ async def test_a_room_is_answered_beside_the_calls_and_the_server_is_started_aga
             await until(lambda: named(home.up.pid, "livekit-server") not in ([], [server]), WITHIN_S)
         await home.events.until(session, events.SessionClosed, within_s=WITHIN_S)
         metadata = json.dumps({"agent_id": "echo"})
-        async with visit(ready["livekit"], keys.caller_token("again", "", metadata)):  # it waits for ingress to be back
+        async with enter_room(
+            ready["livekit"], keys.caller_token("again", "", metadata)
+        ):  # it waits for ingress to be back
             await until(lambda: len(home.events.sessions) == 2, WITHIN_S)
             await home.events.until(home.events.sessions[1], events.SessionOpened)
 

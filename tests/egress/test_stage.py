@@ -2,6 +2,8 @@
 
 import stages.egress.stage
 import stages.tts.stage
+from antiphon_testing.stage import Call, Sent, call, worker
+from antiphon_testing.virtual_time import in_virtual_time
 from schemas.audio import AGENT_FRAME_BYTES
 from schemas.control import Playhead
 from schemas.events import (
@@ -20,8 +22,6 @@ from schemas.events import (
 from schemas.media import Flag
 from session.state import dump, load, locate
 from stages.tts import token_codec
-from tests.kit.clock import in_virtual_time
-from tests.kit.stage import Call, Sent, call, worker
 from tests.session.told import Told
 
 WORDS = "We are open from nine to six."

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from nats import connect as nats_client
 
+from antiphon_testing.agents import scripted_agent
+from antiphon_testing.platform import open_platform
 from bus import journal
 from bus.connect import Bus, connect
 from bus.errors import NoAnswer, NoResponders
@@ -24,7 +26,6 @@ from bus.settings import BusSettings
 from schemas import events, subjects
 from schemas.events import Event
 from tests.bus.test_security import guarded
-from tests.kit.platform import open_platform, scripted
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 WITHIN_S = 30.0
@@ -144,13 +145,13 @@ def test_transcripts_needs_nothing_of_ours() -> None:
 
 
 async def test_talk_time_counts_a_call_as_it_happens(tmp_path: Path) -> None:
-    agent = scripted("desk", stt={"texts": ["one", "two"]}, tts={"duration_ms": 400})
+    agent = scripted_agent("desk", stt={"texts": ["one", "two"]}, tts={"duration_ms": 400})
     async with (
         open_platform(tmp_path, [agent]) as home,
         example("talk_time.py", "--nats", home.nats, "--json") as process,
     ):
         assert json.loads(await next_line(process)) == {"agents": {}}
-        call = await home.null_call("desk", turns=2, every_ms=2_500, start_ms=500, speech_ms=300)
+        call = await home.simulated_call("desk", turns=2, every_ms=2_500, start_ms=500, speech_ms=300)
         await call.until(events.SessionClosed)
         told = await counted(process, turns=2)
         desk = told["desk"]

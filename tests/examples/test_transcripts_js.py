@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from antiphon_testing.agents import scripted_agent
+from antiphon_testing.platform import open_platform
 from schemas import events
 from tests.kit import npm
-from tests.kit.platform import open_platform, scripted
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FILES = ("package.json", "package-lock.json", "transcripts.js")
@@ -53,12 +54,12 @@ async def line(stream: asyncio.StreamReader | None) -> str:
 
 async def test_javascript_prints_what_the_callers_of_all_agents_said(tmp_path: Path, installed: Path) -> None:
     agents = [
-        scripted("desk", stt={"texts": ["Haben Sie auf – heute?"]}),
-        scripted("shop", stt={"texts": ["When do you open?"]}),
+        scripted_agent("desk", stt={"texts": ["Haben Sie auf – heute?"]}),
+        scripted_agent("shop", stt={"texts": ["When do you open?"]}),
     ]
     async with open_platform(tmp_path, agents) as home, transcripts(installed, home.nats) as subscriber:
         for agent, said in (("desk", "Haben Sie auf – heute?"), ("shop", "When do you open?")):
-            call = await home.null_call(agent, turns=1, linger_ms=500)
+            call = await home.simulated_call(agent, turns=1, linger_ms=500)
             final = await call.until(events.TranscriptFinal)
             assert final.text == said
             when, *told = (await line(subscriber.stdout)).split(maxsplit=3)

@@ -11,16 +11,17 @@ import pytest_asyncio
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
 from aiohttp.client import ClientResponse
 
+from antiphon_testing.agents import scripted_agent
+from antiphon_testing.platform import Platform, open_platform
 from config_service.client import ConfigClient
 from gateway import relay, sessions
 from gateway.serve import serve
 from schemas.config import AgentLine
 from schemas.events import SessionClosed, SessionOpened
 from stages.tts import token_codec
-from tests.kit.platform import Platform, open_platform, scripted
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-ECHO = scripted("echo", llm={"replies": ["You said {text}"]})
+ECHO = scripted_agent("echo", llm={"replies": ["You said {text}"]})
 WITHIN_S = 20.0
 
 
@@ -90,7 +91,7 @@ async def test_a_page_calls_types_hears_and_follows(desk: Desk) -> None:
 
 async def test_a_session_ends_when_its_page_asks_for_it(desk: Desk) -> None:
     opened = await desk.open()
-    heard = await desk.home.listen(opened["session"])
+    heard = await desk.home.record(opened["session"])
     line = await desk.call(opened)
     await heard.until(SessionOpened)
     async with desk.http.delete(f"{desk.url[:-1]}{opened['hangup']}") as answer:
@@ -103,7 +104,7 @@ async def test_a_session_ends_when_its_page_asks_for_it(desk: Desk) -> None:
 
 async def test_who_hangs_up_before_anybody_answered_is_heard_all_the_same(desk: Desk) -> None:
     opened = await desk.open()
-    heard = await desk.home.listen(opened["session"])
+    heard = await desk.home.record(opened["session"])
     asking = asyncio.create_task(desk.http.delete(f"{desk.url[:-1]}{opened['hangup']}"))
     await asyncio.sleep(0)
     line = await desk.call(opened)
@@ -118,7 +119,7 @@ async def test_a_caller_who_vanishes_behind_the_gateway_has_not_hung_up(
 ) -> None:
     monkeypatch.setattr(relay, "HEARTBEAT_S", 0.5)
     opened = await desk.open()
-    heard = await desk.home.listen(opened["session"])
+    heard = await desk.home.record(opened["session"])
     reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(desk.url).port)  # it answers no ping
     writer.write(HANDSHAKE.format(path=opened["url"]).encode())
     assert (await reader.readline()).split()[1] == b"101"

@@ -1,5 +1,5 @@
 """A server and a connection of the test's own."""
 
-from tests.kit.bus import bus, nats
+from antiphon_testing.bus import bus, nats
 
 __all__ = ["bus", "nats"]

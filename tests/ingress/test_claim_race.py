@@ -10,16 +10,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from cli.caller import Caller, dial
 
+from antiphon_testing.agents import scripted_agent
+from antiphon_testing.processes import Platform, Running, antiphon_up, attach, frozen, running
+from antiphon_testing.websocket_caller import Caller, dial
 from schemas import events, subjects
 from stages.ingress.owner_states import CLAIM_FOR_MS
-from tests.kit.platform import scripted
-from tests.kit.processes import Platform, Running, frozen, looked_at, platform, running
 
 pytestmark = pytest.mark.realtime
 
-GREETS = scripted("greets", greeting="Hello.", tts={"duration_ms": 100})
+GREETS = scripted_agent("greets", greeting="Hello.", tts={"duration_ms": 100})
 FROZEN_S = 0.9  # the longer of the two times that were tried by hand against the claim race
 MOMENTS_S = [moment / 100 for moment in range(-10, 10)]  # after the caller dials; an opening takes 20 to 50 ms
 DECIDED_WITHIN_S = CLAIM_FOR_MS / 1000 + 0.7  # and what a loaded machine needs
@@ -37,9 +37,9 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture
 async def home(started: Running) -> AsyncIterator[Platform]:
-    async with looked_at(started) as platform:
-        await platform.set(GREETS)
-        yield platform
+    async with attach(started) as antiphon_up:
+        await antiphon_up.set(GREETS)
+        yield antiphon_up
 
 
 async def freeze(pids: Iterable[int], after_s: float, for_s: float = FROZEN_S) -> None:
@@ -64,7 +64,7 @@ async def decided(home: Platform, session: str, within_s: float) -> events.Event
     """`session_opened` or `session_closed`, whichever comes first."""
     async with asyncio.timeout(within_s):
         while True:
-            for event in home.events.of(session):
+            for event in home.events.of(session, events.Event):
                 if isinstance(event, events.SessionOpened | events.SessionClosed):
                     return event
             await asyncio.sleep(0.01)
@@ -130,7 +130,7 @@ async def test_hanging_up_ends_an_opening_at_once(home: Platform) -> None:
 
 @pytest.mark.local
 async def test_three_callers_of_cold_workers_are_all_answered(tmp_path: Path) -> None:
-    async with platform(tmp_path, "--warm", "none") as home:
+    async with antiphon_up(tmp_path, "--warm", "none") as home:
 
         async def call(after_s: float) -> None:
             await asyncio.sleep(after_s)

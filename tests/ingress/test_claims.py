@@ -9,6 +9,9 @@ from typing import cast
 
 import pytest
 
+from antiphon_testing.agents import scripted_agent
+from antiphon_testing.event_recorder import SessionEvents
+from antiphon_testing.platform import Platform, open_platform
 from bus.connect import Bus, Subscription
 from bus.heartbeats import EVERY_S
 from bus.message import Message
@@ -20,9 +23,8 @@ from stages.ingress.clock_offsets import ClockOffsets
 from stages.runtime.context import Outlet, StageContext
 from stages.runtime.inbox import Inbox
 from stages.runtime.worker import Worker
-from tests.kit.platform import Heard, Platform, open_platform, scripted
 
-ECHO = scripted("echo")
+ECHO = scripted_agent("echo")
 PATTERN = {"start_ms": 5_000, "speech_ms": 300, "turns": 1}
 LONG_US = 120_000_000  # two minutes
 GOOD_US = 50_000  # on a loaded machine; 1 to 2 ms on a quiet one
@@ -100,13 +102,13 @@ async def home(tmp_path: Path) -> AsyncIterator[Platform]:
         yield home
 
 
-async def hang_up(home: Platform, call: Heard) -> events.SessionClosed:
+async def hang_up(home: Platform, call: SessionEvents) -> events.SessionClosed:
     close = control.encode(control.Close(call.session, "hangup"))
     await home.bus.request(subjects.control(call.session, subjects.INGRESS, "close"), close, 1.0)
     return await call.until(events.SessionClosed)
 
 
-async def keep_alive(worker: PlayedWorker, call: Heard) -> None:
+async def keep_alive(worker: PlayedWorker, call: SessionEvents) -> None:
     while not call.all(events.SessionClosed):
         if worker.claimed:
             worker.beat()
@@ -116,7 +118,7 @@ async def keep_alive(worker: PlayedWorker, call: Heard) -> None:
 async def test_an_owner_that_is_lost_in_the_opening_is_replaced_and_both_clocks_are_known(home: Platform) -> None:
     frozen = PlayedWorker(home.bus, "frozen", Claimed("frozen"), ahead_us=-LONG_US)
     await frozen.open()
-    call = await home.null_call("echo", **PATTERN)
+    call = await home.simulated_call("echo", **PATTERN)
     async with asyncio.timeout(5):
         while not frozen.started:
             await asyncio.sleep(0.01)
@@ -148,7 +150,7 @@ async def test_an_owner_that_is_lost_in_the_opening_is_replaced_and_both_clocks_
 async def test_a_claim_that_is_accepted_too_late_is_released(home: Platform) -> None:
     late = PlayedWorker(home.bus, "late", None)
     await late.open()
-    call = await home.null_call("echo", **PATTERN)
+    call = await home.simulated_call("echo", **PATTERN)
     async with asyncio.timeout(5):
         while len(late.claimed) < 3:
             await asyncio.sleep(0.01)
@@ -175,7 +177,7 @@ async def test_a_claim_that_is_accepted_too_late_is_released(home: Platform) -> 
 async def test_hanging_up_ends_an_opening_that_waits_for_a_start(home: Platform, frozen: bool) -> None:
     slow = PlayedWorker(home.bus, "slow", Claimed("slow"), frozen=frozen)
     await slow.open()
-    call = await home.null_call("echo", **PATTERN)
+    call = await home.simulated_call("echo", **PATTERN)
     alive = asyncio.create_task(keep_alive(slow, call))
     async with asyncio.timeout(5):
         while not slow.started:
@@ -191,7 +193,7 @@ async def test_a_refusal_that_every_worker_would_repeat_ends_the_call_at_once(ho
     detail = "OPENAI_API_KEY is not set"
     keyless = PlayedWorker(home.bus, "keyless", Claimed("keyless", "provider_missing", detail))
     await keyless.open()
-    call = await home.null_call("echo", **PATTERN)
+    call = await home.simulated_call("echo", **PATTERN)
     closed = await call.until(events.SessionClosed)
     assert closed.reason == "provider_missing"
     assert detail in closed.detail
@@ -201,7 +203,7 @@ async def test_a_refusal_that_every_worker_would_repeat_ends_the_call_at_once(ho
 async def test_a_start_that_is_reclaimed_is_claimed_again(home: Platform) -> None:
     forgetful = PlayedWorker(home.bus, "w", Claimed("w"), Started("w", "forgotten", reclaim=True))
     await forgetful.open()
-    call = await home.null_call("echo", **PATTERN)
+    call = await home.simulated_call("echo", **PATTERN)
     async with asyncio.timeout(5):
         while len(forgetful.started) < 2:
             await asyncio.sleep(0.01)

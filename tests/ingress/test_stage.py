@@ -7,14 +7,14 @@ from typing import Any
 import aiohttp
 import pytest
 
+from antiphon_testing.agents import scripted_agent
+from antiphon_testing.bus import WITHIN_S
 from bus.connect import Bus
 from config_service.client import ConfigClient
 from config_service.service import open_service
 from schemas import control, subjects
 from stages.ingress.stage import Ingress
 from stages.runtime.worker import Worker
-from tests.kit.bus import PATIENCE_S
-from tests.kit.platform import scripted
 from transports import websocket
 
 
@@ -36,7 +36,7 @@ class Front:
             aiohttp.ClientSession() as http,
             http.ws_connect(url, params={"agent": agent}) as socket,
         ):
-            message: dict[str, Any] = await asyncio.wait_for(socket.receive_json(), PATIENCE_S)
+            message: dict[str, Any] = await asyncio.wait_for(socket.receive_json(), WITHIN_S)
             return message
 
 
@@ -67,6 +67,6 @@ async def test_an_agent_that_was_read_before_is_called_while_the_service_is_away
     front: Front, bus: Bus, tmp_path: Path
 ) -> None:
     async with open_service(bus, f"sqlite:///{tmp_path / 'antiphon.db'}"):
-        await ConfigClient(bus).set([scripted("desk")])
+        await ConfigClient(bus).set([scripted_agent("desk")])
         assert (await front.claim("desk")).refused is None
     assert (await front.claim("desk")).refused is None

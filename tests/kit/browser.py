@@ -21,8 +21,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from antiphon_testing.command import ROOT
 from schemas.audio import CALLER_HZ
-from tests.kit.command import ROOT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(

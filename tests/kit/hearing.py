@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+from antiphon_testing.stage import Worker
 from stages.runtime.providers import Providers
 from stages.stt.contract import Capabilities, Heard, Recognizer, RecognizerProvider, SpeechDetector, Voice
 from stages.stt.contract import VoiceActivityEngine as Engine
@@ -11,7 +12,6 @@ from stages.stt.heard_queue import HeardQueue
 from stages.stt.loudness import LoudnessEngine
 from stages.stt.stage import Hearing, Shared, open_session
 from stages.stt.vad import VoiceActivityDetection
-from tests.kit.stage import Worker
 
 
 class _Providers:

@@ -5,11 +5,11 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
+from antiphon_testing.virtual_time import in_virtual_time
 from schemas.events import LlmProviderFailed, SentenceReady, TurnStarted
 from stages.llm.contract import Finish, ReplyItem, ReplyRequest, TextDelta
 from stages.llm.stage import MOST_DRAFTS
 from stages.runtime.providers import ProviderError
-from tests.kit.clock import in_virtual_time
 from tests.llm.test_stage import Model, talk_to, texts
 
 PAUSE_MS = 300  # the default `min_delay_ms`

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from antiphon_testing.conformance.language_model import CHECKS, Check, texts
+from antiphon_testing.vendors.openai_server import Hang, Refusal, Script, Server, Stream, event, openai_server
 from schemas.provider_keys import PrivateHosts, ProviderKeys
 from stages.llm.contract import (
     ChatMessage,
@@ -23,7 +24,6 @@ from stages.llm.contract import (
 )
 from stages.llm.providers.openai import KEY, open_provider
 from stages.runtime.providers import ProviderContext, ProviderError, ProviderMissing
-from tests.kit.openai_server import Hang, Refusal, Script, Server, Stream, event, openai_server
 
 SECRET = "sk-CANARY"
 ASKED = ReplyRequest("s1", "Be kind.", "When do you CANARY open?", (ChatMessage("assistant", "Hello."),))

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from antiphon_testing import stage as kit
+from antiphon_testing.virtual_time import in_virtual_time
 from schemas.agent import Turns
 from schemas.events import (
     Event,
@@ -25,8 +27,6 @@ from session.state import dump
 from stages.llm import recovery, stage
 from stages.llm.states import Opening
 from stages.llm.turns import opening
-from tests.kit import stage as kit
-from tests.kit.clock import in_virtual_time
 from tests.session.told import Told
 
 AGENT: dict[str, Any] = {"llm": {"provider": "scripted", "options": {"replies": ["You said {text}"]}}}

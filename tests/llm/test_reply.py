@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
+from antiphon_testing.virtual_time import in_virtual_time
 from schemas.events.llm import Usage
 from stages.llm.contract import (
     SILENT_S,
@@ -20,7 +21,6 @@ from stages.llm.contract import (
 )
 from stages.llm.reply import APOLOGY, FIRST_WORDS_S, FRAGMENT_S, MAX_REPLY, Piece, ask, segments
 from stages.runtime.providers import ProviderError
-from tests.kit.clock import in_virtual_time
 
 Step = str | float | ReplyItem | Exception
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from antiphon_testing.conformance.language_model import CHECKS, Check, texts
+from antiphon_testing.virtual_time import in_virtual_time
 from stages.llm.contract import ReplyRequest, TextDelta
 from stages.llm.providers.scripted import open_provider
 from stages.runtime.providers import ProviderContext, ProviderError
-from tests.kit.clock import in_virtual_time
 
 
 async def replies(options: dict[str, Any], *utterances: str) -> list[list[str]]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from antiphon_testing import stage as kit
+from antiphon_testing.virtual_time import in_virtual_time
 from schemas.audio import CALLER_HZ
 from schemas.events import (
     Cause,
@@ -33,8 +35,6 @@ from stages.llm import stage
 from stages.llm.contract import SILENT_S, Capabilities, Finish, ReplyItem, ReplyRequest, TextDelta
 from stages.llm.reply import APOLOGY, MAX_REPLY
 from stages.runtime.providers import ProviderError, Providers
-from tests.kit import stage as kit
-from tests.kit.clock import in_virtual_time
 
 WORD_MS = 400  # how long every word of the agent sounds in these stories
 

@@ -17,7 +17,11 @@ import pytest_asyncio
 import soxr
 from numpy.typing import NDArray
 
+from antiphon_testing.agents import scripted_agent
 from antiphon_testing.caller_pattern import CallerPattern, frames
+from antiphon_testing.processes import Platform, Running, attach, running, until
+from antiphon_testing.speech import silence
+from antiphon_testing.wer import word_error_rate
 from cli.audiofile import read_pcm
 from cli.demo_voice import speak
 from cli.discovery import weights_folder
@@ -29,10 +33,6 @@ from schemas.audio import CALLER_HZ, SAMPLE_BYTES
 from stages.runtime.providers import ProviderMissing
 from stages.runtime.weights import WEIGHTS, locate
 from tests.kit.browser import PHONE, TALL, Browser, Talk, browser, needs_chromium, wav
-from tests.kit.platform import scripted
-from tests.kit.processes import Platform, Running, looked_at, running, until
-from tests.kit.speech import silence
-from tests.kit.wer import word_error_rate
 
 pytestmark = [
     needs_chromium,
@@ -53,14 +53,14 @@ RELOAD_ENDS_WITHIN_S = 3.0  # without a hang-up, ingress waits 10 s for the call
 ROUNDING_MS = 3  # of the three steps, each in whole ms
 TOUCH_PX = 40  # the height of a button that a thumb hits
 SILENT = 64  # of 32,768: what Opus makes of silence is below
-TELLER = scripted(
+TELLER = scripted_agent(
     "teller",
     stt={"texts": ["Tell me a story.", "Stop, please."], "interim_ms": 100},
     llm={"replies": ["Once upon a time there was a king.", "As you like."]},
     tts={"duration_ms": STORY_S * 1000},
 )
-LONG_NAME = scripted("reception-of-the-northside-clinic", greeting="Good morning!")
-ECHO = scripted("echo", llm={"replies": ["You said {text}"]})
+LONG_NAME = scripted_agent("reception-of-the-northside-clinic", greeting="Good morning!")
+ECHO = scripted_agent("echo", llm={"replies": ["You said {text}"]})
 
 
 def why_no_models() -> str:
@@ -100,7 +100,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def home(up: Running) -> AsyncIterator[Platform]:
-    async with looked_at(up) as platform:
+    async with attach(up) as platform:
         await platform.set(TELLER, ECHO, LONG_NAME)
         yield platform
 

@@ -2,10 +2,10 @@
 
 import pytest
 
+from antiphon_testing.stage import Outbox
 from schemas import events
 from schemas.events import LlmStageFailed, SpeechEnded, SpeechStarted, SttStageFailed, TranscriptInterim
 from stages.runtime.context import StageContext, UnlistedEvent
-from tests.kit.stage import Outbox
 
 
 def context(outbox: Outbox) -> StageContext:

@@ -5,8 +5,8 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon_testing.virtual_time import VirtualLoop, in_virtual_time
 from stages.runtime.deadline import Deadline
-from tests.kit.clock import VirtualLoop, in_virtual_time
 
 
 class Clock:

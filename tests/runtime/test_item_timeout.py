@@ -6,8 +6,8 @@ from contextlib import aclosing
 
 import pytest
 
+from antiphon_testing.virtual_time import in_virtual_time
 from stages.runtime.item_timeout import with_item_timeout
-from tests.kit.clock import in_virtual_time
 
 PATIENCE_S = 10.0
 

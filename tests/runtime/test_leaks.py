@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from antiphon_testing.agents import scripted_agent
+from antiphon_testing.platform import Platform, open_platform
 from schemas import control, events, subjects
 from stages.runtime import stage_host
-from tests.kit.platform import Platform, open_platform, scripted
 
 CALLS = 30
 AT_ONCE = 10
@@ -19,16 +20,15 @@ ENDING = (
     "StageHost._unsubscribe",
     "call",
 )  # a session that is not over yet
-SHORT = scripted("short", greeting="Hi.", stt={"interim_ms": 20, "final_ms": 20}, llm={"first_ms": 5})
+SHORT = scripted_agent("short", greeting="Hi.", stt={"interim_ms": 20, "final_ms": 20}, llm={"first_ms": 5})
 
 
 async def calls(home: Platform, number: int) -> None:
     pattern = {"speech_ms": 200, "every_ms": 700, "turns": 2, "start_ms": 100, "linger_ms": 100}
-    heard = [await home.null_call("short", **pattern) for _ in range(number)]
+    heard = [await home.simulated_call("short", **pattern) for _ in range(number)]
     for call in heard:
         await call.until(events.SessionClosed)
-        for subscription in call.subscriptions:
-            await subscription.unsubscribe()
+        await call.stop()
     async with asyncio.timeout(10):
         while any(name.startswith(ENDING) for name in tasks()):
             await asyncio.sleep(0.02)

@@ -14,16 +14,18 @@ import nats
 import pytest
 from nats.aio.msg import Msg
 
+from antiphon_testing.agents import scripted_agent
+from antiphon_testing.bus import until
+from antiphon_testing.event_recorder import SessionEvents
+from antiphon_testing.platform import Platform, open_platform
 from bus import journal
 from schemas import events, subjects
-from tests.kit.bus import until
-from tests.kit.platform import Heard, Platform, open_platform, scripted
 
 pytestmark = pytest.mark.realtime
 
 CALLS = 4
 TALK = {"turns": 2, "speech_ms": 300, "every_ms": 1_800, "start_ms": 800, "linger_ms": 1_200}
-DESK = scripted(
+DESK = scripted_agent(
     "desk",
     greeting="Hello.",
     stt={"texts": ["one", "two"]},
@@ -61,7 +63,7 @@ class Story(NamedTuple):
     heard: list[tuple[int, str, bool]]
 
 
-async def told(home: Platform, call: Heard) -> Story:
+async def told(home: Platform, call: SessionEvents) -> Story:
     """The story of a call that is over, of which nothing is missing: neither live nor in the journal."""
     said = defaultdict(list)
     numbers = defaultdict(list)
@@ -78,9 +80,9 @@ async def told(home: Platform, call: Heard) -> Story:
     )
 
 
-async def conversations(home: Platform, number: int = CALLS) -> list[Heard]:
+async def conversations(home: Platform, number: int = CALLS) -> list[SessionEvents]:
     """Some calls at once, each from its first event to its last."""
-    calls = [await home.null_call("desk", **TALK) for _ in range(number)]
+    calls = [await home.simulated_call("desk", **TALK) for _ in range(number)]
     for call in calls:
         await call.until(events.SessionClosed, within_s=40)
     return calls
@@ -101,7 +103,7 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Story:
     return story
 
 
-async def undisturbed(home: Platform, calls: list[Heard], quiet: Story) -> None:
+async def undisturbed(home: Platform, calls: list[SessionEvents], quiet: Story) -> None:
     """Every call went as the quiet one, and no stage dropped or refused anything."""
     for call in calls:
         assert await told(home, call) == quiet

@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from antiphon_testing.virtual_time import VirtualLoop, in_virtual_time
 from bus.connect import Bus
 from bus.message import Message
 from schemas import control, events, subjects
@@ -21,7 +22,6 @@ from stages.runtime.providers import Provider, ProviderContext, ProviderError, P
 from stages.runtime.stage import Stage, handles
 from stages.runtime.stage_host import StageHost
 from stages.runtime.worker import Worker
-from tests.kit.clock import VirtualLoop, in_virtual_time
 from tests.runtime.fake_bus import FakeBus
 
 SESSIONS = ("s1", "s2")

@@ -6,18 +6,19 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from antiphon_testing.agents import scripted_agent
+from antiphon_testing.platform import WITHIN_S, open_platform
 from schemas import control, events, media, subjects
 from stages.ingress import owner_machine, owner_states
 from stages.runtime import stage_host
-from tests.kit.platform import WITHIN_S, open_platform, scripted
 
-ECHO = scripted("echo", greeting="Hello.", stt={"texts": ["first", "second"]}, tts={"duration_ms": 200})
+ECHO = scripted_agent("echo", greeting="Hello.", stt={"texts": ["first", "second"]}, tts={"duration_ms": 200})
 LONG = {"start_ms": 700, "speech_ms": 300, "every_ms": 1_600, "linger_ms": 300}  # room for the greeting and each answer
 
 
 async def test_a_call_is_answered_turn_by_turn(tmp_path: Path) -> None:
     async with open_platform(tmp_path, [ECHO]) as home:
-        call = await home.null_call("echo", turns=2, **LONG)
+        call = await home.simulated_call("echo", turns=2, **LONG)
         await call.until(events.SessionClosed)
     assert [ended.heard for ended in call.all(events.TurnEnded)] == ["Hello.", "You said first.", "You said second."]
     assert call.tags[0] == "ingress.session_opened"
@@ -26,7 +27,7 @@ async def test_a_call_is_answered_turn_by_turn(tmp_path: Path) -> None:
 
 async def test_every_speaker_counts_its_facts_without_a_gap(tmp_path: Path) -> None:
     async with open_platform(tmp_path, [ECHO]) as home:
-        call = await home.null_call("echo", turns=1, **LONG)
+        call = await home.simulated_call("echo", turns=1, **LONG)
         await call.until(events.SessionClosed)
     for stage in subjects.STAGES:
         said = [(event.epoch, event.seq) for event in call.events if events.stage(event) == stage]
@@ -40,7 +41,7 @@ async def test_a_session_has_one_owner_a_stage_and_its_epochs_differ(
         owner_machine, "CLAIM_WITHIN_MS", WITHIN_S * 1000
     )  # a claim that is repeated takes the next epoch
     async with open_platform(tmp_path, [ECHO], workers=2) as home:
-        calls = [await home.null_call("echo", turns=1, **LONG) for _ in range(8)]
+        calls = [await home.simulated_call("echo", turns=1, **LONG) for _ in range(8)]
         opened = [await call.until(events.SessionOpened) for call in calls]
         held = {stage: [s for worker in home.workers[stage] for s in worker.sessions] for stage in subjects.CLAIMED}
         for call in calls:
@@ -54,14 +55,14 @@ async def test_a_session_has_one_owner_a_stage_and_its_epochs_differ(
 async def test_a_full_worker_leaves_the_group_and_comes_back(tmp_path: Path) -> None:
     async with open_platform(tmp_path, [ECHO]) as home:
         small = await home.add(subjects.STT, capacity=1)
-        calls = [await home.null_call("echo", turns=1, **LONG) for _ in range(6)]
+        calls = [await home.simulated_call("echo", turns=1, **LONG) for _ in range(6)]
         for call in calls:
             await call.until(events.SessionOpened)
         assert len(small.sessions) <= 1
         for call in calls:
             await call.until(events.SessionClosed)
         await home.stop(home.workers[subjects.STT][0])
-        again = await home.null_call("echo", turns=1, **LONG)
+        again = await home.simulated_call("echo", turns=1, **LONG)
         opened = await again.until(events.SessionOpened)
         assert opened.owners[subjects.STT].worker == small.id
         await again.until(events.SessionClosed)
@@ -70,11 +71,11 @@ async def test_a_full_worker_leaves_the_group_and_comes_back(tmp_path: Path) -> 
 async def test_a_draining_worker_finishes_its_own_and_takes_no_more(tmp_path: Path) -> None:
     async with open_platform(tmp_path, [ECHO]) as home:
         old = home.workers[subjects.STT][0]
-        first = await home.null_call("echo", turns=2, **LONG)
+        first = await home.simulated_call("echo", turns=2, **LONG)
         await first.until(events.SessionOpened)
         draining = asyncio.create_task(home.stop(old))
         new = await home.add(subjects.STT)
-        second = await home.null_call("echo", turns=1, **LONG)
+        second = await home.simulated_call("echo", turns=1, **LONG)
         opened = await second.until(events.SessionOpened)
         assert opened.owners[subjects.STT].worker == new.id
         closed = await first.until(events.SessionClosed)
@@ -88,7 +89,7 @@ async def test_a_stage_without_a_worker_is_named(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(owner_machine, "CLAIM_FOR_MS", 300)
     async with open_platform(tmp_path, [ECHO]) as home:
         await home.stop(home.workers[subjects.TTS][0])
-        call = await home.null_call("echo", turns=1, **LONG)
+        call = await home.simulated_call("echo", turns=1, **LONG)
         closed = await call.until(events.SessionClosed)
     assert closed.reason == "no_worker"
     assert 'stage "tts"' in closed.detail
@@ -104,7 +105,7 @@ async def test_a_stage_without_a_worker_is_named(tmp_path: Path, monkeypatch: py
 )
 async def test_a_provider_that_cannot_serve_is_named(tmp_path: Path, changes: dict[str, object], says: str) -> None:
     async with open_platform(tmp_path, [ECHO.model_validate({**ECHO.model_dump(), **changes})]) as home:
-        call = await home.null_call("echo", turns=1, **LONG)
+        call = await home.simulated_call("echo", turns=1, **LONG)
         closed = await call.until(events.SessionClosed)
     assert says in closed.detail
 
@@ -112,7 +113,7 @@ async def test_a_provider_that_cannot_serve_is_named(tmp_path: Path, changes: di
 async def test_a_worker_that_falls_silent_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(owner_states, "LIVE_SILENCE_MS", 100)
     async with open_platform(tmp_path, [ECHO]) as home:
-        call = await home.null_call("echo", turns=9, **LONG)
+        call = await home.simulated_call("echo", turns=9, **LONG)
         await call.until(events.SessionOpened)
         _stop, run = home._runs.pop(home.workers[subjects.LLM][0].id)
         run.cancel()  # as good as dead: no beat comes any more
@@ -125,7 +126,7 @@ async def test_sessions_end_by_themselves_when_their_coordinator_is_gone(
 ) -> None:
     monkeypatch.setattr(stage_host, "ORPHANED_AFTER_S", 0.5)
     async with open_platform(tmp_path, [ECHO]) as home:
-        call = await home.null_call("echo", turns=9, **LONG)
+        call = await home.simulated_call("echo", turns=9, **LONG)
         await call.until(events.SessionOpened)
         _stop, run = home._runs.pop(home.ingress.id)
         run.cancel()
@@ -148,7 +149,7 @@ async def test_a_claim_that_no_start_follows_is_forgotten(tmp_path: Path, monkey
 
 async def test_rubbish_on_the_bus_is_counted_and_the_call_goes_on(tmp_path: Path) -> None:
     async with open_platform(tmp_path, [ECHO]) as home:
-        call = await home.null_call("echo", turns=2, **LONG)
+        call = await home.simulated_call("echo", turns=2, **LONG)
         await call.until(events.SessionOpened)
         stt = home.workers[subjects.STT][0]
         frame = media.encode(media.Frame(bytes(640), 1, 0, 16_000))
@@ -184,7 +185,7 @@ async def test_rubbish_on_the_bus_is_counted_and_the_call_goes_on(tmp_path: Path
 
 async def test_what_never_came_is_counted(tmp_path: Path) -> None:
     async with open_platform(tmp_path, [ECHO]) as home:
-        call = await home.null_call("echo", turns=1, **LONG)
+        call = await home.simulated_call("echo", turns=1, **LONG)
         await call.until(events.SessionOpened)
         stt = home.workers[subjects.STT][0]
         ingress = home.workers[subjects.INGRESS][0].sessions[call.session].context

@@ -11,6 +11,7 @@ from random import Random
 
 import msgspec
 
+from antiphon_testing.stage import EPOCH, Call
 from schemas import events
 from schemas.audio import CALLER_HZ
 from schemas.events import (
@@ -24,7 +25,6 @@ from session.state import SessionState, fold, locate
 from stages.stt.contract import HeardFinal, HeardInterim
 from stages.stt.utterances import Utterances
 from stages.stt.voice_activity import Offset
-from tests.kit.stage import EPOCH, Call
 
 STAGES = ("ingress", "stt", "llm", "tts", "egress")
 HEARTBEAT_MS = 100

@@ -11,6 +11,8 @@ from msgspec.structs import replace
 import stages.egress.stage
 import stages.llm.stage
 import stages.tts.stage
+from antiphon_testing.stage import call
+from antiphon_testing.virtual_time import VirtualLoop
 from schemas.control import Playhead
 from schemas.events import (
     Event,
@@ -30,8 +32,6 @@ from session.state import SessionState, dump, load, locate
 from stages.egress.pacing import Pacing
 from stages.llm import recovery
 from stages.tts.unplayed import Unplayed
-from tests.kit.clock import VirtualLoop
-from tests.kit.stage import call
 from tests.session.simulation import AGENT, HEARTBEAT_MS, STAGES, Simulation
 from tests.session.told import Told
 

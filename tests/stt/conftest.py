@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 import stages.stt.stage
+from antiphon_testing.speech import INSTALLED, WHY_NOT
+from antiphon_testing.stage import Worker, worker
 from cli.discovery import weights_folder
 from stages.runtime.providers import ProviderContext, ProviderMissing
 from stages.runtime.weights import SILERO, locate
-from tests.kit.speech import INSTALLED, WHY_NOT
-from tests.kit.stage import Worker, worker
 
 
 @pytest.fixture

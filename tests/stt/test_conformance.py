@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from antiphon_testing.conformance.recognizer import RecognizerConformance, Subject, broken_rules
+from antiphon_testing.speech import recording, silence
 from schemas.audio import CALLER_HZ
 from schemas.events import Event, SpeechEnded, SpeechStarted, TranscriptFinal, TranscriptInterim
 from stages.runtime.providers import ProviderContext, ProviderError
 from stages.stt.contract import SpeechDetector
 from stages.stt.providers import scripted
 from stages.stt.silero_engine import open_silero
-from tests.kit.speech import recording, silence
 
 SPEECH = silence(0.3) + (3_000).to_bytes(2, "little") * CALLER_HZ + silence(0.6)
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 import stages.stt.stage
+from antiphon_testing.speech import BECKETT, TWO_CITIES, recording, silence
+from antiphon_testing.stage import Call, Worker, worker
+from antiphon_testing.wer import word_error_rate, words
 from schemas.audio import CALLER_FRAME_BYTES, CALLER_HZ, FRAME_MS
 from schemas.events import SpeechEnded, SpeechStarted, TranscriptFinal, TranscriptInterim
 from stages.runtime.providers import ProviderContext, ProviderError, ProviderMissing
 from stages.stt.loudness import LoudnessDetector
 from stages.stt.voice_activity import LONGEST_GAP
-from tests.kit.speech import BECKETT, TWO_CITIES, recording, silence
-from tests.kit.stage import Call, Worker, worker
-from tests.kit.wer import word_error_rate, words
 
 pytestmark = pytest.mark.realtime
 

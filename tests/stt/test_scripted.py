@@ -6,13 +6,13 @@ import pytest
 
 import stages.stt.stage
 from antiphon_testing.caller_pattern import CallerPattern, frames
+from antiphon_testing.stage import Call, call, worker
+from antiphon_testing.virtual_time import in_virtual_time
 from schemas.audio import CALLER_HZ
 from schemas.events import SpeechEnded, SpeechStarted, TranscriptFinal, TranscriptInterim
 from stages.runtime.providers import ProviderContext, ProviderError, Providers
 from stages.stt.contract import RecognizerProvider
 from stages.stt.loudness import LoudnessDetector
-from tests.kit.clock import in_virtual_time
-from tests.kit.stage import Call, call, worker
 
 FRAME = 320
 SILENT = bytes(2 * FRAME)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from antiphon_testing.stage import Call
 from schemas.events import Event, SpeechEnded, SpeechStarted, SttProviderFailed, TranscriptFinal
 from stages.runtime.providers import ProviderError
 from stages.stt.contract import Recognizer, Transcriber, Voice
@@ -20,7 +21,6 @@ from stages.stt.stage import FINISH_S
 from stages.stt.transcription_scheduler import TranscriptionScheduler
 from stages.stt.voice_activity import WINDOW
 from tests.kit.hearing import hearing
-from tests.kit.stage import Call
 
 VOICE = (3_000).to_bytes(2, "little") * WINDOW
 QUIET = bytes(2 * WINDOW)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from antiphon_testing.speech import recording, silence
 from stages.stt.silero import WINDOW_BYTES, Memory, Run, load, probabilities
 from stages.stt.voice_activity import ON
-from tests.kit.speech import recording, silence
 
 ROUNDS = 60  # 1.9 s: the state has to be right all along
 CALLERS = 7

@@ -6,6 +6,8 @@ import msgspec
 import pytest
 
 import stages.stt.stage
+from antiphon_testing.stage import EPOCH, Call, Outbox
+from antiphon_testing.virtual_time import in_virtual_time
 from schemas.events import (
     MOST_UNFINISHED,
     Event,
@@ -33,9 +35,7 @@ from stages.stt.contract import (
 )
 from stages.stt.lateness import FINAL_WITHIN_MS
 from stages.stt.stage import MARGIN_MS, Hearing, open_session
-from tests.kit.clock import in_virtual_time
 from tests.kit.hearing import ByHand, hearing
-from tests.kit.stage import EPOCH, Call, Outbox
 
 FRAME = 320
 LOUD = (3_000).to_bytes(2, "little") * FRAME

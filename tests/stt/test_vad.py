@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 import stages.stt.stage
+from antiphon_testing.stage import Worker, worker
 from schemas.events import SttProviderFailed
 from stages.runtime.providers import ProviderContext, ProviderError, ProviderMissing, Vad
 from stages.stt import vad
 from stages.stt.silero import Floats
 from stages.stt.silero_engine import SileroEngine
 from stages.stt.vad import open_vad
-from tests.kit.stage import Worker, worker
 
 LOUD = (3_000).to_bytes(2, "little") * 512
 

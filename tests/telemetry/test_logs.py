@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tests.kit.command import ROOT
+from antiphon_testing.command import ROOT
 
 PART = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9"
 SAYS = f"""

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tests.kit.command import ROOT
+from antiphon_testing.command import ROOT
 
 LOADED = """
 import sys, stages.egress.stage, stages.ingress.stage, transports

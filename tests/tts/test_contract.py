@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 import stages.tts.stage
+from antiphon_testing.stage import Call, call, worker
+from antiphon_testing.virtual_time import in_virtual_time
 from schemas.audio import AGENT_HZ
 from schemas.events import (
     Paused,
@@ -25,9 +27,7 @@ from stages.tts import token_codec
 from stages.tts.contract import Synthesizer
 from stages.tts.providers import scripted
 from stages.tts.sentence_synthesizer import SentenceSynthesizer
-from tests.kit.clock import in_virtual_time
 from tests.kit.context_vendor import BUFFERED, WORD_MS, ContextSynthesizer, ContextTurn, ContextVendor
-from tests.kit.stage import Call, call, worker
 
 AGENT = {"tts": {"provider": "scripted"}}
 SILENCE_MS = 700

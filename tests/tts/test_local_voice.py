@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import soxr
 
+from antiphon_testing.wer import word_error_rate
 from schemas.audio import AGENT_HZ, CALLER_HZ
 from stages.runtime.providers import ProviderContext, ProviderError
 from stages.tts.contract import speak_text
-from tests.kit.wer import word_error_rate
 
 if TYPE_CHECKING:
     from stages.tts.providers.local import Local

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import soxr
 
+from antiphon_testing.wer import spelled, word_error_rate
 from schemas.audio import AGENT_HZ, CALLER_HZ
 from stages.runtime.providers import ProviderContext
 from stages.tts.contract import speak_text
-from tests.kit.wer import spelled, word_error_rate
 
 if TYPE_CHECKING:
     from stages.stt.providers.local import Moonshine

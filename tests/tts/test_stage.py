@@ -7,6 +7,8 @@ from typing import Any, Literal
 import pytest
 
 import stages.tts.stage
+from antiphon_testing.stage import Call, call
+from antiphon_testing.virtual_time import in_virtual_time
 from schemas.events import (
     Paused,
     PlaybackStarted,
@@ -23,8 +25,6 @@ from stages.runtime.providers import ProviderError
 from stages.tts import token_codec
 from stages.tts.providers import scripted
 from stages.tts.speech import CHUNK_WITHIN_S
-from tests.kit.clock import in_virtual_time
-from tests.kit.stage import Call, call
 
 
 def agent(**options: Any) -> dict[str, Any]:

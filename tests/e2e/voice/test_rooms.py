@@ -7,12 +7,12 @@ import pytest
 
 pytest.importorskip("livekit", reason="the extra livekit is not installed: pip install -e '.[livekit]'")
 
+from antiphon_testing.room_server import binary
+from antiphon_testing.speech import BECKETT
+from antiphon_testing.wer import spelled, word_error_rate, words
 from bench.first_words import BRIEF, first_words
 from bench.room_harness import open_room_harness
 from bench.room_words import READER, REPLY, visited
-from tests.kit.room_server import binary
-from tests.kit.speech import BECKETT
-from tests.kit.wer import spelled, word_error_rate, words
 
 pytestmark = [pytest.mark.local, pytest.mark.realtime]
 

@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 import pytest
 
+from antiphon_testing.agents import listening_agent
+from antiphon_testing.simulated_caller import open_process_platform
+from antiphon_testing.wer import words
 from bench.speech import (
     QUESTIONS,
     READINGS,
@@ -20,8 +23,6 @@ from bench.speech import (
     round_trip,
     wrong_words,
 )
-from tests.kit.simulated_caller import exchange, listener
-from tests.kit.wer import words
 
 pytestmark = [pytest.mark.local, pytest.mark.realtime]
 
@@ -37,7 +38,7 @@ class Heard(NamedTuple):
 @pytest.fixture(scope="module")
 def heard(engines: None) -> Heard:
     async def calls() -> Heard:
-        async with exchange(listener("brief", "Yes."), receptionist()) as open_platform:
+        async with open_process_platform(listening_agent("brief", "Yes."), receptionist()) as open_platform:
             readings = asyncio.gather(*(read_to(open_platform, "brief", name) for name in READINGS))
             return Heard(
                 *await asyncio.gather(

@@ -7,9 +7,9 @@ import asyncio
 
 import pytest
 
+from antiphon_testing.simulated_caller import open_process_platform
 from bench.pipeline import percentiles
 from bench.talk_over import BREATHS, TRIES, Coughed, Interruption, cough, cough_at, talk_over, talkers
-from tests.kit.simulated_caller import exchange
 
 pytestmark = [pytest.mark.local, pytest.mark.realtime]
 
@@ -22,7 +22,7 @@ def heard(engines: None) -> tuple[list[Interruption], Coughed]:
     """What came of twenty answers that were talked over, and of one that was coughed into."""
 
     async def calls() -> tuple[list[Interruption], Coughed]:
-        async with exchange(*talkers()) as open_platform:
+        async with open_process_platform(*talkers()) as open_platform:
             coughs = [cough(*breath) for breath in BREATHS]
             return await asyncio.gather(talk_over(open_platform, TRIES, AT_ONCE), cough_at(open_platform, coughs))
 

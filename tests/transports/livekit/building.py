@@ -7,14 +7,16 @@ from itertools import count
 
 import numpy as np
 
+from antiphon_testing.agents import scripted_agent
+from antiphon_testing.event_recorder import SessionEvents
+from antiphon_testing.platform import Platform
+from antiphon_testing.room_caller import RoomCaller, enter_room, token
+from antiphon_testing.room_server import RoomServer
 from schemas.audio import CALLER_HZ
 from schemas.events import SessionOpened
-from tests.kit.platform import Heard, Platform, scripted
-from tests.kit.room_caller import Visitor, token, visit
-from tests.kit.room_server import RoomServer
 from transports.livekit.rooms import LiveKitRooms
 
-ECHO = scripted(
+ECHO = scripted_agent(
     "echo",
     llm={"replies": ["You said {text}."]},
     stt={"texts": ["one", "two", "three"], "interim_ms": 100},
@@ -24,7 +26,7 @@ ECHO = scripted(
 
 
 def hum(seconds: float) -> bytes:
-    """What the scripted recogniser takes for an utterance."""
+    """What the scripted_agent recogniser takes for an utterance."""
     return bytes((0.4 * 32_767 * np.sin(np.arange(int(seconds * CALLER_HZ)) * 0.12)).astype("<i2"))
 
 
@@ -33,8 +35,8 @@ class InRoom:
     """A visitor whose agent has arrived."""
 
     name: str
-    visitor: Visitor
-    heard: Heard
+    visitor: RoomCaller
+    heard: SessionEvents
     opened: SessionOpened
 
 
@@ -54,8 +56,8 @@ class Building:
     async def call(self, name: str = "", *, microphone: bool = True, kind: str = "") -> AsyncIterator[InRoom]:
         """A visitor comes, and with them the agent. kind: of participant, if not a standard one."""
         name = name or self.room()
-        heard = await self.home.listen()
-        async with visit(self.server.url, token(name, kind=kind), microphone=microphone) as visitor:
+        heard = await self.home.record()
+        async with enter_room(self.server.url, token(name, kind=kind), microphone=microphone) as visitor:
             await visitor.until(lambda: any(opened(event, name) for event in heard.all(SessionOpened)))
             event = next(event for event in heard.all(SessionOpened) if opened(event, name))
             heard.only(event.session)

@@ -8,9 +8,9 @@ import pytest_asyncio
 
 pytest.importorskip("livekit", reason="the extra livekit is not installed: pip install -e '.[livekit]'")
 
-from tests.kit.bus import bus, nats
-from tests.kit.platform import open_platform
-from tests.kit.room_server import RoomServer, room_server
+from antiphon_testing.bus import bus, nats
+from antiphon_testing.platform import open_platform
+from antiphon_testing.room_server import RoomServer, room_server
 from tests.transports.livekit.building import ECHO, Building
 from transports.livekit.room_input import serve_room
 from transports.livekit.rooms import LiveKitRooms

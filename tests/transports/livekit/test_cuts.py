@@ -15,17 +15,17 @@ from pathlib import Path
 import pytest
 from livekit import rtc
 
+from antiphon_testing.bus import server_pid
+from antiphon_testing.platform import Platform, open_platform
+from antiphon_testing.processes import running, until
+from antiphon_testing.room_caller import enter_room, token
+from antiphon_testing.room_server import room_server
 from bus import journal
 from bus.errors import Unreachable
 from schemas import events, subjects
 from schemas.control import RoomAccess
 from schemas.events import SessionClosed, SessionOpened, TranscriptFinal, TurnEnded
-from tests.kit.bus import server_pid
 from tests.kit.network import BUS, ROOMS, Way, elsewhere, needs_network
-from tests.kit.platform import Platform, open_platform
-from tests.kit.processes import running, until
-from tests.kit.room_caller import token, visit
-from tests.kit.room_server import room_server
 from tests.transports.livekit.building import ECHO, Building, InRoom, hum
 from transports.livekit import room_reconciler, tokens
 from transports.livekit.room_input import serve_room
@@ -122,7 +122,7 @@ async def test_a_cut_that_stays_ends_the_call_before_the_sdk_says_so_and_the_roo
             assert (
                 call.visitor.room.connection_state == rtc.ConnectionState.CONN_CONNECTED
             )  # for all that the SDK knows
-            await until(lambda: not any(worker.sessions for worker in building.home.everybody), WITHIN_S)
+            await until(lambda: not any(worker.sessions for worker in building.home.all_workers), WITHIN_S)
         finally:
             building.server.thaw()
         await has_another_agent(call, building.home)
@@ -158,7 +158,7 @@ async def test_who_is_cut_off_from_the_bus_gives_the_room_up_and_takes_it_up_aga
             nats = server_pid(tmp_path)
             os.kill(nats, signal.SIGSTOP)
             try:
-                await until(lambda: not any(worker.sessions for worker in home.everybody), WITHIN_S)
+                await until(lambda: not any(worker.sessions for worker in home.all_workers), WITHIN_S)
                 await call.visitor.until(lambda: not call.visitor.agents)
             finally:
                 os.kill(nats, signal.SIGCONT)
@@ -174,10 +174,10 @@ async def test_an_agent_whose_token_has_run_out_is_refused_and_the_call_says_why
 ) -> None:
     await until(lambda: not building.home.ingress.sessions, WITHIN_S)  # those of the tests before
     refused = building.home.ingress.counters["room_refused"]
-    heard = await building.home.listen()
+    heard = await building.home.record()
     with monkeypatch.context() as late:
         late.setattr(tokens, "EGRESS_TOKEN_FOR", -2 * LEEWAY)
-        async with visit(building.server.url, token(building.room())) as visitor:
+        async with enter_room(building.server.url, token(building.room())) as visitor:
             closed = await heard.until(SessionClosed)
             assert closed.reason == "egress_failed"
             assert "token is expired" in closed.detail

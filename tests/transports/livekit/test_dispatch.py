@@ -16,15 +16,16 @@ import pytest
 from livekit import api, rtc
 from structlog.testing import capture_logs
 
+from antiphon_testing.agents import scripted_agent
+from antiphon_testing.command import antiphon
+from antiphon_testing.platform import Platform, open_platform
+from antiphon_testing.room_server import KEY, SECRET, RoomServer, room_server, settings
 from bus.errors import NoResponders
 from gateway.rooms import receive
 from schemas import control, subjects
 from schemas.events import MetadataRefused, SessionClosed, SessionOpened
 from stages.runtime.context import StageContext
 from stages.runtime.worker import Worker
-from tests.kit.command import antiphon
-from tests.kit.platform import Platform, open_platform, scripted
-from tests.kit.room_server import KEY, SECRET, RoomServer, room_server, settings
 from transports.livekit import dispatch, registration
 from transports.livekit.room_service import RoomService
 from transports.livekit.rooms import LiveKitRooms
@@ -33,7 +34,7 @@ from transports.livekit.worker_protocol import RoomJob
 from transports.transport import CallerInput, Refused, RoomHost
 
 WITHIN_S = 20.0
-DESK, SHOP, BUILT_IN = (scripted(agent) for agent in ("desk", "shop", "default"))
+DESK, SHOP, BUILT_IN = (scripted_agent(agent) for agent in ("desk", "shop", "default"))
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +182,7 @@ async def test_a_new_room_gets_the_agent_that_it_names_and_the_session_knows_why
 ) -> None:
     told = {"agent_id": "shop", "campaign_id": "spring", "lead_id": "7", "phone_number": "+49 30 1"}
     async with taking_rooms(tmp_path, server) as office:
-        heard = await office.home.listen()
+        heard = await office.home.record()
         await open_room(server, "Lobby / 1 *>", json.dumps(told))
         opened = await heard.until(SessionOpened)
         assert opened.agent == "shop"
@@ -230,7 +231,7 @@ async def test_ingress_enters_unseen_and_egress_as_the_agent_of_one_room(tmp_pat
 async def test_a_room_that_says_nothing_good_is_answered_and_the_journal_tells(
     office: Office, metadata: str, agent: str, refused: list[tuple[str, str]]
 ) -> None:
-    heard = await office.home.listen()
+    heard = await office.home.record()
     await open_room(office.server, "odd", metadata)
     opened = await heard.until(SessionOpened)
     assert opened.agent == agent
@@ -240,7 +241,7 @@ async def test_a_room_that_says_nothing_good_is_answered_and_the_journal_tells(
 
 
 async def test_metadata_as_long_as_the_server_lets_through_is_no_dead_room(office: Office) -> None:
-    heard = await office.home.listen()
+    heard = await office.home.record()
     long = json.dumps({"agent_id": "shop", "notes": "x" * 500_000})
     await open_room(office.server, "long", "", api.RoomAgentDispatch(metadata=long))
     opened = await heard.until(SessionOpened)
@@ -253,7 +254,7 @@ async def test_where_even_the_default_agent_is_unknown_the_built_in_one_answers(
     tmp_path: Path, server: RoomServer
 ) -> None:
     async with taking_rooms(tmp_path, server, default="gone") as office:
-        heard = await office.home.listen()
+        heard = await office.home.record()
         await open_room(server, "lost")
         opened = await heard.until(SessionOpened)
         assert opened.agent == "default"
@@ -298,7 +299,7 @@ async def test_a_claimed_line_may_be_a_room_for_one_caller(office: Office) -> No
             break
         assert "takes no rooms" in line.detail
     assert (line.url, line.session) == (office.server.url, "")
-    heard = await office.home.listen()
+    heard = await office.home.record()
     room = rtc.Room()
     await room.connect(line.url, line.token)
     try:
@@ -335,7 +336,7 @@ async def test_a_full_ingress_is_not_given_a_room_and_another_takes_it(tmp_path:
 
 async def test_a_draining_ingress_takes_no_room_and_finishes_its_own(tmp_path: Path, server: RoomServer) -> None:
     async with taking_rooms(tmp_path, server) as office:
-        heard = await office.home.listen()
+        heard = await office.home.record()
         await open_room(server, "mine")
         opened = await heard.until(SessionOpened)
         ingress = office.ingress
@@ -374,7 +375,7 @@ async def test_a_room_that_cannot_be_served_frees_its_slot_and_says_why(
 
 
 async def test_a_second_job_for_a_room_waits_until_the_first_is_over(office: Office) -> None:
-    heard = await office.home.listen()
+    heard = await office.home.record()
     before = len(office.attendant.jobs)
     await open_room(office.server, "twice")
     opened = await heard.until(SessionOpened)
@@ -394,7 +395,7 @@ async def test_it_registers_again_when_the_server_has_been_restarted_and_its_cal
     tmp_path: Path, server: RoomServer
 ) -> None:
     async with taking_rooms(tmp_path, server) as office:
-        heard = await office.home.listen()
+        heard = await office.home.record()
         await open_room(server, "before")
         await heard.until(SessionOpened)
         server.kill()
@@ -427,7 +428,7 @@ async def test_a_server_that_cannot_be_used_is_told_once_and_other_callers_are_a
             home.rooms = rooms = LiveKitRooms(settings(where, secret), "desk", serve_room=Attendant())
             await home.add(subjects.INGRESS)
             await until(lambda: logs)
-            call = await home.null_call("desk", turns=1)
+            call = await home.simulated_call("desk", turns=1)
             await call.until(SessionOpened)
         [warned] = [line for line in logs if line["log_level"] == "warning"]
         assert warned["url"] == where
@@ -447,7 +448,7 @@ def posted(event: str, room: str, sid: str, number: str = "EV_1", secret: str = 
 
 
 async def test_a_webhook_that_the_room_is_finished_ends_its_session(office: Office) -> None:
-    heard = await office.home.listen()
+    heard = await office.home.record()
     await open_room(office.server, "hooked")
     await heard.until(SessionOpened)
     async with service(office.server) as running:

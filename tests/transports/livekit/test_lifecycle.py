@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 
+from antiphon_testing.processes import Running, until
+from antiphon_testing.room_caller import enter_room
 from gateway.serve import serve as gateway
 from schemas import control, subjects
 from schemas.control import RoomSessionOver
 from schemas.events import PlaybackStarted, SessionClosed, SessionOpened, TranscriptFinal, TurnEnded
-from tests.kit.processes import Running, until
-from tests.kit.room_caller import visit
 from tests.transports.livekit.building import ECHO, Building, hum
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.realtime]
@@ -39,12 +39,12 @@ async def test_an_agent_whose_process_was_killed_does_not_stay_in_the_room(build
 
 
 async def test_who_hangs_up_at_the_gateway_is_not_waited_for(building: Building) -> None:
-    heard, over = await building.home.listen(), []
+    heard, over = await building.home.record(), []
     await building.home.bus.subscribe(subjects.rooms_over(), lambda message: over.append(message.data))
     asked = {"agent": ECHO.id, "transport": "livekit"}
     async with gateway(building.home.bus, "127.0.0.1", 0) as url, ClientSession(url) as http:
         told = await (await http.post("v1/sessions", json=asked)).json()
-        async with visit(told["url"], told["token"]) as visitor:
+        async with enter_room(told["url"], told["token"]) as visitor:
             opened = await heard.until(SessionOpened)
             heard.only(opened.session)
             async with http.delete(told["hangup"]) as answer:

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from antiphon_testing.command import ROOT
 from schemas.events import SessionClosed, TurnEnded
-from tests.kit.command import ROOT
 from tests.transports.livekit.building import Building, hum
 from transports.livekit import native
 

@@ -5,12 +5,12 @@ import asyncio
 import numpy as np
 import pytest
 
+from antiphon_testing.event_recorder import SessionEvents as Facts
+from antiphon_testing.room_caller import RoomCaller, enter_room, token
+from antiphon_testing.speech import INSTALLED, WHY_NOT, recording
 from schemas import subjects
 from schemas.audio import CALLER_HZ, SAMPLE_BYTES
 from schemas.events import SessionOpened, SpeechStarted, TranscriptFinal
-from tests.kit.platform import Heard as Facts
-from tests.kit.room_caller import Visitor, token, visit
-from tests.kit.speech import INSTALLED, WHY_NOT, recording
 from tests.transports.livekit.audio import WEBM, noise, opus, seconds, silent
 from tests.transports.livekit.building import Building, opened
 from transports.livekit.identities import session_of
@@ -69,7 +69,7 @@ ROOM = pytest.mark.asyncio(loop_scope="module")
 PAUSE_S = 0.8
 
 
-async def send(visitor: Visitor, data: bytes, mime: str, **attributes: str) -> None:
+async def send(visitor: RoomCaller, data: bytes, mime: str, **attributes: str) -> None:
     """To the agent, as LiveKit's clients do."""
     writer = await visitor.room.local_participant.stream_bytes(
         "preconnect-buffer", topic=TOPIC, mime_type=mime, attributes=attributes,
@@ -90,8 +90,8 @@ async def session(events: Facts, room: str) -> SessionOpened:
 @ROOM
 @pytest.mark.parametrize("mime", [WEBM, "audio/pcm"])
 async def test_what_was_said_before_the_agent_came_is_answered_first(building: Building, mime: str) -> None:
-    events, room = await building.home.listen(), building.room()
-    async with visit(building.server.url, token(room), microphone=False) as visitor:
+    events, room = await building.home.record(), building.room()
+    async with enter_room(building.server.url, token(room), microphone=False) as visitor:
         await visitor.open_microphone(preconnect=True)
         await visitor.until(lambda: bool(visitor.agents) and visitor.state == "")
         await asyncio.sleep(0.5)  # the ear is there by now
@@ -115,8 +115,8 @@ async def test_what_was_said_before_the_agent_came_is_answered_first(building: B
 
 @ROOM
 async def test_a_recording_that_cannot_be_read_costs_no_call(building: Building) -> None:
-    events, room = await building.home.listen(), building.room()
-    async with visit(building.server.url, token(room), microphone=False) as visitor:
+    events, room = await building.home.record(), building.room()
+    async with enter_room(building.server.url, token(room), microphone=False) as visitor:
         await visitor.open_microphone(preconnect=True)
         await visitor.until(lambda: bool(visitor.agents))
         session_id = session_of(visitor.agents[0].identity)

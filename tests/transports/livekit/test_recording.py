@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon_testing.speech import INSTALLED, WHY_NOT, recording
 from schemas.audio import CALLER_HZ, SAMPLE_BYTES
-from tests.kit.speech import INSTALLED, WHY_NOT, recording
 from tests.transports.livekit.audio import WEBM, noise, opus, seconds
 from transports.livekit.recording import MAX_S, BadRecording, decode
 

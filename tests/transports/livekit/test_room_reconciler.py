@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 
+from antiphon_testing.bus import until
 from bus import journal
 from bus.connect import Bus
 from schemas.subjects import event, new_id
-from tests.kit.bus import until
 from transports.livekit import room_reconciler
 from transports.livekit.identities import agent_identity, ingress_identity
 from transports.livekit.room_lease import room_lease

@@ -5,6 +5,9 @@ import asyncio
 import pytest
 from livekit import api, rtc
 
+from antiphon_testing.agents import scripted_agent
+from antiphon_testing.room_caller import enter_room, token
+from antiphon_testing.room_server import KEY, SECRET
 from schemas.audio import CALLER_HZ
 from schemas.events import (
     DtmfReceived,
@@ -17,9 +20,6 @@ from schemas.events import (
     TurnEnded,
     TurnStarted,
 )
-from tests.kit.platform import scripted
-from tests.kit.room_caller import token, visit
-from tests.kit.room_server import KEY, SECRET
 from tests.transports.livekit.building import ECHO, Building, hum
 from transports.livekit import room_reconciler
 
@@ -49,7 +49,7 @@ async def test_a_visitor_is_greeted_and_answered_and_sees_both_sides(building: B
 
 async def test_the_agent_falls_silent_in_the_room_when_it_is_talked_over(building: Building) -> None:
     await building.home.set(
-        scripted("echo", tts={"duration_ms": 8_000}, greeting="A long story.", stt={"texts": ["stop"]})
+        scripted_agent("echo", tts={"duration_ms": 8_000}, greeting="A long story.", stt={"texts": ["stop"]})
     )
     try:
         async with building.call() as call:
@@ -105,7 +105,7 @@ async def test_another_device_of_the_caller_is_heard(building: Building) -> None
 async def test_who_comes_back_within_the_grace_goes_on_with_the_call(building: Building) -> None:
     async with building.call() as call:
         await call.heard.until(TurnEnded)
-    async with visit(building.server.url, token(call.name)) as again:
+    async with enter_room(building.server.url, token(call.name)) as again:
         await again.until(lambda: bool(again.agents))
         await asyncio.sleep(2 * GRACE_S)
         again.say(hum(0.4))
@@ -121,13 +121,13 @@ async def test_who_comes_back_after_the_grace_gets_an_agent_again(
     async with building.call() as call:
         await call.heard.until(TurnEnded)
     assert (await call.heard.until(SessionClosed)).reason == "hangup"
-    async with visit(building.server.url, token(call.name)) as again:  # the room is still there: LiveKit asks once
+    async with enter_room(building.server.url, token(call.name)) as again:  # the room is still there: LiveKit asks once
         await again.until(lambda: again.final("agent") == ["Hello there."], WITHIN_S)
         assert again.agents[0].identity != f"agent-{call.opened.session}"
 
 
 async def test_of_two_people_the_first_is_heard_until_they_leave(building: Building) -> None:
-    async with building.call() as call, visit(building.server.url, token(call.name, "second")) as second:
+    async with building.call() as call, enter_room(building.server.url, token(call.name, "second")) as second:
         await call.heard.until(TurnEnded)
         second.say(hum(0.4))
         await second.until(lambda: not second.saying)
@@ -175,7 +175,7 @@ async def test_who_shows_only_a_picture_is_greeted_and_never_left_hanging(buildi
 
 async def test_an_agent_that_comes_first_greets_whoever_comes(building: Building) -> None:
     name = building.room()
-    heard = await building.home.listen()
+    heard = await building.home.record()
     async with api.LiveKitAPI(building.server.url, KEY, SECRET) as server:
         await server.room.create_room(api.CreateRoomRequest(name=name))
         await until_in_room(server, name, 1)

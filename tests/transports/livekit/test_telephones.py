@@ -2,8 +2,8 @@
 
 import pytest
 
+from antiphon_testing.room_caller import close, enter_room, token
 from schemas.events import SessionClosed, TranscriptFinal, TurnEnded
-from tests.kit.room_caller import close, token, visit
 from tests.transports.livekit.building import Building, hum
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.realtime]
@@ -29,7 +29,7 @@ async def test_a_telephone_that_is_hung_up_is_not_waited_for(building: Building)
 @pytest.mark.parametrize("kind", ["egress", "ingress"])
 async def test_a_recorder_and_a_stream_are_not_taken_for_the_caller(building: Building, kind: str) -> None:
     name, streams = building.room(), kind == "ingress"  # a recorder has no voice
-    async with visit(building.server.url, token(name, "machine", kind=kind), microphone=streams) as machine:
+    async with enter_room(building.server.url, token(name, "machine", kind=kind), microphone=streams) as machine:
         machine.say(hum(2.0))
         async with building.call(name) as call:
             await call.heard.until(TurnEnded)

@@ -1,7 +1,6 @@
-"""Virtual time: an event loop whose clock jumps to the next timer when nothing else is to be done.
+"""Virtual time: an event loop whose clock jumps to the next timer as soon as no callback is ready.
 
-A story that takes a minute of the call takes milliseconds of the test, and always the same way. Not for work in
-threads: time jumps ahead of them.
+A minute of a call takes milliseconds, and every run is the same. It does not wait for threads or for the network.
 """
 
 import asyncio
@@ -14,7 +13,7 @@ P = ParamSpec("P")
 
 
 class _Skipper(selectors.DefaultSelector):
-    """Instead of waiting until the next timer, moves the clock there."""
+    """A selector that moves the clock to the next timer instead of waiting for it."""
 
     now = 0.0
 
@@ -26,7 +25,7 @@ class _Skipper(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop that begins at second 0 and never waits for a timer."""
+    """An event loop whose clock begins at 0 s and that never waits for a timer."""
 
     def __init__(self) -> None:
         self._skipper = _Skipper()
@@ -37,7 +36,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def in_virtual_time(story: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Marks an async test that is to run on a VirtualLoop of its own."""
+    """Run an async test on its own VirtualLoop."""
 
     @functools.wraps(story)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:

@@ -1,4 +1,4 @@
-"""A server that speaks OpenAI's chat completions over real HTTP: streams, refuses, redirects, hangs, breaks off.
+"""A stand-in of OpenAI's chat completions over real HTTP: streams, refuses, redirects, hangs, breaks off.
 
 async with openai_server() as server:
     server.plan = Stream("We ", "open.")
@@ -52,9 +52,10 @@ Plan = Stream | Script | Refusal | Hang
 
 
 class Server:
-    """plan: the answer to the next requests; `then`: the answers after it, one request each.
+    """A running stand-in. plan: the answer to the next requests; `then`: the answers after it, one request each.
 
-    asked, keys, headers: what the requests held. left: set when a client went in mid-stream.
+    asked, keys, headers: bodies (Any: the vendor's JSON), Authorization and all headers of the requests.
+    left: set when a client disconnects in the middle of an answer. url: the base URL for a client.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A real livekit-server for tests; without one they are skipped, which says how to get it."""
+"""A real livekit-server for tests. Without one, a test is skipped with the remedy."""
 
 import shutil
 import signal
@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from antiphon_testing.command import ROOT
 from composition.addresses import free_port
-from tests.kit.command import ROOT
 from transports.livekit.settings import LiveKitSettings
 
 KEY, SECRET = "devkey", "a-secret-of-thirty-two-characters"
@@ -23,10 +23,10 @@ LOOK_EVERY_S = 0.05
 
 
 def binary() -> str:
-    """Where it is; skips the test where it is not."""
+    """Return the path of livekit-server; skip the test if it is not installed."""
     found = shutil.which("livekit-server", path=str(ROOT / ".tools" / "bin")) or shutil.which("livekit-server")
     if found is None:
-        pytest.skip("livekit-server is not here: make livekit")
+        pytest.skip("livekit-server is not installed: make livekit")
     return found
 
 
@@ -36,14 +36,15 @@ def settings(url: str, secret: str = SECRET) -> LiveKitSettings:
 
 
 class RoomServer:
-    """One server that can be killed and started again at the same address."""
+    """A server that can be killed and started again at the same address. url: what participants connect to."""
 
     def __init__(self, folder: Path, host: str = LOOPBACK) -> None:
         self._folder = folder
         self._host = host
         self.port = free_port()
         self._config = folder / "livekit.yaml"
-        only = "" if host == LOOPBACK else f", ips: {{includes: [{host}/32]}}"  # among several it would answer from any
+        # A server on a machine with several addresses would answer from any of them.
+        only = "" if host == LOOPBACK else f", ips: {{includes: [{host}/32]}}"
         self._config.write_text(
             f"port: {self.port}\n"
             f"bind_addresses: [{host}]\n"
@@ -55,13 +56,16 @@ class RoomServer:
 
     @property
     def url(self) -> str:
+        """Return the address that participants connect to."""
         return f"ws://{self._host}:{self.port}"
 
     @property
     def settings(self) -> LiveKitSettings:
+        """Return the settings of this server for an ingress."""
         return settings(self.url)
 
     def start(self) -> None:
+        """Start the process; return when it accepts connections."""
         with (self._folder / "livekit.log").open("ab") as log:
             self._process = subprocess.Popen([binary(), "--config", str(self._config)], stdout=log, stderr=log)
         until = time.monotonic() + STARTS_WITHIN_S
@@ -74,15 +78,17 @@ class RoomServer:
                 time.sleep(LOOK_EVERY_S)
 
     def freeze(self) -> None:
-        """As if the network to it were cut, both ways, for everybody."""
+        """Stop the process: as if the network to the server were cut for every participant."""
         assert self._process
         self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
+        """Continue the process."""
         assert self._process
         self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
+        """Kill the process; harmless if none runs."""
         if self._process:
             self._process.kill()
             self._process.wait()
@@ -91,7 +97,7 @@ class RoomServer:
 
 @contextmanager
 def room_server(folder: Path, host: str = LOOPBACK) -> Iterator[RoomServer]:
-    """A server at a port of its own, gone at the end."""
+    """Run a server at a free port of `host`."""
     server = RoomServer(folder, host)
     server.start()
     try:

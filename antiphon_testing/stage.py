@@ -6,7 +6,7 @@
         await egress.publishes(PlaybackStarted, turn=2)
 
 Context and inbox are the real ones, gate included; only the outlet is not the bus. In a test marked
-`@in_virtual_time` (clock.py) the same code runs without waiting.
+`@in_virtual_time` (virtual_time.py) the same code runs without waiting.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from stages.runtime.inbox import Inbox
 from stages.runtime.providers import Provider, ProviderContext, Providers
 from stages.runtime.stage import Stage, StageModule
 
-PATIENCE_S = 10.0  # on the loop's clock; nothing in a test takes longer unless it is broken
+WITHIN_S = 10.0  # on the loop's clock; nothing in a test takes longer unless it is broken
 EPOCH = 3  # of every stage, so that 0 to 2 are dead ones
 
 F = TypeVar("F", bound=Event)
@@ -162,7 +162,7 @@ class Call:
     async def until(self, found: Callable[[], T | None], what: str) -> T:
         """Wait until `found` returns something; looks again at each event and frame of the stage."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + PATIENCE_S
+        deadline = loop.time() + WITHIN_S
         while True:
             result = found()
             if result is not None:

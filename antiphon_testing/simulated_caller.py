@@ -1,12 +1,12 @@
-"""A telephone: the product as processes of its own, and calls to it whose two lines are recorded on one clock.
+"""Simulated callers of a platform of processes: each call's two lines are recorded on one clock.
 
-    async with exchange(agent) as lines:
-        async with lines.call("agent") as phone:
-            phone.say(pcm)
-            await phone.until(lambda: phone.state.speaking > 0)
-        assert phone.heard.any()
+    async with open_process_platform(agent) as platform:
+        async with platform.call("agent") as caller:
+            caller.say(pcm)
+            await caller.until(lambda: caller.state.speaking > 0)
+        assert caller.heard.any()
 
-Agents hear with the real recogniser unless their documents say otherwise.
+Agents use the real recognizer unless their documents name another.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,17 +32,17 @@ from schemas.audio import AGENT_HZ
 from schemas.events import Event
 from session.state import SessionState
 
-HZ = AGENT_HZ  # of both lines as they are looked at
-WITHIN_S = 20.0  # nothing here takes longer unless it is broken
+HZ = AGENT_HZ  # sample rate of both lines in `said` and `heard`
+WITHIN_S = 20.0  # seconds; no step takes longer unless something is broken
 LOOK_EVERY_S = 0.02  # one frame
-SILENT = 30  # of 32,768: the agent's line is silent below
+SILENT = 30  # of 32,768: samples of the agent's silence are below
 
-F = TypeVar("F", bound=Event)
+EventKind = TypeVar("EventKind", bound=Event)
 Samples = NDArray[np.int16]
 
 
-class Phone:
-    """One call. Once it is over, `said` and `heard` are its two lines at HZ, sample 0 of both at the same moment."""
+class SimulatedCaller:
+    """One call. After its end, `said` and `heard` are its two lines at HZ, sample 0 of both at the same moment."""
 
     def __init__(self, caller: Caller, followed: FollowedSession) -> None:
         self.say = caller.say
@@ -53,62 +53,51 @@ class Phone:
 
     @property
     def state(self) -> SessionState:
+        """Return the fold of the session's events so far."""
         return self._followed.state
 
-    def events(self, kind: type[F]) -> list[F]:
-        """All of a kind so far."""
+    def events(self, kind: type[EventKind]) -> list[EventKind]:
+        """Return the events of one kind so far."""
         return self._followed.all(kind)
 
     async def until(self, met: Callable[[], bool], within_s: float = WITHIN_S) -> None:
-        """Return as soon as it holds, as a caller notices it: to the frame. Raises TimeoutError, CallFailed."""
+        """Return at the first frame at which `met` returns true. Raises TimeoutError; AssertionError after the call."""
         async with asyncio.timeout(within_s):
             while not met():
                 assert not self._caller.over.is_set(), f"the call is over: {self._caller.problem or 'hung up'}"
                 await asyncio.sleep(LOOK_EVERY_S)
 
     async def heard_out(self, within_s: float = WITHIN_S) -> None:
-        """All was said, all was answered, and the answer was heard to its end."""
+        """Return when all speech has been sent and answered, and the answer has been heard to its end."""
         caller = self._caller
         await self.until(lambda: not (caller.saying or caller.hearing or self.state.busy), within_s)
 
 
-class Exchange:
-    """A running product that can be called."""
+class ProcessPlatform:
+    """A platform whose stages are processes. bus: a connection for the test."""
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
 
     @asynccontextmanager
-    async def call(self, agent: str) -> AsyncIterator[Phone]:
-        """A call from the first frame to the last event."""
+    async def call(self, agent: str) -> AsyncIterator[SimulatedCaller]:
+        """Make a call; return after its last event."""
         client = SessionClient(self.bus)
         offer = await client.claim(agent)
         with Recording() as recording:
             async with client.follow(offer.session) as followed:
                 async with dial(offer.url, agent, offer.session, recording) as caller:
-                    phone = Phone(caller, followed)
-                    yield phone
+                    simulated = SimulatedCaller(caller, followed)
+                    yield simulated
                 await followed.until_closed()
-            phone.said, phone.heard = recording.lines(HZ)
+            simulated.said, simulated.heard = recording.lines(HZ)
 
 
 @asynccontextmanager
-async def exchange(*agents: AgentDocument, warm: str = "local") -> AsyncIterator[Exchange]:
-    """NATS, the config service and five stages, each a process, in a folder that goes with them."""
+async def open_process_platform(*agents: AgentDocument, warm: str = "local") -> AsyncIterator[ProcessPlatform]:
+    """Run NATS, the config service and five stages as processes, in a folder that is removed at the end."""
     with tempfile.TemporaryDirectory(prefix="antiphon-") as folder:
         settings = PlatformSettings(Path(folder), inherited(), warm=warm)
         async with open_platform(settings, asyncio.Event()) as running, connect(BusSettings(url=running.nats)) as bus:
             await ConfigClient(bus).set(list(agents))
-            yield Exchange(bus)
-
-
-def listener(agent: str, *replies: str, **document: Any) -> AgentDocument:
-    """An agent that hears with the real recogniser and answers by script, in tones that can be read back."""
-    return AgentDocument.model_validate(
-        {
-            "id": agent,
-            "llm": {"provider": "scripted", "options": {"replies": list(replies)}},
-            "tts": {"provider": "scripted"},
-            **document,
-        }
-    )
+            yield ProcessPlatform(bus)

@@ -1,4 +1,4 @@
-"""Real human speech: two recordings that ship with moonshine-voice, and what is said in them."""
+"""Human speech: two recordings that ship with moonshine-voice, and their texts."""
 
 import importlib.util
 from functools import cache
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from schemas.audio import CALLER_HZ
 
 INSTALLED = importlib.util.find_spec("moonshine_voice") is not None
-WHY_NOT = "moonshine-voice is not installed, so no recogniser and no recording: pip install -e '.[local]'"
+WHY_NOT = "moonshine-voice is not installed, and with it no recognizer and no recording: pip install -e '.[local]'"
 
 TWO_CITIES = """It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of
 foolishness, it was the epoch of belief, it was the epoch of incredulity, it was the season of Light, it was the season
@@ -25,7 +25,7 @@ BECKETT = "Ever tried. Ever failed. No matter. Try again. Fail again. Fail bette
 
 
 def path(name: str) -> Path:
-    """The file of a recording: `two_cities` (44.4 s, 48 kHz) or `beckett` (10 s, 16 kHz)."""
+    """Return the file of a recording: `two_cities` (44.4 s, 48 kHz) or `beckett` (10 s, 16 kHz)."""
     spec = importlib.util.find_spec("moonshine_voice")
     assert spec is not None, WHY_NOT
     assert spec.origin is not None
@@ -34,14 +34,17 @@ def path(name: str) -> Path:
 
 @cache
 def recording(name: str) -> bytes:
-    """A recording as PCM16 mono at 16 kHz."""
+    """Return a recording as PCM16 mono at 16 kHz."""
     samples, rate = soundfile.read(path(name), dtype="float32", always_2d=True)
     resampled = soxr.resample(samples.mean(axis=1), rate, CALLER_HZ)
     return bytes((np.clip(resampled, -1, 1) * 32_767).astype("<i2"))
 
 
 def onset(pcm: bytes) -> int:
-    """The sample at which speech begins: where what is soon 20 ms within 26 dB of its loudest rises out of the room."""
+    """Return the sample at which speech begins.
+
+    Speech is 20 ms within 26 dB of the loudest 5 ms; it begins where the level first rises above that of the room.
+    """
     levels = _levels(pcm)
     lasting = np.convolve(levels > _LOUD * levels.max(), np.ones(_LASTING), "valid") == _LASTING
     room = max(2 * float(np.percentile(levels, 10)), _SOUND)
@@ -50,9 +53,9 @@ def onset(pcm: bytes) -> int:
 
 
 def missing_ms(pcm: bytes, line: bytes) -> int | None:
-    """How much of the beginning of `pcm` did not come: with which of its moments `line` begins to sound, None if never.
+    """Return how many ms of the beginning of `pcm` are missing in `line`; None if `line` is silent.
 
-    By loudness alone: a jitter buffer stretches and shortens what it does not have yet.
+    Compares loudness alone: a jitter buffer stretches and shortens audio.
     """
     said, came = np.log1p(_levels(pcm)), np.log1p(_levels(line))
     sounding = np.flatnonzero(came > max(np.log1p(_SOUND), said[:_LASTING].mean() - 1))
@@ -64,7 +67,7 @@ def missing_ms(pcm: bytes, line: bytes) -> int | None:
 
 
 def phrases(name: str) -> list[bytes]:
-    """What the reader says between two pauses, at most 2 s of it, with up to 100 ms of the room on both sides."""
+    """Return the speech between two pauses, at most 2 s, with up to 100 ms of the room on both sides."""
     pcm = recording(name)
     loud = np.flatnonzero(_levels(pcm) > _LOUD * _levels(pcm).max())
     pauses = np.flatnonzero(np.diff(loud) > _PAUSE)
@@ -79,17 +82,18 @@ _LOUD = 0.05  # of the loudest 5 ms
 _CELL = CALLER_HZ * 5 // 1000
 _LASTING = CALLER_HZ * 20 // 1000 // _CELL  # shorter is a click
 _PAUSE = CALLER_HZ * 250 // 1000 // _CELL
-_LATEST = CALLER_HZ * 500 // 1000 // _CELL  # later, and other words are alike
-_SOUND = 12  # of 32,768: less is what Opus makes of silence
-_ALIKE = CALLER_HZ * 300 // 1000 // _CELL  # of two sounds that are told to be the same
+_LATEST = CALLER_HZ * 500 // 1000 // _CELL  # later parts resemble other words
+_SOUND = 12  # of 32,768: Opus decodes less from silence
+_ALIKE = CALLER_HZ * 300 // 1000 // _CELL  # enough to compare two sounds
 _ROOM = CALLER_HZ * 100 // 1000 // _CELL
 
 
 def _levels(pcm: bytes) -> NDArray[np.float64]:
-    """The loudness of every 5 ms."""
+    """Return the loudness of every 5 ms."""
     samples = np.frombuffer(pcm, "<i2").astype(np.float64)
     return np.asarray(np.sqrt((samples[: len(samples) // _CELL * _CELL].reshape(-1, _CELL) ** 2).mean(axis=1)))
 
 
 def silence(seconds: float) -> bytes:
+    """Return silence as PCM16 mono at 16 kHz."""
     return bytes(int(seconds * CALLER_HZ) * 2)

@@ -1,12 +1,12 @@
-"""Word error rate: what share of the words that were said would have to be changed to get what was heard."""
+"""Word error rate: the share of spoken words that a transcript has wrong."""
 
 import re
 
-_JOINED = {"to-morrow": "tomorrow", "to-day": "today", "good-bye": "goodbye"}  # spellings of an older age
+_JOINED = {"to-morrow": "tomorrow", "to-day": "today", "good-bye": "goodbye"}  # spellings of old books
 
 
 def words(text: str) -> list[str]:
-    """Without case, punctuation and old spellings: "To-morrow, it's fine." -> tomorrow it's fine."""
+    """Return words without case, punctuation and old spellings: "To-morrow, it's fine." -> tomorrow it's fine."""
     text = text.lower().replace("\u2019", "'")
     for old, new in _JOINED.items():
         text = text.replace(old, new)
@@ -21,7 +21,7 @@ _TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 
 
 def spelled(text: str) -> str:
-    """The text with its figures as they are spoken, so that "$60 at 9:30 a.m." is "60 dollars at 9 30 am"."""
+    """Return the text with its figures as they are spoken: "$60 at 9:30 a.m." -> "sixty dollars at nine thirty am"."""
     text = re.sub(r"[$](\d+)", r"\1 dollars", text)
     text = re.sub(r"\b([ap])\.m\b\.?", r"\1m", text.replace(":00", ""))
     text = re.sub(r"(?<=\d)(?=[ap]m\b)", " ", text).replace("-", " ")
@@ -38,7 +38,7 @@ def _spoken(figure: str) -> str:
 
 
 def word_error_rate(said: str, heard: str) -> float:
-    """Substitutions, deletions and insertions over the number of words said, which is at least one."""
+    """Return substitutions, deletions and insertions over the number of words in `said`, which has at least one."""
     reference, hypothesis = words(said), words(heard)
     row = list(range(len(hypothesis) + 1))  # errors between the reference so far and each prefix of the hypothesis
     for count, word in enumerate(reference, 1):
