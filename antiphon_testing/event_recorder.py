@@ -17,18 +17,17 @@ EventKind = TypeVar("EventKind", bound=Event)
 
 
 class SessionEvents:
-    """The events of one session; of all sessions while `session` is "". ephemerals: whether to keep those, too."""
+    """The events of one session; of all sessions while `session` is ""."""
 
-    def __init__(self, session: str = "", *, ephemerals: bool = True) -> None:
+    def __init__(self, session: str = "") -> None:
         self.session = session
-        self._ephemerals = ephemerals
         self.events: list[Event] = []
         self.subscribed = AsyncExitStack()
         self._arrived = asyncio.Event()
 
     def receive(self, event: Event) -> None:
         """Keep one event, unless it is of another session."""
-        if self.session in ("", event.session) and (self._ephemerals or not isinstance(event, events.EPHEMERAL)):
+        if self.session in ("", event.session):
             self.events.append(event)
             self._arrived.set()
 

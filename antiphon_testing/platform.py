@@ -95,8 +95,10 @@ class Platform:
 
     async def record(self, session: str = "", *, agent: str | None = None, ephemerals: bool = True) -> SessionEvents:
         """Record the events of one session from now on, or of every session, or of those of one agent."""
-        recorded = SessionEvents(session, ephemerals=ephemerals)
-        subscribing = SessionClient(self.bus).subscribed(recorded.receive, agent=agent, session=session or None)
+        recorded = SessionEvents(session)
+        subscribing = SessionClient(self.bus).subscribed(
+            recorded.receive, agent=agent, session=session or None, ephemerals=ephemerals
+        )
         await recorded.subscribed.enter_async_context(subscribing)
         self._stack.push_async_callback(recorded.stop)
         return recorded

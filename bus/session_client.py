@@ -119,9 +119,12 @@ class SessionClient:
 
     @asynccontextmanager
     async def subscribed(
-        self, on_event: OnEvent, *, agent: str | None = None, session: str | None = None
+        self, on_event: OnEvent, *, agent: str | None = None, session: str | None = None, ephemerals: bool = True
     ) -> AsyncIterator[None]:
-        """Call `on_event` for each event and ephemeral of one agent, one session, or all; skip other messages."""
+        """Call `on_event` for each event of one agent, one session, or all; skip other messages.
+
+        ephemerals: whether to receive those, too. Raises BadId.
+        """
 
         def receive(message: Message) -> None:
             try:
@@ -130,7 +133,9 @@ class SessionClient:
                 return
             on_event(event)
 
-        planes = (subjects.events(agent, session), subjects.ephemerals(agent, session))
+        planes = [subjects.events(agent, session)]
+        if ephemerals:
+            planes.append(subjects.ephemerals(agent, session))
         subscriptions: list[Subscription] = []
         try:
             for plane in planes:

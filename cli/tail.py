@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -37,37 +37,42 @@ def tail(
     from cli.discovery import bus_settings
     from schemas import subjects
 
-    planes = [subjects.events(agent, session), *([] if finals else [subjects.ephemerals(agent, session)])]
-    processes.run(_follow(bus_settings(nats, data), planes, _as_json() if json else _as_text()))
+    subjects.events(agent, session)  # raises BadId before the command connects
+    followed = Followed(agent, session, ephemerals=not finals)
+    processes.run(_follow(bus_settings(nats, data), followed, _as_json() if json else _as_text()))
 
 
-async def _follow(settings: "BusSettings", planes: list[str], show: "Callable[[Event], None]") -> None:
+class Followed(NamedTuple):
+    """Which events to print. agent, session: None for all."""
+
+    agent: str | None
+    session: str | None
+    ephemerals: bool
+
+
+async def _follow(settings: "BusSettings", followed: Followed, show: "Callable[[Event], None]") -> None:
     from bus.connect import connect
-    from bus.message import Message
-    from schemas import events
+    from bus.session_client import SessionClient
 
-    call_events: asyncio.Queue[Event] = asyncio.Queue(WAITING)
-    lost = 0
+    waiting: asyncio.Queue[Event] = asyncio.Queue(WAITING)
+    dropped = 0
 
-    def heard(message: Message) -> None:
-        nonlocal lost
-        try:
-            event = events.decode(message.data)
-        except events.BadEvent:
-            return
-        if call_events.full():
-            call_events.get_nowait()
-            lost += 1
-        call_events.put_nowait(event)
+    def receive(event: "Event") -> None:
+        nonlocal dropped
+        if waiting.full():
+            waiting.get_nowait()
+            dropped += 1
+        waiting.put_nowait(event)
 
-    async with connect(settings, "antiphon tail") as bus:
-        for plane in planes:
-            await bus.subscribe(plane, heard)
+    async with (
+        connect(settings, "antiphon tail") as bus,
+        SessionClient(bus).subscribed(receive, **followed._asdict()),
+    ):
         while True:
-            show(await call_events.get())
-            if lost:
-                typer.echo(f"({lost} events were dropped here: this terminal is too slow)", err=True)
-                lost = 0
+            show(await waiting.get())
+            if dropped:
+                typer.echo(f"({dropped} events were dropped here: this terminal is too slow)", err=True)
+                dropped = 0
 
 
 def _as_json() -> "Callable[[Event], None]":
