@@ -1,4 +1,4 @@
-"""`antiphon fetch`: what the local models need, each file checked before it gets its name."""
+"""Run `antiphon fetch`: download the model files of the local providers, each checked before it is put in place."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,15 +16,15 @@ def fetch(
 ) -> None:
     """Fetch what the local models need: 104 MB, once.
 
-    What is there already and right is left alone.
+    A file that is there already with the right checksum is not fetched again.
 
     Example: antiphon fetch
     """
     import os
 
     from cli.discovery import weights_folder
+    from cli.download import fetch as fetch_weight
     from stages.runtime.weights import WEIGHTS, present
-    from stages.runtime.weights import fetch as fetch_weight
 
     folder = weights or weights_folder()
     for weight in WEIGHTS:
@@ -35,13 +35,13 @@ def fetch(
         if json:
             import msgspec
 
-            told = {
+            fetched = {
                 "name": weight.name,
                 "path": str(folder / weight.file),
                 "sha256": weight.sha256,
                 "fetched": not there,
             }
-            typer.echo(msgspec.json.encode(told).decode())
+            typer.echo(msgspec.json.encode(fetched).decode())
         else:
             typer.echo(f"{weight.file}: {'already there' if there else 'fetched and checked'}")
     if not json:
@@ -49,13 +49,13 @@ def fetch(
 
 
 @contextmanager
-def _progress(what: str, total: int, silent: bool) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal, nothing else anywhere: yields what to call with the bytes that have come so far."""
+def _progress(title: str, total: int, silent: bool) -> Iterator[Callable[[int], None]]:
+    """Show a bar on a terminal, nothing elsewhere; yields a function to call with the bytes that have arrived."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=silent or not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(what, total=total)
+        task = bar.add_task(title, total=total)
         yield lambda done: bar.update(task, completed=min(done, total))
