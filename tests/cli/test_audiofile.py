@@ -10,7 +10,6 @@ import numpy
 import pytest
 import soundfile
 
-from antiphon_testing.resampling import resample
 from cli.audiofile import MAX_FILE_S, BadAudio, read_pcm, write_wav
 from schemas.audio import AGENT_HZ, CALLER_HZ
 
@@ -168,12 +167,3 @@ def test_nothing_half_written_is_left_behind(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_to_is_said(tmp_path: Path, where: str, says: str) -> None:
     with pytest.raises(BadAudio, match=says):
         write_wav(tmp_path / where, iter([b""]), AGENT_HZ)
-
-
-def test_resampling_in_blocks_is_as_exact_as_in_one_piece() -> None:
-    pcm = (tone(CALLER_HZ) * 30_000).astype("<i2").tobytes()
-    blocks = [pcm[at : at + 640] for at in range(0, len(pcm), 640)]
-    pieces = b"".join(resample(iter(blocks), CALLER_HZ, AGENT_HZ))
-    whole = b"".join(resample(iter([pcm]), CALLER_HZ, AGENT_HZ))
-    assert len(pieces) == len(pcm) * 3 // 2
-    assert numpy.abs(numpy.frombuffer(pieces, "<i2").astype(int) - numpy.frombuffer(whole, "<i2")).max() <= 1
