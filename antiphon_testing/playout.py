@@ -1,4 +1,4 @@
-"""The caller's ear, pure: which agent frame is heard when, on the clock that the caller speaks on.
+"""Playout, pure: when the caller hears each frame of the agent, on the clock of the caller's own audio.
 
 Frames arrive when the network pleases. The first after silence is heard as it arrives and the rest back to back behind
 it; where the next one comes too late there is silence until it comes. `clear` lets the frame that is playing end and
@@ -14,17 +14,17 @@ MAX_AHEAD_S = 60  # of frames that wait to be heard; an egress that paces is 0.1
 
 
 class Playout:
-    """The agent's line as the caller hears it. Every `at` is in samples at `hz` since the caller's first sample."""
+    """The agent's audio as the caller hears it. Every `at` is in samples at `hz` since the caller's first sample."""
 
     def __init__(self, hz: int = AGENT_HZ) -> None:
         self._hz = hz
         self._waiting: deque[tuple[int, bytes]] = deque()  # (sample at which it begins, PCM16), none overlap
         self._end = 0  # sample at which the last waiting frame ends
-        self._taken = 0  # samples that are heard and gone
-        self.dropped = 0  # samples that came while MAX_AHEAD_S were waiting
+        self._taken = 0  # samples that the caller has heard
+        self.dropped = 0  # samples that arrived while MAX_AHEAD_S of them waited
 
     def play(self, pcm: bytes, at: int) -> None:
-        """A frame of PCM16 has arrived."""
+        """Queue a frame of PCM16 that has arrived."""
         samples = len(pcm) // SAMPLE_BYTES
         start = max(at, self._end, self._taken)
         if start + samples > at + MAX_AHEAD_S * self._hz:
@@ -34,18 +34,18 @@ class Playout:
         self._end = start + samples
 
     def clear(self, at: int) -> None:
-        """Drop what has not begun to play."""
+        """Drop the frames that have not begun to play."""
         while self._waiting and self._waiting[-1][0] >= at:
             self._waiting.pop()
         self._end = _end(*self._waiting[-1]) if self._waiting else min(self._end, at)
 
     @property
     def ahead(self) -> int:
-        """Samples that wait behind what was taken."""
+        """Return how many samples wait to be heard."""
         return max(0, self._end - self._taken)
 
     def take(self, until: int) -> Iterator[bytes]:
-        """What was heard since the last call and before sample `until`, silence included: PCM16, in pieces."""
+        """Yield the PCM16 heard since the last call and before sample `until`, silence included, in pieces."""
         while self._taken < until:
             start, pcm = self._waiting[0] if self._waiting else (until, b"")
             if start > self._taken:

@@ -1,4 +1,4 @@
-"""The two lines of a call on one clock, kept on disk while it lasts: an hour of both is 300 MB, too much for memory."""
+"""The two lines of a call on one clock, kept on disk: an hour of both is 300 MB, too much for memory."""
 
 import tempfile
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ BLOCK_BYTES = 64_000  # two seconds of the caller's line: read and written at a 
 
 
 class Recording:
-    """What the caller said (16 kHz) and heard (24 kHz), sample 0 of both at the same moment."""
+    """The caller's audio (16 kHz) and the agent's (24 kHz), sample 0 of both at the same moment."""
 
     def __init__(self) -> None:
-        self._sent = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the recording, and goes with it
+        self._sent = tempfile.TemporaryFile()  # noqa: SIM115 - the recording closes it
         self._heard = tempfile.TemporaryFile()  # noqa: SIM115
 
     def __enter__(self) -> "Recording":
@@ -28,15 +28,16 @@ class Recording:
         self._heard.close()
 
     def sent(self, pcm: bytes) -> None:
-        """The next PCM16 that the caller has said."""
+        """Append PCM16 that the caller has spoken."""
         self._sent.write(pcm)
 
     def heard(self, pcm: bytes) -> None:
-        """The next PCM16 that the caller has heard, silence included."""
+        """Append PCM16 that the caller has heard, silence included."""
         self._heard.write(pcm)
 
     @property
     def seconds(self) -> float:
+        """Return the length of the caller's line."""
         return self._sent.tell() / SAMPLE_BYTES / CALLER_HZ
 
     def heard_blocks(self) -> Iterator[bytes]:
@@ -44,7 +45,7 @@ class Recording:
         return _blocks(self._heard)
 
     def lines(self, hz: int) -> "tuple[numpy.ndarray[Any, Any], numpy.ndarray[Any, Any]]":
-        """Caller and agent as int16 samples at a rate low enough to be looked at whole."""
+        """Return caller and agent as int16 samples at a rate low enough to hold them in memory."""
         import numpy
 
         caller = b"".join(resample(_blocks(self._sent), CALLER_HZ, hz))
@@ -52,6 +53,7 @@ class Recording:
         return numpy.frombuffer(caller, "<i2"), numpy.frombuffer(agent, "<i2")
 
     def stereo_blocks(self) -> Iterator[bytes]:
+        """Yield both lines at 24 kHz, caller left, agent right: interleaved PCM16 in blocks."""
         import numpy
 
         self._heard.seek(0)

@@ -1,4 +1,4 @@
-"""A caller on a websocket (docs/websocket.md): speaks at the pace of real time, hears through a playout clock."""
+"""A caller on a websocket (docs/websocket.md): speaks at real-time pace, hears through a playout clock."""
 
 import asyncio
 import json
@@ -15,27 +15,31 @@ from antiphon_testing.recording import Recording
 from schemas.audio import AGENT_HZ, CALLER_FRAME_BYTES, CALLER_HZ, FRAME_MS, SAMPLE_BYTES
 
 CONNECT_WITHIN_S = 5.0
-HELLO_WITHIN_S = 10.0  # ingress claims four stages and their providers before it greets the socket
-SEND_WITHIN_S = 5.0  # a frame that the network does not take for so long: the line is dead
+HELLO_WITHIN_S = 10.0  # ingress claims four stages and opens their providers before its first message
+SEND_WITHIN_S = 5.0  # the connection is lost if the network takes no frame for so long
 CLOSE_WITHIN_S = 2.0
-HEARTBEAT_S = 10.0  # a ping on a silent line; without an answer to it the line is dead
+HEARTBEAT_S = 10.0  # between pings; the connection is lost if one is not answered
 MAX_MESSAGE_BYTES = 64 * 1024
 FRAME_S = FRAME_MS / 1000
-LOST = "the line was lost"
+LOST = "the connection was lost"
 
 
 class CallFailed(Exception):
-    """The call did not come about or broke; one line that says why."""
+    """Raised when a call cannot begin. The text is one line with the cause."""
 
 
 class Caller:
-    """One side of a call. Made by `dial`."""
+    """The caller's end of a call, opened by `dial`.
+
+    over: set when ingress has hung up or the connection is lost. problem: why, "" after a hang-up.
+    sent: samples of the caller's audio that went out.
+    """
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse, session: str, recording: Recording | None) -> None:
         self.session = session
-        self.over = asyncio.Event()  # the far side hung up, or the line is lost
-        self.problem = ""  # why, when it was no hang-up
-        self.sent = 0  # samples of the caller's line that went out
+        self.over = asyncio.Event()
+        self.problem = ""
+        self.sent = 0
         self._socket = socket
         self._recording = recording
         self._ear = Playout()
@@ -43,21 +47,21 @@ class Caller:
         self._began = asyncio.get_running_loop().time()
 
     def say(self, pcm: bytes) -> None:
-        """PCM16 mono at 16 kHz to be spoken after all that was said before."""
+        """Speak PCM16 mono at 16 kHz after all that was given before."""
         self._words.append(memoryview(pcm))
 
     @property
     def saying(self) -> bool:
-        """Something given to `say` has not gone out yet."""
+        """Return whether audio of `say` has not gone out yet."""
         return bool(self._words)
 
     @property
     def hearing(self) -> bool:
-        """Audio of the agent waits to be heard."""
+        """Return whether audio of the agent waits to be heard."""
         return self._ear.ahead > 0
 
     async def hang_up(self) -> None:
-        """Say goodbye; harmless when the line is gone already."""
+        """End the call; harmless after its end."""
         if not self.over.is_set():
             try:
                 async with asyncio.timeout(SEND_WITHIN_S):
@@ -67,7 +71,7 @@ class Caller:
             self._end("")
 
     async def speak(self) -> None:
-        """Frame k goes out when its last sample has been spoken, k + 1 frames after the beginning: no drift."""
+        """Send frames at real-time pace: frame k goes out k + 1 frames after the beginning, without drift."""
         loop = asyncio.get_running_loop()
         try:
             while not self.over.is_set():
@@ -84,25 +88,25 @@ class Caller:
             self._end(LOST)
 
     async def hear(self) -> None:
-        """Take what comes until the line ends; the heartbeat of the socket is the deadline."""
+        """Receive audio and messages until the connection ends; the socket's heartbeat is the deadline."""
         try:
             async for message in self._socket:
                 if message.type is aiohttp.WSMsgType.BINARY:
                     self._ear.play(message.data, self._now())
                 elif message.type is aiohttp.WSMsgType.TEXT:
-                    self._told(_parse(message.data))
+                    self._on_message(_parse(message.data))
         finally:
             self._end(LOST)
 
-    def _told(self, message: dict[str, Any]) -> None:
+    def _on_message(self, message: dict[str, Any]) -> None:
         match message.get("type"):
             case "clear":
                 self._ear.clear(self._now())
             case "hangup":
                 self._end("")
-            case "error" if message.get("final", True):
-                self._end(str(message.get("message", "the far side gave no reason")))
-            case _:  # a later protocol may say more
+            case "error":
+                self._end(str(message.get("message", "ingress gave no reason")))
+            case _:  # a later version of the protocol may send others
                 pass
 
     def _end(self, problem: str) -> None:
@@ -111,7 +115,7 @@ class Caller:
             self.over.set()
 
     def _now(self) -> int:
-        """Samples of the agent's line since the caller's first sample."""
+        """Return the position on the agent's line: samples since the caller's first one."""
         return int((asyncio.get_running_loop().time() - self._began) * AGENT_HZ)
 
     def _next_frame(self) -> bytes:
@@ -136,7 +140,10 @@ class Caller:
 async def dial(
     url: str, agent: str, session: str | None = None, recording: Recording | None = None
 ) -> AsyncIterator[Caller]:
-    """A call to `agent` that has begun; leaving it hangs up. url: `ws://host:port/v1/call`. Raises CallFailed."""
+    """Call an agent; yields the caller when the session is open, and hangs up. Raises CallFailed.
+
+    url: `ws://host:port/v1/call`. session: an id that ingress offered. recording: keeps both lines.
+    """
     address = URL(url).update_query({"agent": agent, **({"session": session} if session else {})})
     async with aiohttp.ClientSession() as http:
         socket = await _connect(http, address)
@@ -148,7 +155,9 @@ async def dial(
             finally:
                 await caller.hang_up()
                 await _close(socket)
-                await asyncio.gather(*halves)  # both end with the socket; a task group would wrap what the call raises
+                await asyncio.gather(
+                    *halves
+                )  # both end with the socket; a task group would wrap exceptions of the caller
         finally:
             await _close(socket)
 
@@ -167,30 +176,32 @@ async def _connect(http: aiohttp.ClientSession, address: URL) -> aiohttp.ClientW
         async with asyncio.timeout(CONNECT_WITHIN_S):
             return await http.ws_connect(address, heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES)
     except aiohttp.WSServerHandshakeError as error:
-        raise CallFailed(f"{where} did not take the call: HTTP {error.status} {error.message}") from None
+        raise CallFailed(f"cannot call {where}: HTTP {error.status} {error.message}") from None
     except TimeoutError:
-        raise CallFailed(f"{where} did not answer within {CONNECT_WITHIN_S:.0f} s: is `antiphon up` running?") from None
+        raise CallFailed(
+            f"cannot call {where}: no answer within {CONNECT_WITHIN_S:.0f} s. Is `antiphon up` running?"
+        ) from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise CallFailed(f"cannot call {where}: {error}") from None
 
 
 async def _hello(socket: aiohttp.ClientWebSocketResponse) -> str:
-    """The session that the far side names first."""
+    """Return the session id in the first message of ingress. Raises CallFailed."""
     try:
         async with asyncio.timeout(HELLO_WITHIN_S):
             message = await socket.receive()
     except TimeoutError:
         waited = f"{HELLO_WITHIN_S:.0f} s"
-        raise CallFailed(f"the call was not answered within {waited}: antiphon ps shows who is running") from None
+        raise CallFailed(f"the call was not answered within {waited}: `antiphon ps` shows the workers") from None
     if message.type is not aiohttp.WSMsgType.TEXT:
-        raise CallFailed("the call was not answered: the far side hung up")
-    said = _parse(message.data)
-    if said.get("type") == "error":
-        raise CallFailed(str(said.get("message", "the far side gave no reason")))
-    rates = (said.get("input_hz"), said.get("output_hz"))
-    if said.get("type") != "session" or rates != (CALLER_HZ, AGENT_HZ):
-        raise CallFailed("the far side does not speak this protocol: is the URL one of an Antiphon ingress?")
-    return str(said.get("session", ""))
+        raise CallFailed("the call was not answered: ingress hung up")
+    first = _parse(message.data)
+    if first.get("type") == "error":
+        raise CallFailed(str(first.get("message", "ingress gave no reason")))
+    rates = (first.get("input_hz"), first.get("output_hz"))
+    if first.get("type") != "session" or rates != (CALLER_HZ, AGENT_HZ):
+        raise CallFailed("cannot call this URL: its server does not speak the protocol. Is it an Antiphon ingress?")
+    return str(first.get("session", ""))
 
 
 def _parse(text: str) -> dict[str, Any]:

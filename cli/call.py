@@ -1,4 +1,4 @@
-"""`antiphon call WAV`: a caller plays a file, listens until the agent has answered, and keeps the recording."""
+"""Run `antiphon call WAV`: a caller plays a file, listens until the agent has answered, and keeps the recording."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from schemas.events import Event
     from session.state import SessionState
 
-QUIET_S = 2.0  # nothing pending and nothing to hear for so long: the call has come to its end
-CAP_S = 30.0  # after the file; an agent that never stops is hung up on
+QUIET_S = 2.0  # the call has ended when nothing was pending or heard for so long
+CAP_S = 30.0  # after the file: the caller hangs up on an agent that never stops
 LOOK_EVERY_S = 0.02  # one frame
 
 
 def call(
     wav: Annotated[Path, typer.Argument(metavar="WAV", help="What the caller says: any WAV or FLAC file.")],
-    agent: Annotated[str, typer.Option(help="Whom to call.")] = "default",
+    agent: Annotated[str, typer.Option(help="The agent to call.")] = "default",
     out: Annotated[Path | None, typer.Option(help="Write what the caller heard: a WAV file.")] = None,
     record: Annotated[Path | None, typer.Option(help="Write both sides: caller left, agent right.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw the call: a PNG file.")] = None,
@@ -65,7 +65,7 @@ def call(
     with Recording() as recording:
         problem, call_events = processes.run(_call(bus_settings(nats, data), agent, pcm, recording, json=json))
         if problem and not any(isinstance(event, SessionOpened) for event in call_events):
-            raise Failed(problem)  # it never came about: nothing to keep
+            raise Failed(problem)  # the session never opened: there is nothing to keep
         if out:
             write_wav(out, recording.heard_blocks(), AGENT_HZ)
         if record:
@@ -101,7 +101,7 @@ async def until_quiet(caller: "Caller", state: "Callable[[], SessionState]") -> 
 async def _call(
     settings: "BusSettings", agent: str, pcm: bytes, recording: "Recording", *, json: bool
 ) -> "tuple[str, list[Event]]":
-    """Why the call broke, or "", and its events."""
+    """Return why the call broke, or "", and its events."""
     from rich.console import Console
 
     from antiphon_testing.websocket_caller import dial
@@ -124,7 +124,7 @@ async def _call(
 
 
 def print_json(event: "Event") -> None:
-    """One line of the event plane, in the envelope of the bus."""
+    """Print one event as JSON in the envelope of the bus; leave out ephemerals."""
     from schemas import events
 
     if not isinstance(event, events.EPHEMERAL):

@@ -1,4 +1,4 @@
-"""`antiphon demo`: a whole call on this machine, no keys; leaves its recording, its events and its picture."""
+"""Run `antiphon demo`: a whole call on this machine without keys, with a recording, its events and a picture."""
 
 import asyncio
 import json as json_
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from schemas.events import Event
 
 SCRIPT = EXAMPLES / "receptionist-call.json"
-THINKS_MS = 700  # a polite caller's pause after the agent has finished
-ANSWER_WITHIN_S = 20.0  # an agent that has not ended its turn by then: the next question all the same
+THINKS_MS = 700  # the caller's pause after the agent has finished
+ANSWER_WITHIN_S = 20.0  # after this time without an answer, the caller asks the next question
 FAREWELL_S = 1.0
 LOOK_EVERY_S = 0.02
 
 
 @dataclass(frozen=True)
 class Question:
-    """One thing to say. interrupts_after_ms: of the agent's answer, instead of after it."""
+    """One question. interrupts_after_ms: when to ask it, in ms of the agent's answer; None: after the answer."""
 
     text: str
     pcm: bytes
@@ -41,7 +41,7 @@ class Question:
 
 def demo(
     out: Annotated[Path | None, typer.Option(help="Where to leave recording, events and picture.")] = None,
-    script: Annotated[Path, typer.Option(help="Who is called and what is asked.")] = SCRIPT,
+    script: Annotated[Path, typer.Option(help="The agent to call, and the questions.")] = SCRIPT,
     json: Annotated[bool, typer.Option("--json", help="The call's events as they happen, one a line.")] = False,
 ) -> None:
     """Play a call from the first hello to the last goodbye, with local models and no network.
@@ -60,7 +60,7 @@ def demo(
 
     check_installed()
     folder = (out or Path(f"demo-{time.strftime('%Y%m%d-%H%M%S')}")).absolute()
-    with redirect_stdout(sys.stderr) if json else nullcontext():  # there are only events on the standard output
+    with redirect_stdout(sys.stderr) if json else nullcontext():  # standard output is for events alone
         fetch()
     folder.mkdir(parents=True, exist_ok=True)
     with Recording() as recording:
@@ -72,18 +72,18 @@ def demo(
         raise Failed(problem)
     heard = sum(isinstance(event, events.TurnEnded) and bool(event.heard) for event in call_events)
     if not heard:
-        raise Failed("no turn of the agent was heard: see the call_events in events.jsonl")
+        raise Failed("the caller heard no turn of the agent: read events.jsonl")
     typer.echo(f"\n{heard} turns. Look and listen in {folder}", err=json)
     for name, what in (
-        ("call.wav", "what was said, caller left, agent right"),
-        ("call.png", "a picture of it: who spoke when, what interrupted what, how long answers took"),
-        ("events.jsonl", "every event, as the stages said it on the bus"),
+        ("call.wav", "the call: caller left, agent right"),
+        ("call.png", "a picture of the call: turns, interruptions, latencies"),
+        ("events.jsonl", "every event, as the stages published it"),
     ):
         typer.echo(f"  {name:<13} {what}", err=json)
 
 
 async def _demo(script: Path, cache: Path, recording: "Recording", *, json: bool) -> "tuple[str, list[Event]]":
-    """Why the call broke, or "", and its events."""
+    """Return why the call broke, or "", and its events."""
     from rich.console import Console
 
     from antiphon_testing.websocket_caller import dial
@@ -119,13 +119,13 @@ async def _read(script: Path, cache: Path) -> tuple[str, list[Question]]:
     from cli.audiofile import read_pcm
     from cli.demo_voice import speak
 
-    told = json_.loads(await asyncio.to_thread(script.read_text))
-    sounds = await speak([question["text"] for question in told["questions"]], cache / "caller")
+    read = json_.loads(await asyncio.to_thread(script.read_text))
+    sounds = await speak([question["text"] for question in read["questions"]], cache / "caller")
     questions = [
         Question(question["text"], read_pcm(sound), question.get("interrupts_after_ms"))
-        for question, sound in zip(told["questions"], sounds, strict=True)
+        for question, sound in zip(read["questions"], sounds, strict=True)
     ]
-    return str(told["agent"]), questions
+    return str(read["agent"]), questions
 
 
 async def converse(caller: "Caller", followed: "FollowedSession", questions: list[Question]) -> None:

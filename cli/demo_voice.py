@@ -1,4 +1,4 @@
-"""The demo's caller: questions spoken in another voice than the agent's, made once and kept."""
+"""The voice of the demo's caller: the local voice, lowered, so that caller and agent sound different."""
 
 import asyncio
 import hashlib
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-PITCH = 0.84  # of the agent's voice: lower by three semitones, throat and all, and still understood word for word
-VERSION = 2  # of the sound: a new number makes what was kept before anew
+PITCH = 0.84  # of the agent's voice: three semitones lower; the recognizer still understands every word
+VERSION = 2  # of the sound: a new number makes the stored recordings again
 
 
 async def speak(questions: Sequence[str], folder: Path) -> list[Path]:
-    """A WAV file, PCM16 mono at 16 kHz, for each question. What `folder` holds already is not made again."""
+    """Return a WAV file, PCM16 mono at 16 kHz, for each question; those that `folder` holds are not made again."""
     paths = [folder / f"{_name(question)}.wav" for question in questions]
     missing = [(question, path) for question, path in zip(questions, paths, strict=True) if not path.exists()]
     if missing:
@@ -19,7 +19,7 @@ async def speak(questions: Sequence[str], folder: Path) -> list[Path]:
         from stages.tts.contract import speak_text
         from stages.tts.providers.local import open_provider
 
-        # The lower voice is played slower: speaking faster beforehand gives the pace back.
+        # Lowering the voice slows it down, so the synthesizer speaks faster by the same factor.
         async with (
             open_provider(ProviderContext()) as provider,
             provider.open({"speed": 1 / PITCH}) as voice,
@@ -46,7 +46,7 @@ def _write(path: Path, pcm: bytes) -> None:
 
 
 def lower(pcm: bytes) -> Any:
-    """The agent's PCM16 at 24 kHz as float samples at 16 kHz, played at `PITCH` of its speed."""
+    """Return PCM16 at 24 kHz as float samples at 16 kHz, played at `PITCH` of its speed."""
     import numpy
     import soxr
 

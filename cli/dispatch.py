@@ -1,4 +1,4 @@
-"""`antiphon dispatch ROOM`: send a named agent into a room."""
+"""Run `antiphon dispatch ROOM`: send an agent into a room of LiveKit."""
 
 import json as json_
 from pathlib import Path
@@ -11,9 +11,9 @@ from cli.options import Data, LiveKit
 
 
 def dispatch(
-    room: Annotated[str, typer.Argument(help="The room; it is made if there is none of that name.")],
+    room: Annotated[str, typer.Argument(help="The room; LiveKit creates it if it does not exist.")],
     agent: Annotated[str, typer.Option(help="The agent that answers there.")],
-    agent_name: Annotated[str, typer.Option(help="What the workers were started with: --agent-name NAME.")] = "",
+    agent_name: Annotated[str, typer.Option(help="The --agent-name with which ingress was started.")] = "",
     campaign: Annotated[str, typer.Option(help="campaign_id of the call.")] = "",
     lead: Annotated[str, typer.Option(help="lead_id of the call.")] = "",
     phone: Annotated[str, typer.Option(help="phone_number of the call.")] = "",
@@ -35,7 +35,7 @@ def dispatch(
     if json:
         typer.echo(json_.dumps({"dispatch": job, "room": room, "agent": agent, "agent_name": agent_name}))
     else:
-        typer.echo(f"{agent} is sent into {room} (dispatch {job})")
+        typer.echo(f"sent {agent} into {room} (dispatch {job})")
 
 
 async def _dispatch(room: str, agent_name: str, metadata: str, url: str | None, data: Path | None) -> str:
@@ -45,7 +45,7 @@ async def _dispatch(room: str, agent_name: str, metadata: str, url: str | None, 
     if settings is None:
         folder = data_folder(data)
         raise Failed(
-            f"no LiveKit in {folder}: start `antiphon up --livekit`, or say where it is with --livekit-url URL"
+            f"cannot find LiveKit: none runs in {folder}. Start `antiphon up --livekit`, or set --livekit-url URL."
         )
     have_rooms()
     from transports.livekit.room_service import RoomService

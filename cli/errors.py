@@ -1,11 +1,11 @@
-"""How a command fails: one line that says what happened and what to do, and an exit code."""
+"""The failures of commands: each is one line with cause and remedy, and an exit code."""
 
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 
 class Failed(Exception):
-    """The work failed; the text is for a person."""
+    """Raised when a command cannot do its work. The text is for users."""
 
 
 class WrongUse(Failed):
-    """The command was called with something that cannot be: exit code 2."""
+    """Raised when a command was called wrongly: exit code 2."""

@@ -1,4 +1,4 @@
-"""`antiphon`: one command a file; what goes wrong anywhere below becomes one line and an exit code here.
+"""Run `antiphon`: find the command's file, and print a failure as one line with an exit code.
 
 A command's file is imported when the command is called, and help is plain text: both keep `--help` quick.
 """
@@ -14,7 +14,7 @@ from typer.main import get_command
 
 from cli.errors import DONE, FAILED, INTERRUPTED, WRONG_USE, Failed, WrongUse
 
-COMMANDS = {  # name -> what `antiphon --help` says of it, which is the first line of its own help
+COMMANDS = {  # name -> its line in `antiphon --help`, which is also the first line of its own help
     "demo": "Play a call from the first hello to the last goodbye, with local models and no network.",
     "up": "Start NATS, the config service and every stage on this machine.",
     "say": "Make a recording of what a caller says, with the local voice.",
@@ -29,7 +29,8 @@ COMMANDS = {  # name -> what `antiphon --help` says of it, which is the first li
     "agent": "List, show, set, edit and import agents.",
 }
 
-# Our own exceptions carry a text for a person; any other exception is a bug of ours, and its text may quote a caller.
+# Exceptions of these packages carry a text for users. Any other exception is a fault of Antiphon, and its text may
+# quote a caller.
 OURS = (
     "antiphon_testing",
     "bus",
@@ -44,17 +45,17 @@ OURS = (
     "transports",
 )
 
-HELP_COLUMNS = 100  # where the terminal has them
+HELP_COLUMNS = 100  # at most; less on a narrower terminal
 
 
 class Commands(TyperGroup):
-    """The commands by name; `cli/NAME.py` holds the function NAME, or `app` if there are commands below it."""
+    """The commands by name. `cli/NAME.py` holds the function NAME, or `app` for a command with commands of its own."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        # After a slip of the finger all of them: typer suggests the nearest that it knows.
+        # For a name that is no command, load all of them: typer suggests the nearest one.
         for name in [cmd_name] if cmd_name in COMMANDS else COMMANDS:
             if name not in self.commands:
                 self.add_command(_command(name), name)
@@ -95,32 +96,32 @@ def antiphon(
     Exit codes: 0 done, 1 the work failed, 2 wrong use.
     """
     if debug:
-        os.environ["ANTIPHON_DEBUG"] = "1"  # for the processes that we start, too
+        os.environ["ANTIPHON_DEBUG"] = "1"  # child processes inherit it
 
 
 def main() -> None:
-    """The console script."""
+    """Run the console script."""
     _have_standard_files()
     sys.exit(_run())
 
 
 def _have_standard_files() -> None:
-    """Who starts us may have closed them; what is opened next would get their numbers, and the loop dies of that."""
+    """Open standard files that the parent process has closed: else a socket could get one of their numbers."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            os.open(os.devnull, os.O_RDWR)  # opens the lowest free number, which is this one
 
 
 def _run() -> int:
     try:
         result = app(standalone_mode=False)
-    except typer.TyperException as error:  # wrong options and the like
-        if type(error).__name__ == "NoArgsIsHelpError":  # whose class typer keeps to itself; its text is the help
+    except typer.TyperException as error:  # wrong use, such as an unknown option
+        if type(error).__name__ == "NoArgsIsHelpError":  # typer does not export its class; its text is the help
             typer.echo(error.format_message(), err=True)
         else:
-            _tell(f"{error.format_message()} (antiphon {' '.join(sys.argv[1:2])} --help tells what there is)")
+            _print_error(f"{error.format_message()} (antiphon {' '.join(sys.argv[1:2])} --help shows the choices)")
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
@@ -134,12 +135,14 @@ def _run() -> int:
 def _failed(error: BaseException) -> int:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    ours = isinstance(error, Failed | OSError) or type(error).__module__.partition(".")[0] in OURS
-    _tell(str(error) if ours else f"{type(error).__name__}: a bug of ours: run again with --debug")
+    for_users = isinstance(error, Failed | OSError) or type(error).__module__.partition(".")[0] in OURS
+    _print_error(
+        str(error) if for_users else f"{type(error).__name__}: a fault of Antiphon. Run the command again with --debug."
+    )
     return WRONG_USE if isinstance(error, WrongUse) else FAILED
 
 
-def _tell(text: str) -> None:
+def _print_error(text: str) -> None:
     typer.echo(f"error: {' '.join(text.split())}", err=True)
 
 

@@ -20,13 +20,13 @@ import msgspec
 from cli.errors import Failed, WrongUse
 from cli.rows import TIME, Columns, Row
 
-ROWS = 10_000  # of a row group: a few megabytes, which is what a run holds in memory
-BYTES = 32 * 1024 * 1024  # or so many, where events carry whole documents
+ROWS = 10_000  # of a row group: a few megabytes, all that a run holds in memory
+BYTES = 32 * 1024 * 1024  # or at most these, where events carry whole documents
 KEY = b"antiphon.export"
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """What the file remembers: rows of what, from which journal, and the last sequence of it that was read."""
+    """The file's memory: the kind of its rows, the journal, and the last sequence number that was read."""
 
     what: str
     journal: str
@@ -34,7 +34,7 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class Growing:
-    """Made by `growing`. mark: None while the file is a new one. old: rows it held before."""
+    """A file that grows, opened by `growing`. mark: None for a new file. old: the number of its earlier rows."""
 
     def __init__(self, path: Path, part: Path, what: str, columns: Columns) -> None:
         self._path, self._part = path, part
@@ -45,7 +45,7 @@ class Growing:
         self._bytes = 0
         self._journal = ""
         self._after = 0
-        self._whole = True  # nothing is half-written
+        self._whole = True  # no row group is half-written
         self.mark: Mark | None = None
         self.old = 0
         if path.exists():
@@ -53,14 +53,16 @@ class Growing:
         self.added = 0
 
     def continues(self, journal: str) -> int:
-        """The sequence of this journal to read on after; raises WrongUse if the rows are of another one."""
+        """Return the sequence number to read on after. Raises WrongUse if the rows are of another journal."""
         if self.mark and self.mark.journal != journal:
-            raise WrongUse(f"{self._path} holds the {self._what} of another journal: name another file")
+            raise WrongUse(
+                f"cannot add to {self._path}: it holds the {self._what} of another journal. Name another file."
+            )
         self._journal = journal
         return self.mark.after if self.mark else 0
 
     def add(self, rows: list[Row], after: int) -> None:
-        """Rows that are new, and the sequence up to which the journal is read with them. Raises Failed."""
+        """Add new rows. last: the journal's sequence number that has been read with them. Raises Failed."""
         with self._half_done():
             self._waiting += rows
             self._bytes += sum(len(value) for row in rows for value in row.values() if isinstance(value, str))
@@ -70,7 +72,7 @@ class Growing:
                 self._write()
 
     def finish(self) -> None:
-        """Let the file be seen with its new rows; no change if there are none. Raises Failed."""
+        """Put the file with its new rows in place; no change if there are none. Raises Failed."""
         if not self.added or not self._whole:
             return
         with self._half_done():
@@ -95,7 +97,7 @@ class Growing:
         self._waiting, self._bytes = [], 0
 
     def _copy_old(self) -> None:
-        """The old rows, small groups of earlier runs joined."""
+        """Yield the old rows; small groups of earlier runs are joined."""
         import pyarrow
         import pyarrow.parquet
 
@@ -115,7 +117,7 @@ class Growing:
         import pyarrow
         import pyarrow.parquet
 
-        strange = WrongUse(f"{self._path} is no export of ours: name another file")
+        strange = WrongUse(f"cannot add to {self._path}: it is no export of Antiphon. Name another file.")
         try:
             with pyarrow.parquet.ParquetFile(self._path) as file:
                 mark = msgspec.json.decode((file.metadata.metadata or {})[KEY], type=Mark)
@@ -123,37 +125,41 @@ class Growing:
         except (pyarrow.ArrowException, KeyError, msgspec.MsgspecError):
             raise strange from None
         except OSError as error:
-            raise WrongUse(f"{self._path} cannot be read: {error.strerror or error}") from None
+            raise WrongUse(f"cannot read {self._path}: {error.strerror or error}") from None
         if mark.what != self._what:
-            raise WrongUse(f"{self._path} holds {mark.what}: name another file, or say --what {mark.what}")
+            raise WrongUse(
+                f"cannot add to {self._path}: it holds {mark.what}. Name another file, or set --what {mark.what}."
+            )
         if not schema.equals(self._schema):
-            raise WrongUse(f"{self._path} has the columns of another version of antiphon: name another file")
+            raise WrongUse(
+                f"cannot add to {self._path}: its columns are of another version of Antiphon. Name another file."
+            )
         return mark, rows
 
     @contextmanager
     def _half_done(self) -> Iterator[None]:
-        """While this lasts nothing may be kept; it lasts for ever if something goes wrong."""
+        """Mark the file as half-written; an exception leaves the mark, so that the file is not put in place."""
         self._whole = False
         try:
             yield
         except OSError as error:
-            raise Failed(f"{self._path} cannot be written: {error.strerror or error}; it is as it was") from None
+            raise Failed(f"cannot write {self._path}: {error.strerror or error}. The file is unchanged.") from None
         self._whole = True
 
 
 @contextmanager
 def growing(path: Path, what: str, columns: Columns) -> Iterator[Growing]:
-    """The file at `path` to add to, kept from other runs meanwhile. Raises WrongUse, Failed.
+    """Open the file at `path` for more rows, locked against other runs. Raises WrongUse or Failed.
 
     On leaving, also by an error or Ctrl-C, the rows that were added are kept.
     """
     if importlib.util.find_spec("pyarrow") is None:
-        raise WrongUse("an export needs pyarrow: pip install -e '.[export]'")
-    path = path.resolve()  # a link stays one
+        raise WrongUse("cannot export: pyarrow is not installed. Run pip install -e '.[export]'.")
+    path = path.resolve()  # a symbolic link stays in place
     if path.is_dir():
-        raise WrongUse(f"{path} is a folder: name a file in it")
+        raise WrongUse(f"cannot write {path}: it is a folder. Name a file in it.")
     if path.exists() and not path.is_file():
-        raise WrongUse(f"{path} is not a file: name one")
+        raise WrongUse(f"cannot write {path}: it is not a file. Name one.")
     part = path.with_name(f".{path.name}.part")
     held = _hold(path, part)
     try:
@@ -164,26 +170,28 @@ def growing(path: Path, what: str, columns: Columns) -> Iterator[Growing]:
             file.finish()
     finally:
         with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(held), part.stat()):  # it has not become the file
+            if os.path.samestat(os.fstat(held), part.stat()):  # it has not been renamed to `path`
                 part.unlink()
         os.close(held)
 
 
 def _hold(path: Path, part: Path) -> int:
-    """Lock `part`, empty or left by a run that was killed; readable by nobody else, for it holds what people said."""
+    """Lock `part`, which is new or left by a run that was killed. It is private: it holds what callers said."""
     while True:
         try:
             held = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise WrongUse(f"{path} cannot be written: {error.strerror}") from None
+            raise WrongUse(f"cannot write {path}: {error.strerror}") from None
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(held), part.stat()):
                 return held
         except BlockingIOError:
             os.close(held)
-            raise Failed(f"another export is writing {path}: wait for it, or name another file") from None
-        except FileNotFoundError:  # another run has just made it the file
+            raise Failed(
+                f"cannot write {path}: another export is writing it. Wait for it, or name another file."
+            ) from None
+        except FileNotFoundError:  # another run has just renamed it to `path`
             pass
         os.close(held)
 

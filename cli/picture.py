@@ -1,4 +1,4 @@
-"""The picture of a call, like a score: the caller above the agent, their words, what each answer waited for."""
+"""Draw a call like a score: the caller above the agent, their words, and the steps of each answer's latency."""
 
 import importlib.util
 import math
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 WIDTH_PX = 1600
 ROW_PX, HEAD_PX, FOOT_PX = 400, 96, 64
 DPI = 100
-ROW_S = 32.0  # of a call in one row: words of a sentence fit under it
+ROW_S = 32.0  # seconds of a call in one row: the words of a sentence fit under it
 MAX_ROWS = 6  # a longer call has longer rows instead, and fewer captions
 LEFT_PX, RIGHT_PX = 96, 32
-LOOK_HZ = 2_000  # of the waveform that is looked at; it is drawn as the peak of each pixel
-CHARACTER_PX = 6.1  # of a caption, on average
+LOOK_HZ = 2_000  # sample rate of the waveform, which is drawn as the peak of each pixel
+CHARACTER_PX = 6.1  # the average in a caption
 CAPTION_PX, CAPTION_LINES = 300, 3  # at most
 GAP_PX = 12  # between two captions
 NARROWEST_PX = 84  # a caption with less room is left out
-STEP_PX = 20  # a step of a waterfall that is narrower has no figure of its own
+STEP_PX = 20  # a narrower step of a waterfall is drawn without its figure
 
 INK, FAINT, PAPER, RULE = "#1f2933", "#7b8794", "#ffffff", "#e4e7eb"
 CALLER, CALLER_SPAN = "#0b7a75", "#e3f4f2"
@@ -54,7 +54,7 @@ CALLER_WORDS, CALLER_WAVE, BETWEEN, AGENT_WAVE, AGENT_WORDS = (83, 99), (58, 82)
 
 @dataclass(frozen=True)
 class Span:
-    """Somebody's words: seconds from the caller's first sample, and what was said."""
+    """Words of one side: seconds from the caller's first sample, and the text."""
 
     start: float
     end: float
@@ -64,7 +64,7 @@ class Span:
 
 @dataclass
 class Scene:
-    """What a call looks like, in seconds since the caller's first sample."""
+    """The parts of a picture, in seconds since the caller's first sample."""
 
     agent: str = ""
     caller_spans: list[Span] = field(default_factory=list)
@@ -74,13 +74,13 @@ class Scene:
 
 
 def check_installed() -> None:
-    """Raises WrongUse before the call rather than after it."""
+    """Raise WrongUse if no picture can be drawn: before the call rather than after it."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise WrongUse("a picture needs matplotlib: pip install -e '.[picture]'")
+        raise WrongUse("cannot draw a picture: matplotlib is not installed. Run pip install -e '.[picture]'.")
 
 
 def draw(path: Path, recording: Recording, call_events: Sequence[Event]) -> None:
-    """A PNG of the call, WIDTH_PX wide. Raises BadAudio when it cannot be written."""
+    """Write a PNG of the call, WIDTH_PX wide. Raises BadAudio when it cannot be written."""
     caller, agent = recording.lines(LOOK_HZ)
     figure = paint(stage(call_events), caller, agent)
     with replacing(path) as file:
@@ -88,7 +88,7 @@ def draw(path: Path, recording: Recording, call_events: Sequence[Event]) -> None
 
 
 def stage(call_events: Sequence[Event]) -> Scene:
-    """What the events of one call say about its picture."""
+    """Return the parts of the picture that the events of one call describe."""
     state = SessionState()
     for event in call_events:
         state = fold(state, event)
@@ -112,7 +112,7 @@ def stage(call_events: Sequence[Event]) -> Scene:
 
 
 def _holds(call_events: Sequence[Event], state: SessionState) -> list[tuple[float, float]]:
-    """From each `paused` of a turn that was being heard to the moment that lifted it or ended the turn."""
+    """Return each hold: from `paused` of a turn that was playing to the event that resumed or ended the turn."""
     holds = []
     since: dict[int, float] = {}
     for event in call_events:
@@ -133,12 +133,12 @@ def _seconds(time: int, state: SessionState) -> float:
 
 
 def paint(scene: Scene, caller: "numpy.ndarray[Any, Any]", agent: "numpy.ndarray[Any, Any]") -> "Figure":
-    """The figure of a scene; caller, agent: int16 at LOOK_HZ."""
+    """Return the figure of a scene. caller, agent: int16 samples at LOOK_HZ."""
     from matplotlib.figure import Figure
 
     seconds = max(len(caller), len(agent), 1) / LOOK_HZ
     rows = min(MAX_ROWS, math.ceil(seconds / ROW_S))
-    row_s = max(seconds / rows, 4.0)  # a call of a moment is not stretched over the page
+    row_s = max(seconds / rows, 4.0)  # a short call is not stretched over the page
     height = HEAD_PX + rows * ROW_PX + FOOT_PX
     figure = Figure(figsize=(WIDTH_PX / DPI, height / DPI))
     _head(figure, scene, seconds, height)
@@ -186,7 +186,7 @@ class _Row:
         self._axes = axes
         self._scene = scene
         self._start, self._end = start, start + seconds
-        self._px = (WIDTH_PX - LEFT_PX - RIGHT_PX) / seconds  # of one second
+        self._px = (WIDTH_PX - LEFT_PX - RIGHT_PX) / seconds  # width of one second
         axes.set_xlim(self._start, self._end)
         axes.set_ylim(0, 100)
 
@@ -234,20 +234,22 @@ class _Row:
             self._box(span.start, span.end, lane, facecolor=colour, zorder=0.5)
 
     def _wave(self, samples: "numpy.ndarray[Any, Any]", lane: tuple[int, int], colour: str) -> None:
-        """The peak of each half pixel, louder than life where the line is faint."""
+        """Draw the peak of each half pixel, scaled up where the line is quiet."""
         import numpy
 
         cell = max(1, int(LOOK_HZ / self._px / 2))
         piece = samples[int(self._start * LOOK_HZ) : int(self._end * LOOK_HZ)].astype(float)
         piece = piece[: len(piece) // cell * cell].reshape(-1, cell)
-        loudest = max(float(numpy.abs(samples.astype(float)).max(initial=0.0)), 1_000.0)  # noise alone stays small
+        loudest = max(
+            float(numpy.abs(samples.astype(float)).max(initial=0.0)), 1_000.0
+        )  # a line of noise alone stays small
         middle, half = sum(lane) / 2, (lane[1] - lane[0]) / 2 * 0.94 / loudest
         time = self._start + (numpy.arange(len(piece)) + 0.5) * cell / LOOK_HZ
         low, high = piece.min(axis=1, initial=0.0), piece.max(axis=1, initial=0.0)
         self._axes.fill_between(time, middle + half * low, middle + half * high, color=colour, lw=0.4, zorder=2)
 
     def _captions(self, spans: list[Span], y: float, side: str, colour: str) -> None:
-        """Each at the beginning of its words, as wide as there is room before the next."""
+        """Write each caption at the beginning of its words, as wide as the room before the next one."""
         mine = [span for span in spans if span.text and self._first_room(span)]
         free = 0.0
         for index, span in enumerate(mine):
@@ -264,7 +266,7 @@ class _Row:
             free = x + room
 
     def _first_room(self, span: Span) -> bool:
-        """Whether the words of `span` stand in this row: it begins here, or too late in the row before."""
+        """Return whether the words of `span` belong to this row: it begins here, or too late in the row before."""
         narrowest = (NARROWEST_PX + GAP_PX) / self._px
         begins = self._start <= span.start < self._end
         return begins or (span.start < self._start < span.end and self._start - span.start < narrowest)
@@ -276,7 +278,7 @@ class _Row:
                 self._axes.plot([span.end], [AGENT_WAVE[1]], marker="v", ms=6, color=CUT, zorder=3)
 
     def _waterfall(self, began: float, falls: latency.Waterfall) -> None:
-        """A bracket from the last word down to the first sound, its steps in colour."""
+        """Draw a bracket from the caller's last word down to the first sound, its steps in colour."""
         total = (falls.total_ms or 0) / 1000
         if not self._start <= began < self._end:
             return

@@ -1,4 +1,4 @@
-"""Small things that every process of the product does: the loop, the log, the end of its parent."""
+"""Parts of every process: its event loop, its log, the garbage collector, the end of its parent."""
 
 import asyncio
 import contextlib
@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-GC_THRESHOLD = 50_000  # allocations between collections; what lives long is frozen after start-up
+GC_THRESHOLD = 50_000  # allocations between collections; objects of the start are frozen
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` on uvloop where there is one. Warnings go to standard error, unless the log is configured already."""
+    """Run `work` on uvloop, or on asyncio's loop. Warnings go to standard error unless a log is configured."""
     from telemetry import logs
 
     logs.configure_command()
@@ -28,19 +28,19 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def debug() -> bool:
-    """Whether `--debug` was given: `cli.main` sets the variable, so that the processes we start know it, too."""
+    """Return whether `--debug` was given, to this process or to its parent."""
     return bool(os.environ.get("ANTIPHON_DEBUG"))
 
 
 def settle() -> None:
-    """After start-up: what is loaded stays, so the collector need not look at it during calls."""
+    """Freeze all objects of the start, so that the garbage collector does not visit them during calls."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 50, 50)
 
 
 async def parent_gone() -> None:
-    """Return when the pipe on standard input closes: the process that started us is no more."""
+    """Return when the pipe on standard input closes, which means that the parent has ended."""
     loop = asyncio.get_running_loop()
     gone = asyncio.Event()
 

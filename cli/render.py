@@ -1,4 +1,4 @@
-"""A call on the terminal as it happens: transcript, agent state and latencies, for `call` and `demo`."""
+"""Show a call on the terminal as it happens: transcript, agent state and latencies, for `call` and `demo`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from session.state import SessionState, fold
 MS_PER_CELL = 25  # of a latency bar: 1.5 s, a slow turn, is 60 characters
 MAX_CELLS = 80
 REFRESH_HZ = 8
-INTERIM_CHARACTERS = 100  # of what is being said, its end: the status stays on one line
+INTERIM_CHARACTERS = 100  # the end of an interim transcript: the status stays on one line
 
 COLOURS = {
     latency.TRANSCRIPT: "cyan",
@@ -28,7 +28,7 @@ STATES = {"listening": ("○", "cyan"), "thinking": ("◐", "magenta"), "speakin
 
 
 class CallView:
-    """One call: `show` prints what stays, `status` is the line that changes."""
+    """The view of one call: `show` prints lines that stay, `status` is the line that changes."""
 
     def __init__(self, console: Console) -> None:
         self.state = SessionState()
@@ -43,7 +43,7 @@ class CallView:
         return problem
 
     def show(self, event: Event) -> None:
-        """An event of this call, of the event or the live plane."""
+        """Show one event or ephemeral of the call."""
         self.state = fold(self.state, event)
         match event:
             case events.SessionOpened():
@@ -71,7 +71,7 @@ class CallView:
                 pass
 
     def status(self) -> Text:
-        """What the agent does now, and the words that are not final yet."""
+        """Return what the agent does now, and the words that are not final yet."""
         mark, colour = STATES[self.state.agent_state]
         line = Text(f"{mark} {self.state.agent_state:<9} ", colour)
         speaking = self.state.turns.get(self.state.speaking)
@@ -82,7 +82,7 @@ class CallView:
 
     @contextmanager
     def live(self) -> Iterator[None]:
-        """Keep the status at the bottom of a terminal; nothing where the output is a file."""
+        """Keep the status at the bottom of a terminal; show none where the output is a file."""
         if not self._console.is_terminal:
             yield
             return
@@ -103,7 +103,7 @@ class CallView:
 
 
 def waterfall_line(falls: latency.Waterfall) -> Text:
-    """The steps of a turn as a bar in proportion, and in figures."""
+    """Return the steps of a turn as a bar in proportion, and in figures."""
     line = Text("        ")
     cells = 0
     for step in falls.steps:

@@ -1,4 +1,4 @@
-"""Facts and turns as the rows of a table, pure: what `antiphon export` writes."""
+"""Events and turns as rows of a table, for `antiphon export`."""
 
 from typing import Annotated, Any, NamedTuple
 
@@ -24,7 +24,7 @@ _STEPS = {
 }
 
 EVENTS: Columns = {
-    "stream_seq": int,  # of the journal: what a second run continues after
+    "stream_seq": int,  # sequence number in the journal: a second run continues after it
     "kept": TIME,
     "event": str,
     "session": str,
@@ -33,7 +33,7 @@ EVENTS: Columns = {
     "epoch": int,
     "seq": int,
     "time": TIME,
-    "fields": str,  # the event's own, JSON
+    "fields": str,  # the event's own fields, JSON
 }
 TURNS: Columns = {
     "stream_seq": int,  # of the event that completed the turn
@@ -58,7 +58,7 @@ _Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class _Envelope(msgspec.Struct):
-    """What every event carries, also one of a later version whose own fields nobody here knows."""
+    """The fields of every event, also of one of a later version whose own fields are unknown here."""
 
     event: str
     session: str = ""
@@ -73,7 +73,7 @@ _envelope = msgspec.msgpack.Decoder(_Envelope)
 
 
 def fact_row(sequence: int, kept: int, data: bytes) -> Row | None:
-    """An event of any version as a row; None if the bytes are none."""
+    """Return an event of any version as a row; None for bytes that are no event."""
     try:
         envelope = msgspec.structs.asdict(_envelope.decode(data))
         own = {name: value for name, value in msgspec.msgpack.decode(data).items() if name not in envelope}
@@ -84,25 +84,25 @@ def fact_row(sequence: int, kept: int, data: bytes) -> Row | None:
 
 
 class _Call(NamedTuple):
-    """state, and the turns that have their row."""
+    """A call: its state, and the turns that have their row."""
 
     state: SessionState
     told: frozenset[int]
 
 
 class Turns:
-    """Turns become rows when they are history: the words are told and the sound has ended, or the call has closed."""
+    """Makes a row of each turn that is complete: its text and its audio have ended, or the call has closed."""
 
     def __init__(self) -> None:
         self._calls: dict[str, _Call] = {}
         self._closed: set[str] = set()
 
     def knows(self, event: Event) -> bool:
-        """Whether the event's call is followed from its first event; if not, what came before has to be heard first."""
+        """Return whether the event's call was followed from its first event. If not, read the earlier events first."""
         return event.session in self._calls or event.session in self._closed or isinstance(event, SessionOpened)
 
     def hear(self, sequence: int, event: Event) -> list[Row]:
-        """The next event of a call: the turns that it completed."""
+        """Fold the next event of a call; return the rows of the turns that it completed."""
         if event.session in self._closed:
             return []
         state, told = self._calls.get(event.session, _Call(SessionState(), frozenset()))
@@ -153,7 +153,7 @@ def _turn_row(sequence: int, now: int, state: SessionState, number: int) -> Row:
 
 
 def known_event(data: bytes) -> Event | None:
-    """The event if it is one of this version, and of a call."""
+    """Return the event if it is one of this version and of a call, else None."""
     try:
         event = events.decode(data)
         check_id(event.session)

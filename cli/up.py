@@ -1,4 +1,4 @@
-"""`antiphon up`: everything on this machine, with a live status table."""
+"""Run `antiphon up`: the whole platform on this machine, with a live status table."""
 
 import asyncio
 import contextlib
@@ -22,16 +22,18 @@ REFRESH_S = 1.0
 
 
 def up(
-    workers: Annotated[str, typer.Option(help="Processes a stage: N, or stt=2,llm=1,...")] = "1",
+    workers: Annotated[str, typer.Option(help="Processes of each stage: N, or stt=2,llm=1,...")] = "1",
     data: Data = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a line; `ready` when all is.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object when all is ready.")] = False,
     capacity: Annotated[int, typer.Option(min=1, help="Sessions at once per worker.")] = 100,
-    warm: Annotated[str, typer.Option(help="Providers to load before ready; auto: local, if it is here.")] = "auto",
+    warm: Annotated[str, typer.Option(help="Providers to open before ready; auto: local, if installed.")] = "auto",
     nats_port: Annotated[int, typer.Option(min=0, max=65535, help="0 is any free port.")] = 0,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Where callers connect; 0 is any free port.")] = 0,
-    host: Annotated[str, typer.Option(help="Where callers connect.")] = "127.0.0.1",
-    talk_port: Annotated[int, typer.Option(min=0, max=65535, help="The page to talk on; 0 is any free port.")] = 0,
-    livekit: Annotated[bool, typer.Option("--livekit", help="Rooms, too: start a livekit-server.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port for callers; 0 is any free port.")] = 0,
+    host: Annotated[str, typer.Option(help="The address for callers and browsers.")] = "127.0.0.1",
+    talk_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port of the talk page; 0 is any free port.")
+    ] = 0,
+    livekit: Annotated[bool, typer.Option("--livekit", help="Start a livekit-server, for rooms.")] = False,
     livekit_url: LiveKit = None,
     agent_name: AgentName = "",
     default_agent: DefaultAgent = "receptionist",
@@ -46,9 +48,11 @@ def up(
 
     counts = parse_workers(workers)
     if port and counts["ingress"] > 1:
-        raise WrongUse("--port is one port: with several ingress workers leave it free")
+        raise WrongUse("cannot give one --port to several ingress workers: leave it out")
     if livekit and livekit_url:
-        raise WrongUse("--livekit starts a server, --livekit-url uses another: choose one of them")
+        raise WrongUse(
+            "cannot use --livekit with --livekit-url: the first starts a server, the second uses another. Choose one."
+        )
     folder = data_folder(data).absolute()
     rooms = None if livekit else livekit_settings(livekit_url, folder)
     if livekit or rooms:
@@ -76,7 +80,7 @@ def up(
 
 
 def parse_workers(text: str) -> dict[str, int]:
-    """`2` or `stt=2,llm=1` as stage -> processes; raises WrongUse."""
+    """Return stage -> number of processes, from `2` or `stt=2,llm=1`. Raises WrongUse."""
     counts = dict.fromkeys(subjects.STAGES, 1)
     try:
         if text.strip().isdigit():
@@ -85,26 +89,28 @@ def parse_workers(text: str) -> dict[str, int]:
             for part in text.split(","):
                 stage, _, number = part.strip().partition("=")
                 if stage not in counts:
-                    raise WrongUse(f"--workers: no stage {stage!r}: there are {', '.join(subjects.STAGES)}")
+                    raise WrongUse(
+                        f"cannot read --workers: {stage!r} is no stage. Choose from {', '.join(subjects.STAGES)}."
+                    )
                 counts[stage] = int(number)
     except ValueError:
-        raise WrongUse(f"--workers {text!r} is not a number, nor like stt=2,llm=1") from None
+        raise WrongUse(f"cannot read --workers {text!r}: give a number, or stt=2,llm=1") from None
     if min(counts.values()) < 1:
-        raise WrongUse("--workers: every stage needs at least one")
+        raise WrongUse("cannot run a stage without a worker: give each at least one in --workers")
     return counts
 
 
-def _warm(told: str) -> str:
-    if told != "auto":
-        return "" if told == "none" else told
+def _warm(option: str) -> str:
+    if option != "auto":
+        return "" if option == "none" else option
     from stages.runtime.weights import WEIGHTS
 
-    here = importlib.util.find_spec("moonshine_voice") and all(
+    installed = importlib.util.find_spec("moonshine_voice") and all(
         (weights_folder() / weight.file).exists() for weight in WEIGHTS
     )
-    if not here:
-        typer.echo("the local models are not here: antiphon fetch brings them", err=True)
-    return "local" if here else ""
+    if not installed:
+        typer.echo("the local models are not installed: run antiphon fetch", err=True)
+    return "local" if installed else ""
 
 
 async def _stay(settings: "PlatformSettings", json: bool) -> None:

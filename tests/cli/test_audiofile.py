@@ -122,15 +122,15 @@ def far_too_long(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (text, "is not audio that can be read here: give a WAV or FLAC file"),
-        (cut_off, "is not audio that can be read here: give a WAV or FLAC file"),
-        (empty, "is empty: give a WAV or FLAC file with sound in it"),
+        (text, "it is no audio of a known format. Give a WAV or FLAC file."),
+        (cut_off, "it is no audio of a known format. Give a WAV or FLAC file."),
+        (empty, "it is empty. Give a WAV or FLAC file."),
         (no_samples, "holds no samples"),
-        (far_too_long, "is longer than 2 hours: cut it into shorter files"),
-        (Path.mkdir, "is a folder: give a WAV or FLAC file"),
-        (os.mkfifo, "is not a file: give a WAV or FLAC file"),
-        (lambda path: None, "check its name"),
-        (lambda path: path.symlink_to(path), "cannot be read"),
+        (far_too_long, "is longer than 2 hours. Cut it into shorter files."),
+        (Path.mkdir, "it is a folder. Give a WAV or FLAC file."),
+        (os.mkfifo, "is not a file. Give a WAV or FLAC file."),
+        (lambda path: None, "Check its name"),
+        (lambda path: path.symlink_to(path), "cannot read"),
     ],
 )
 def test_what_is_no_recording_is_refused_in_one_line(tmp_path: Path, make: Any, says: str) -> None:

@@ -162,9 +162,9 @@ async def test_no_ingress_is_known_at_once(bus: Bus) -> None:
         ({"agent": "a.b"}, "agent id 'a.b' is not allowed"),
         ({"agent": "a\nb"}, "is not allowed"),
         ({"agent": ">"}, "agent id '>' is not allowed"),
-        ({"wav": Path("none.wav")}, "there is no file none.wav"),
+        ({"wav": Path("none.wav")}, "cannot read none.wav: there is no such file"),
         ({"out": Path("/nowhere/out.wav")}, "the folder /nowhere does not exist"),
-        ({"picture": Path("/")}, "/ is a folder"),
+        ({"picture": Path("/")}, "cannot write /: it is a folder"),
     ],
 )
 def test_wrong_use_is_told_before_anybody_is_called(tmp_path: Path, wrong: dict[str, Any], says: str) -> None:

@@ -227,7 +227,7 @@ async def test_a_run_that_is_killed_leaves_the_file_as_it_was(nats: str, desk: D
     before = target.read_bytes()
     await desk.flood(MANY)
     async with half_way(nats, tmp_path / "logs", target, tmp_path) as process:
-        with pytest.raises(Failed, match="another export is writing"):
+        with pytest.raises(Failed, match="another export is writing it"):
             await run(nats, target)
         process.kill()
         assert target.read_bytes() == before
@@ -349,10 +349,10 @@ async def test_a_target_that_cannot_be_is_refused_before_anything_is_asked(tmp_p
     targets = {
         tmp_path: "is a folder",
         tmp_path / "nowhere" / "a.parquet": "No such file or directory",
-        Path("/proc/a.parquet"): "cannot be written",
+        Path("/proc/a.parquet"): "cannot write",
         Path("/dev/null"): "is not a file",
-        other: "is no export of ours",
-        text: "is no export of ours",
+        other: "is no export of Antiphon",
+        text: "is no export of Antiphon",
     }
     for target, complaint in targets.items():
         with pytest.raises(WrongUse, match=complaint):
@@ -365,7 +365,7 @@ async def test_a_file_of_facts_takes_no_turns(nats: str, desk: Desk, tmp_path: P
     target = tmp_path / "calls.parquet"
     await desk.say("s1", *spoken(1))
     await run(nats, target)
-    with pytest.raises(WrongUse, match="holds facts: name another file, or say --what facts"):
+    with pytest.raises(WrongUse, match=r"holds facts\. Name another file, or set --what facts\."):
         await run(nats, target, what=What.TURNS)
 
 
@@ -384,7 +384,7 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:
             (tmp_path / ".calls.parquet.part").symlink_to("/dev/full")
             file.add([row], 2)
 
-    with pytest.raises(Failed, match=r"cannot be written: .*; it is as it was"):
+    with pytest.raises(Failed, match=r"cannot write .*The file is unchanged\."):
         overfill()
     assert target.read_bytes() == before
 

@@ -34,7 +34,7 @@ async def test_a_question_becomes_a_recording(tmp_path: Path) -> None:
     [
         ("  ", "a.wav", "cannot say 0 characters: give 1 to 2,000"),
         ("a" * 2_001, "a.wav", "cannot say 2001 characters"),
-        ("Hello", "nowhere/a.wav", "does not exist: make it first"),
+        ("Hello", "nowhere/a.wav", "does not exist. Make it first."),
         ("Hello", ".", "is a folder"),
     ],
 )

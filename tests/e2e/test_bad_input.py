@@ -34,7 +34,7 @@ def refused(told: Finished, *parts: str) -> None:
     assert told.err.startswith("error: ")
     assert told.err.count("\n") == 1
     assert "Traceback" not in told.err
-    assert "a bug of ours" not in told.err
+    assert "a fault of Antiphon" not in told.err
     assert [part for part in parts if part not in told.err] == []
 
 

@@ -164,7 +164,7 @@ async def test_a_line_that_breaks_is_told() -> None:
 
     async with serving(answer) as url, dial(url, "desk") as caller, asyncio.timeout(2):
         await caller.over.wait()
-        assert caller.problem == "the line was lost"
+        assert caller.problem == "the connection was lost"
 
 
 async def test_what_is_not_understood_is_passed_over() -> None:
@@ -204,7 +204,7 @@ async def test_another_protocol_is_not_spoken_to(hello: str) -> None:
 
 @pytest.mark.parametrize(
     ("path", "says"),
-    [("/nothing/here", "did not take the call: HTTP 404"), ("", "cannot call")],
+    [("/nothing/here", "HTTP 404"), ("", "cannot call")],
 )
 async def test_a_wrong_address_is_told_in_one_line(path: str, says: str) -> None:
     async with serving(Ingress()) as url:
