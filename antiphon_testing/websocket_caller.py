@@ -200,7 +200,7 @@ async def _hello(socket: aiohttp.ClientWebSocketResponse) -> str:
         raise CallFailed(str(first.get("message", "ingress gave no reason")))
     rates = (first.get("input_hz"), first.get("output_hz"))
     if first.get("type") != "session" or rates != (CALLER_HZ, AGENT_HZ):
-        raise CallFailed("cannot call this URL: its server does not speak the protocol. Is it an Antiphon ingress?")
+        raise CallFailed("cannot call this URL: its server does not speak this protocol. Is it an Antiphon ingress?")
     return str(first.get("session", ""))
 
 

@@ -29,7 +29,7 @@ TURNS_OF_CAPACITY = 4
 STEPS = (100, 150, 200, 250, 300, 370, 440, 510, 580, 650)
 STEPS_WITH_VOICE_ACTIVITY = (60, 100, 140, 180, 220, 260, 300, 340)
 TRIES = 2
-FLOOR_S = 40.0
+BASELINE_S = 40.0
 ROOM_RUNS = (  # rooms, seconds, whether with default turn taking, runs
     (room_targets.FEW, 60.0, False, 1),
     (room_targets.FEW, 60.0, True, 3),
@@ -99,9 +99,9 @@ def take_rooms(folder: Path) -> None:
     for number, seconds, turn_taking, times in ROOM_RUNS:
         runs: list[dict[str, Any]] = []
         while len(runs) < TRIES * times and len(room_targets.quiet(runs)) < times:
-            floor = processes.run(room_baseline.measured(number, FLOOR_S))
+            baseline = processes.run(room_baseline.measured(number, BASELINE_S))
             found = processes.run(rooms.measured(number, seconds, turn_taking))
-            runs.append(found | room_targets.beside(found, floor))
+            runs.append(found | room_targets.beside(found, baseline))
             print(room_targets.line(runs[-1]), flush=True)
         runs = sorted(runs, key=room_targets.stolen)[:times]
         found = report.median(runs) | {"underruns": max(run["underruns"] for run in runs)}
@@ -154,7 +154,7 @@ def main() -> None:
         print(f"--- {name}: {time.monotonic() - began:.0f} s", flush=True)
     print()
     print(targets.table(asked.json_dir))
-    print(targets.table(asked.json_dir, room_targets.PROMISES))
+    print(targets.table(asked.json_dir, room_targets.TARGETS))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import soxr
 from antiphon_testing.agents import listening_agent
 from antiphon_testing.speech import missing_ms, onset, phrases, recording, silence
 from antiphon_testing.wer import words
-from bench.room_harness import RoomHarness, Stay
+from bench.room_harness import Participants, RoomHarness
 from cli.audiofile import read_pcm
 from cli.demo_voice import speak
 from cli.discovery import weights_folder
@@ -101,18 +101,18 @@ async def openings() -> list[Opening]:
 
 
 @asynccontextmanager
-async def attended(rooms: RoomHarness, saying: bytes) -> AsyncIterator[Stay]:
+async def attended(rooms: RoomHarness, saying: bytes) -> AsyncIterator[Participants]:
     """Said in the moment in which the agent listens."""
-    async with rooms.attended() as stay:
-        stay.caller.say(saying)
-        yield stay
+    async with rooms.attended() as participants:
+        participants.caller.say(saying)
+        yield participants
 
 
 @asynccontextmanager
-async def attending(rooms: RoomHarness, saying: bytes) -> AsyncIterator[Stay]:
+async def attending(rooms: RoomHarness, saying: bytes) -> AsyncIterator[Participants]:
     """Said in the first packet, the agent having been there before."""
-    async with rooms.attending(BRIEF, saying) as stay:
-        yield stay
+    async with rooms.attending(BRIEF, saying) as participants:
+        yield participants
 
 
 WAYS = {"the agent comes to the caller": attended, "the caller comes to the agent": attending}

@@ -10,7 +10,7 @@ WITH_SPREAD = (
     "overhead_ms",
     "four_hop_echo_ms",
     "core_per_room",
-    "beside_floor",
+    "beside_baseline",
     "by_theirs",
     "latency_ms",
     "join_ms",

@@ -29,7 +29,7 @@ LOOK_EVERY_S = 0.1
 SETTLED_S = 0.5  # after the agent has come: LiveKit tells a participant of two new tracks not within 150 ms
 
 
-class Stay(NamedTuple):
+class Participants(NamedTuple):
     """A caller in a room, and a listener whom nobody sees: LiveKit's SDK, and no more, hears the same packets."""
 
     caller: RoomCaller
@@ -66,7 +66,7 @@ class RoomHarness:
         self._numbers = count()
 
     @asynccontextmanager
-    async def attended(self) -> AsyncIterator[Stay]:
+    async def attended(self) -> AsyncIterator[Participants]:
         """Somebody with an open microphone, to whom an agent has come that listens."""
         async with (
             self._room() as room,
@@ -75,10 +75,10 @@ class RoomHarness:
         ):
             await witness.until(lambda: bool(witness.heard))
             await caller.until(lambda: caller.state == "listening")
-            yield Stay(caller, witness)
+            yield Participants(caller, witness)
 
     @asynccontextmanager
-    async def attending(self, agent: AgentDocument, saying: bytes) -> AsyncIterator[Stay]:
+    async def attending(self, agent: AgentDocument, saying: bytes) -> AsyncIterator[Participants]:
         """Somebody who comes to an agent that was sent ahead, and speaks in the first packet of the microphone."""
         async with self._room() as room:
             key, secret = self._keys
@@ -90,7 +90,7 @@ class RoomHarness:
                 async with enter_room(self._url, token(room, "caller", *self._keys), microphone=False) as caller:
                     caller.say(saying)
                     await caller.open_microphone()
-                    yield Stay(caller, witness)
+                    yield Participants(caller, witness)
 
     @asynccontextmanager
     async def _room(self) -> AsyncIterator[str]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from bench.targets import Figure, Promise, of, read
+from bench.targets import Figure, Target, of, read
 
 ROOMS, FEW = 8, 4  # in one run
 STOLEN_AT_MOST = 0.05  # of a core by the machine's host, while a run is taken
@@ -19,17 +19,19 @@ def peer(rooms: int, turn_taking: bool = False) -> str:
     return f"peer-{rooms}" + "-turn-taking" * turn_taking
 
 
-def beside(found: dict[str, Any], floor: dict[str, Any]) -> dict[str, Any]:
+def beside(found: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
     """What a run takes beside LiveKit's SDK alone in the same minutes: times its processor time, ms beyond its answer.
 
     With turn taking the product waits for the end of a pause, and the SDK alone does not.
     """
-    apart: dict[str, Any] = {"core_x": round(found["core_per_room"] / floor["core_per_room"], 2)}
+    apart: dict[str, Any] = {"core_x": round(found["core_per_room"] / baseline["core_per_room"], 2)}
     if not found["turn_taking"]:
         kept = ("p50", "p95")
-        apart["latency_ms"] = {name: round(found["latency_ms"][name] - floor["latency_ms"][name], 1) for name in kept}
-    kept_of_floor = {name: floor[name] for name in ("core_per_room", "latency_ms", "stolen_cores")}
-    return {"floor": kept_of_floor, "beside_floor": apart}
+        apart["latency_ms"] = {
+            name: round(found["latency_ms"][name] - baseline["latency_ms"][name], 1) for name in kept
+        }
+    kept_of_baseline = {name: baseline[name] for name in ("core_per_room", "latency_ms", "stolen_cores")}
+    return {"baseline": kept_of_baseline, "beside_baseline": apart}
 
 
 def parts(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, float]:
@@ -42,7 +44,7 @@ def parts(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, float]:
 
 def stolen(run: dict[str, Any]) -> float:
     """Of a core, what the host kept from the machine during a run or during that of the SDK alone: the greater."""
-    return max(float(run["stolen_cores"]), float(run["floor"]["stolen_cores"]))
+    return max(float(run["stolen_cores"]), float(run["baseline"]["stolen_cores"]))
 
 
 def quiet(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -83,8 +85,8 @@ def _further(folder: Path) -> list[Figure] | None:
     return [Figure(mb, mb, mb)]
 
 
-PROMISES = (
-    Promise(
+TARGETS = (
+    Target(
         "core a room, 8 rooms, all processes",
         "LiveKit Agents 0.084, Pipecat 0.096 (0.057 in one process)",
         (0.080,),
@@ -92,7 +94,7 @@ PROMISES = (
         of(name(ROOMS), ("core_per_room",)),
         unit="",
     ),
-    Promise(
+    Target(
         "the same with default turn taking, 4 rooms",
         "0.124, 0.136",
         (0.095,),
@@ -100,60 +102,60 @@ PROMISES = (
         of(name(FEW, turn_taking=True), ("core_per_room",)),
         unit="",
     ),
-    Promise(  # its bounds are those above, by what the SDK alone took when they were set: 0.048, with 4 rooms 0.058
+    Target(  # its bounds are those above, by what the SDK alone took when they were set: 0.048, with 4 rooms 0.058
         "core a room beside that of the SDK alone in the same minutes, 8 rooms",
         "1.75, 2 (1.19)",
         (1.67,),
         (1.25,),
-        of(name(ROOMS), ("beside_floor", "core_x")),
+        of(name(ROOMS), ("beside_baseline", "core_x")),
         unit="times",
     ),
-    Promise(
+    Target(
         "the same with default turn taking, 4 rooms",
         "2.14, 2.34",
         (1.64,),
         (1.29,),
-        of(name(FEW, turn_taking=True), ("beside_floor", "core_x")),
+        of(name(FEW, turn_taking=True), ("beside_baseline", "core_x")),
         unit="times",
     ),
-    Promise(
+    Target(
         "end of speech to first audio heard, 8 rooms, p50 / p95",
         "421 / 441, 413 / 449",
         (400, 430),
         (380, 405),
         of(name(ROOMS), ("latency_ms", "p50"), ("latency_ms", "p95")),
     ),
-    Promise(  # set when the SDK alone took 364 / 389 ms
+    Target(  # set when the SDK alone took 364 / 389 ms
         "the same beyond the SDK alone in the same minutes",
         "57 / 52, 49 / 60",
         (36, 41),
         (16, 16),
-        of(name(ROOMS), ("beside_floor", "latency_ms", "p50"), ("beside_floor", "latency_ms", "p95")),
+        of(name(ROOMS), ("beside_baseline", "latency_ms", "p50"), ("beside_baseline", "latency_ms", "p95")),
     ),
-    Promise(
+    Target(
         "end of speech to first audio heard, default turn taking, 4 rooms, p50 / p95",
         "568 / 2768, 577 / 598",
         (540, 640),
         (480, 560),
         of(name(FEW, turn_taking=True), ("latency_ms", "p50"), ("latency_ms", "p95")),
     ),
-    Promise(
+    Target(
         "caller connects to agent's track subscribed, p50 / max",
         "561 / 648, 1746 / 3123",
         (450, 650),
         (360, 550),
         of(name(ROOMS), ("join_ms", "p50"), ("join_ms", "max")),
     ),
-    Promise(
+    Target(
         "job accepted to agent's track published, p50 / p95",
         "",
         (200, 400),
         (120, 400),
         of(name(ROOMS), ("job_ms", "p50"), ("job_ms", "p95")),
     ),
-    Promise("PSS per further room, all processes", "35, 81 (3 in one process)", (6,), (4,), _further, unit="MB"),
-    Promise("frames lost / underruns in 2 minutes, 8 rooms", "", (0, 0), (0, 0), _lost, unit=""),
-    Promise(
+    Target("PSS per further room, all processes", "35, 81 (3 in one process)", (6,), (4,), _further, unit="MB"),
+    Target("frames lost / underruns in 2 minutes, 8 rooms", "", (0, 0), (0, 0), _lost, unit=""),
+    Target(
         "a turn in a room beyond one by websocket and the SDK's echo, p50",
         "",
         (40,),
@@ -165,9 +167,9 @@ PROMISES = (
 
 def _beside_peer(
     measure: str, bounds: str, must: tuple[float, ...], aim: tuple[float, ...], calls: tuple[int, bool], *parts: str
-) -> Promise:
+) -> Target:
     """calls: rooms, and whether with default turn taking. parts: of `parts`, one a bound."""
-    return Promise(measure, bounds, must, aim, of(peer(*calls), *[("by_theirs", part) for part in parts]), unit="")
+    return Target(measure, bounds, must, aim, of(peer(*calls), *[("by_theirs", part) for part in parts]), unit="")
 
 
 CALM, TURNS, MORE = PEER_CALLS = ((FEW, False), (FEW, True), (ROOMS, False))

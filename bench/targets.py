@@ -21,7 +21,7 @@ class Figure(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Promise:
+class Target:
     """One row. must, aim: bounds of each of the figures; at_least: from below. find: the figures, None if not taken."""
 
     measure: str
@@ -103,22 +103,22 @@ def _heaviest(folder: Path) -> list[Figure] | None:
 
 # --- the targets -----------------------------------------------------------------------------------------------------
 
-PROMISES = (
-    Promise(
+TARGETS = (
+    Target(
         "overhead per turn, 1 session, p50 / p99",
         "Pipecat 4.3 / 6.7, LiveKit Agents 11.0 / 12.9",
         (4, 8),
         (2.5, 5),
         of("latency-1", ("overhead_ms", "p50"), ("overhead_ms", "p99")),
     ),
-    Promise(
+    Target(
         "the same, 100 sessions, p95 / p99 / frames lost",
         "LiveKit 18 / 122, Pipecat collapsed at 40",
         (15, 40, 0),
         (8, 15, 0),
         of("latency-100", ("overhead_ms", "p95"), ("overhead_ms", "p99"), ("frames_lost",)),
     ),
-    Promise(
+    Target(
         "sessions that the machine carries, p95 overhead ≤ 100 ms",
         "LiveKit 350, Pipecat 58",
         (300,),
@@ -127,7 +127,7 @@ PROMISES = (
         at_least=True,
         unit="",
     ),
-    Promise(
+    Target(
         "the same with voice activity on every session",
         "LiveKit 54, Pipecat 16",
         (180,),
@@ -136,7 +136,7 @@ PROMISES = (
         at_least=True,
         unit="",
     ),
-    Promise(
+    Target(
         "memory per further session, all processes",
         "1.0 MB (deployed: 128 MB a call), 56 MB",
         (1.5,),
@@ -144,8 +144,8 @@ PROMISES = (
         of("memory", ("memory_mb", "per_session")),
         unit="MB",
     ),
-    Promise("a worker's base, PSS, the heaviest", "386 MB, 183 MB", (70,), (50,), _heaviest, unit="MB"),
-    Promise(
+    Target("a worker's base, PSS, the heaviest", "386 MB, 183 MB", (70,), (50,), _heaviest, unit="MB"),
+    Target(
         "`antiphon --help`, p50 / p95",
         "",
         (500, 500),
@@ -155,17 +155,17 @@ PROMISES = (
 )
 
 
-def table(folder: Path, promised: Sequence[Promise] = PROMISES, peers: str = "peers") -> str:
+def table(folder: Path, targets: Sequence[Target] = TARGETS, peers: str = "peers") -> str:
     """The targets as a Markdown table. peers: the head of the second column."""
     head = f"| measure | {peers} | must | aim | measured (least to greatest) | |"
     lines = [head, "|---|---|---|---|---|---|"]
-    for promise in promised:
-        found = promise.find(folder)
-        must, aim = (" / ".join(f"{bound:g}" for bound in bounds) for bounds in (promise.must, promise.aim))
+    for target in targets:
+        found = target.find(folder)
+        must, aim = (" / ".join(f"{bound:g}" for bound in bounds) for bounds in (target.must, target.aim))
         told = "not measured"
         if found is not None:
-            told = f"{' / '.join(_told(figure) for figure in found)} {promise.unit}".rstrip()
-        lines.append(f"| {promise.measure} | {promise.peers} | {must} | {aim} | {told} | {_verdict(promise, found)} |")
+            told = f"{' / '.join(_told(figure) for figure in found)} {target.unit}".rstrip()
+        lines.append(f"| {target.measure} | {target.peers} | {must} | {aim} | {told} | {_verdict(target, found)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -174,12 +174,12 @@ def _told(figure: Figure) -> str:
     return f"{figure.value:.4g}{spread}"
 
 
-def _verdict(promise: Promise, found: list[Figure] | None) -> str:
+def _verdict(target: Target, found: list[Figure] | None) -> str:
     if found is None:
         return ""
-    if promise.kept(found, promise.aim):
+    if target.kept(found, target.aim):
         return "aim reached"
-    return "kept" if promise.kept(found, promise.must) else "**not kept**"
+    return "kept" if target.kept(found, target.must) else "**not kept**"
 
 
 def runs(folder: Path) -> str:

@@ -216,7 +216,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "states": lambda: states_table(turns.TRANSITIONS),
     "owners": lambda: states_table(owner_machine.TRANSITIONS),
     "targets": lambda: targets.table(FIGURES),
-    "rooms": lambda: targets.table(FIGURES, room_targets.PROMISES),
+    "rooms": lambda: targets.table(FIGURES, room_targets.TARGETS),
     "peer": lambda: targets.table(FIGURES, room_targets.BESIDE_PEER, "bounds"),
     "both": lambda: room_targets.both(FIGURES),
     "runs": lambda: targets.runs(FIGURES),

@@ -12,31 +12,31 @@ def run(core: float, p50: float, p95: float, *, turn_taking: bool = False, stole
     return {"turn_taking": turn_taking, "core_per_room": core, "latency_ms": latency_ms, "stolen_cores": stolen}
 
 
-FLOOR = run(0.05, 370, 390)
+BASELINE = run(0.05, 370, 390)
 
 
 def test_a_run_stands_beside_the_sdk_alone() -> None:
-    apart = room_targets.beside(run(0.08, 400, 428), FLOOR)
-    assert apart["beside_floor"] == {"core_x": 1.6, "latency_ms": {"p50": 30, "p95": 38}}
-    assert apart["floor"] == {"core_per_room": 0.05, "latency_ms": FLOOR["latency_ms"], "stolen_cores": 0.0}
+    apart = room_targets.beside(run(0.08, 400, 428), BASELINE)
+    assert apart["beside_baseline"] == {"core_x": 1.6, "latency_ms": {"p50": 30, "p95": 38}}
+    assert apart["baseline"] == {"core_per_room": 0.05, "latency_ms": BASELINE["latency_ms"], "stolen_cores": 0.0}
 
 
 def test_a_run_that_the_host_disturbed_is_not_quiet_nor_one_beside_a_disturbed_sdk() -> None:
-    calm = run(0.08, 400, 428, stolen=0.05) | {"floor": run(0.05, 370, 390, stolen=0.01)}
-    robbed = run(0.08, 480, 600, stolen=0.06) | {"floor": FLOOR}
-    beside_robbed = run(0.08, 400, 428) | {"floor": run(0.05, 4_000, 5_000, stolen=0.3)}
+    calm = run(0.08, 400, 428, stolen=0.05) | {"baseline": run(0.05, 370, 390, stolen=0.01)}
+    robbed = run(0.08, 480, 600, stolen=0.06) | {"baseline": BASELINE}
+    beside_robbed = run(0.08, 400, 428) | {"baseline": run(0.05, 4_000, 5_000, stolen=0.3)}
     assert room_targets.quiet([robbed, calm, beside_robbed]) == [calm]
     assert [room_targets.stolen(one) for one in (calm, robbed, beside_robbed)] == [0.05, 0.06, 0.3]
 
 
 def test_a_pause_is_not_held_against_an_sdk_that_waits_for_none() -> None:
-    assert room_targets.beside(run(0.08, 540, 640, turn_taking=True), FLOOR)["beside_floor"] == {"core_x": 1.6}
+    assert room_targets.beside(run(0.08, 540, 640, turn_taking=True), BASELINE)["beside_baseline"] == {"core_x": 1.6}
 
 
 def test_the_table_judges_it(tmp_path: Path) -> None:
     found = run(0.09, 400, 428) | {"lost": {}, "underruns": 0}
-    (tmp_path / "rooms-8.json").write_text(json.dumps(found | room_targets.beside(found, FLOOR)))
-    rows = targets.table(tmp_path, room_targets.PROMISES).splitlines()
+    (tmp_path / "rooms-8.json").write_text(json.dumps(found | room_targets.beside(found, BASELINE)))
+    rows = targets.table(tmp_path, room_targets.TARGETS).splitlines()
     assert next(row for row in rows if "core a room beside" in row).endswith("| 1.8 times | **not kept** |")
     assert next(row for row in rows if "beyond the SDK" in row).endswith("| 30 / 38 ms | kept |")
 
