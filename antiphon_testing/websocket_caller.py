@@ -104,7 +104,7 @@ class Caller:
                 self._ear.clear(self._now())
             case "hangup":
                 self._end("")
-            case "error":
+            case "error" if message.get("final", True):
                 self._end(str(message.get("message", "ingress gave no reason")))
             case _:  # a later version of the protocol may send others
                 pass
