@@ -1,12 +1,12 @@
-"""Every figure that the project targets, taken anew: repeated, kept as JSON, told as a table of what was promised.
+"""Measure every target of the project: repeat each run, write the figures as JSON, print the table of targets.
 
     python -m bench.all [--json-dir bench/figures] [--only startup,latency-1,...] [--table]
 
-Overheads are the median of five runs. How many calls the machine carries is found by steps: a number of calls is
-carried if all questions of a run are answered, nothing is lost, no call fails, and the 95th percentiles of the overhead
-and of hearing are within 100 ms; one that is not gets a second try. A run of rooms in which the machine's host gave the
-processor to others is taken anew, once for each that is wanted; then the least disturbed count. About 35 minutes on a
-machine that has nothing else to do. `--only peer` takes LiveKit Agents in turn with the product, 20 minutes more.
+Overheads are the median of five runs. The number of calls that the machine carries is found by steps. A number is
+carried if every question is answered, nothing is lost, no call fails, and p95 of overhead and of lateness is within
+100 ms; a number that is not carried gets a second run. A run of rooms is repeated once if the host gave the processor
+to other guests; then the least disturbed runs count. All takes about 35 minutes on an idle machine. `--only peer`
+measures LiveKit Agents in turn with Antiphon, 20 minutes more.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from bench.startup import startup
 from cli import processes
 
 REPEATS = 5
-TURNS_ALONE = 44  # five runs of them: more than 200 turns
+TURNS_ALONE = 44  # five runs have more than 200 turns
 TURNS_OF_MANY = 12
 TURNS_OF_CAPACITY = 4
 STEPS = (100, 150, 200, 250, 300, 370, 440, 510, 580, 650)
@@ -35,8 +35,8 @@ ROOM_RUNS = (  # rooms, seconds, whether with default turn taking, runs
     (room_targets.FEW, 60.0, True, 3),
     (room_targets.ROOMS, 120.0, False, 3),
 )
-PEER_S, PEER_RUNS = 40.0, 3  # of the product and of its peer
-ASKED_FOR = "peer"  # needs what `make peer` installs
+PEER_S, PEER_RUNS = 40.0, 3  # of Antiphon and of its peer
+ASKED_FOR = "peer"  # `make peer` installs its software
 
 
 def _as_json(found: dict[str, Any]) -> str:
@@ -63,7 +63,7 @@ def take_latency(sessions: int, turns: int) -> Callable[[Path], None]:
 
 
 def take_capacity(steps: tuple[int, ...], first: int, voice_activity: bool) -> Callable[[Path], None]:
-    """Steps up from `first` as long as the calls are carried, down from it until they are."""
+    """Step up from `first` while the calls are carried, or down until they are."""
 
     def take(folder: Path) -> None:
         for old in targets.capacities(folder, voice_activity):
@@ -86,7 +86,11 @@ def _carried(folder: Path, sessions: int, voice_activity: bool) -> bool:
     for _ in range(TRIES):
         try:
             found = processes.run(measure(asked))
-        except (SystemExit, TimeoutError, BaseExceptionGroup) as error:  # no line, or no end of all calls: too many
+        except (
+            SystemExit,
+            TimeoutError,
+            BaseExceptionGroup,
+        ) as error:  # a refused call, or calls without an end: too many
             print(f"{asked.name}: {error}", flush=True)
             continue
         _kept(folder, asked.name, found)

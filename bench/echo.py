@@ -1,4 +1,4 @@
-"""A bare echo over four hops of the same server: what a turn's way costs with nothing done at its stations."""
+"""Time a bare echo over four hops of the same server: the way of a turn without the work of its stages."""
 
 import asyncio
 import sys
@@ -7,12 +7,12 @@ import time
 from bus.connect import Bus
 
 HOPS = 4
-PAYLOAD = bytes(200)  # as long as most events
-EVERY_S = 0.005  # long enough for all processes to fall asleep in between, as they do between turns
+PAYLOAD = bytes(200)  # the length of most events
+EVERY_S = 0.005  # long enough that all processes sleep in between, as between turns
 
 
 async def four_hops(bus: Bus, url: str, times: int = 200) -> list[float]:
-    """ms for a message over the hops, through three relays in processes of their own."""
+    """Return ms for messages over the four hops, through three relays in their own processes."""
     relays = [
         await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bench.relay", url, f"bench.hop{hop}", f"bench.hop{hop + 1}",

@@ -1,4 +1,4 @@
-"""First words in rooms: who speaks at once is heard from the first word on, and if not, where the word was lost.
+"""Measure first words in rooms: whether callers who speak at once are heard whole, and if not, where words are lost.
 
 They are said by callers to whom an agent comes, in the moment in which its state says that it listens, and by callers
 who come to an agent that was sent ahead, in the first packet of their microphone. The same recogniser reads each of
@@ -25,8 +25,8 @@ from schemas.audio import AGENT_HZ, CALLER_HZ
 AT_ONCE = 2
 HEARD_WITHIN_S = 30.0
 BRIEF = listening_agent("brief", "Yes.")
-READ_S = 6  # of a line: longer than any opening
-BEFORE_S = 0.3  # of silence before a first sound, as the recogniser of a call is given it
+READ_S = 6  # of audio: longer than any opening
+BEFORE_S = 0.3  # of silence before a first sound, as the recognizer of a call receives it
 
 # Human: the beginning of a recording or a phrase of it. The demo's caller: a question.
 HUMAN = (
@@ -39,19 +39,19 @@ HUMAN = (
     ("two_cities", 13, "The period was so far"),
 )
 MADE = ("Hi, are you taking new patients?", "Do you also treat cats?", "Is there somewhere I can park?")
-SOUNDS_LIKE = {"high": "hi"}  # whoever writes the one has heard the other
-OPENING_S = 4  # of a recording that is not cut into phrases
+SOUNDS_LIKE = {"high": "hi"}  # spellings of one sound
+OPENING_S = 4  # of a recording without phrases
 
 
 class Opening(NamedTuple):
-    """PCM16 at 16 kHz whose first sample belongs to the first word."""
+    """An opening: PCM16 at 16 kHz whose first sample belongs to the first word."""
 
     said: str
     pcm: bytes
 
 
 class First(NamedTuple):
-    """The texts that were read of one opening. missing_ms: of its beginning, in what came to our recogniser."""
+    """The transcripts of one opening. missing_ms: of its beginning, in the audio that stt received."""
 
     said: str
     recording: str
@@ -70,7 +70,7 @@ class First(NamedTuple):
 
     @property
     def lost_by(self) -> str:
-        """Who first did not have the words any more; empty if nobody."""
+        """Return the first place that lacks the words, "" if none does."""
         if self.whole:
             return ""
         if not self._has(self.recording):
@@ -84,12 +84,12 @@ class First(NamedTuple):
 
 
 def _letters(text: str) -> str:
-    """What was heard, however it is written: somewhere is some where."""
+    """Return words in one spelling: `somewhere` is `some where`."""
     return "".join(SOUNDS_LIKE.get(word, word) for word in words(text))
 
 
 async def openings() -> list[Opening]:
-    """Ten of them."""
+    """Return ten openings."""
     pieces = [
         (said, recording(voice)[: OPENING_S * 2 * CALLER_HZ] if phrase is None else phrases(voice)[phrase])
         for voice, phrase, said in HUMAN
@@ -102,7 +102,7 @@ async def openings() -> list[Opening]:
 
 @asynccontextmanager
 async def attended(rooms: RoomHarness, saying: bytes) -> AsyncIterator[Participants]:
-    """Said in the moment in which the agent listens."""
+    """Speak at the moment at which the agent listens."""
     async with rooms.attended() as participants:
         participants.caller.say(saying)
         yield participants
@@ -110,7 +110,7 @@ async def attended(rooms: RoomHarness, saying: bytes) -> AsyncIterator[Participa
 
 @asynccontextmanager
 async def attending(rooms: RoomHarness, saying: bytes) -> AsyncIterator[Participants]:
-    """Said in the first packet, the agent having been there before."""
+    """Speak in the first packet to an agent that entered before."""
     async with rooms.attending(BRIEF, saying) as participants:
         yield participants
 
@@ -119,7 +119,7 @@ WAYS = {"the agent comes to the caller": attended, "the caller comes to the agen
 
 
 async def first_words(rooms: RoomHarness, tries: int) -> dict[str, list[First]]:
-    """So many callers of both kinds, some at once."""
+    """Make calls of both kinds, some at once."""
     from stages.stt.providers.local import Moonshine
 
     sounds = await openings()
@@ -128,13 +128,13 @@ async def first_words(rooms: RoomHarness, tries: int) -> dict[str, list[First]]:
     reading = asyncio.Lock()
 
     async def read(pcm: bytes) -> str:
-        async with reading:  # it is not for two at once
+        async with reading:  # the recognizer reads one recording at a time
             return await asyncio.to_thread(recogniser.transcribe, pcm)
 
     async def one(way: str, number: int) -> First:
         opening = sounds[number % len(sounds)]
         async with places, WAYS[way](rooms, opening.pcm + silence(1)) as (caller, witness):
-            with suppress(TimeoutError):  # then what came will be seen
+            with suppress(TimeoutError):  # then the result shows what arrived
                 await caller.until(lambda: not caller.saying and bool(caller.final("agent")), HEARD_WITHIN_S)
             line, shown = rooms.tap.line(caller), " ".join(caller.final("caller"))
             heard = bytes(soxr.resample(witness.samples, AGENT_HZ, CALLER_HZ))
@@ -153,6 +153,6 @@ async def first_words(rooms: RoomHarness, tries: int) -> dict[str, list[First]]:
 
 
 def _sounding(line: bytes) -> bytes:
-    """A line from shortly before its first sound."""
+    """Return audio from shortly before its first sound."""
     start = 2 * max(0, onset(line) - int(BEFORE_S * CALLER_HZ))
     return line[start : start + READ_S * 2 * CALLER_HZ]

@@ -117,7 +117,7 @@ server = AgentServer(
     api_secret=ASKED["secret"],
     host="127.0.0.1",
     port=0,
-    load_fnc=lambda: 0.0,  # how many rooms there are is the benchmark's to say
+    load_fnc=lambda: 0.0,  # the benchmark decides the number of rooms
 )
 
 
@@ -129,7 +129,7 @@ async def answer(job: JobContext) -> None:
 
 
 async def work() -> None:
-    """Say `ready` once rooms may come, and live until stdin closes."""
+    """Print `ready` once it accepts rooms, and run until standard input closes."""
     registered = asyncio.Event()
     server.on("worker_registered", lambda *_: registered.set())
     running = asyncio.create_task(server.run())

@@ -1,4 +1,4 @@
-"""The calls that are measured: callers who speak by a pattern, an agent that answers by script, all events kept.
+"""The calls of a run: callers who speak by a pattern, an agent that answers by script, and all their events.
 
 Latency load: half a second of speech and a turn each 1.1 s, so that turns come fast. Capacity load: 1.5 s of speech, an
 answer of 2 s, a turn each 4 s, as people talk. 20 ms frames come in at real-time pace all the time. Calls begin evenly
@@ -18,20 +18,20 @@ from schemas import control, events, subjects
 from schemas.agent import AgentDocument, ProviderChoice
 
 AGENT = "bench"
-FINAL_MS, FIRST_TOKEN_MS, TOKEN_MS, FIRST_AUDIO_MS = 100, 50, 5, 50  # what the providers take
+FINAL_MS, FIRST_TOKEN_MS, TOKEN_MS, FIRST_AUDIO_MS = 100, 50, 5, 50  # delays of the providers
 CHUNK_MS, CHUNK_EVERY_MS = 100, 50
 REPLY = (
     "Right. " + " ".join(f"word{number}" for number in range(17)) + "."
 )  # 18 tokens, two sentences: the first is one
 SENTENCES = 2
-STARTS_A_SECOND = 20  # to set a call up is work, too, and not what is measured
+STARTS_A_SECOND = 20  # opening a call costs processor time that is not measured
 CLAIM_WITHIN_S = 5.0
 CLOSED_WITHIN_S = 30.0
 
 
 @dataclass(frozen=True)
 class Load:
-    """How the callers talk, and how long they are answered; milliseconds."""
+    """The rhythm of the callers, and the length of the answers, in ms."""
 
     name: str
     speech_ms: int
@@ -68,8 +68,8 @@ def agent(load: Load, *, turn_taking: bool = False) -> AgentDocument:
 
 
 def starts(load: Load, sessions: int) -> list[float]:
-    """Seconds at which the calls begin: no more than STARTS_A_SECOND, and no two at the same moment of a turn."""
-    turns = -(-sessions * 1000 // (STARTS_A_SECOND * load.every_ms))  # whole turns that this takes
+    """Return when each call begins, in s: at most STARTS_A_SECOND, no two at the same moment of a turn."""
+    turns = -(-sessions * 1000 // (STARTS_A_SECOND * load.every_ms))  # turns until the last call has begun
     spread_s = turns * load.every_ms / 1000
     apart_s = spread_s / sessions * (1 + 1 / (turns * sessions))
     return [number * apart_s for number in range(sessions)]
@@ -77,11 +77,11 @@ def starts(load: Load, sessions: int) -> list[float]:
 
 @dataclass
 class Calls:
-    """The calls of one load while they go on. `said`: every event as it came; decoding them is no part of the load."""
+    """The running calls of one load. `said`: every event, undecoded, because decoding is no part of the load."""
 
     bus: Bus
     load: Load
-    callers: Callers | None = None  # at websockets; without them the caller is made in ingress
+    callers: Callers | None = None  # at websockets; None: ingress simulates the callers
     said: list[bytes] = field(default_factory=list)
     _running: int = 0
     _closed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -114,7 +114,7 @@ class Calls:
         await asyncio.gather(*self._tasks)
 
     async def ended(self) -> None:
-        """Every call is over; raises TimeoutError."""
+        """Return when every call is over. Raises TimeoutError."""
         async with asyncio.timeout(CLOSED_WITHIN_S):
             await self._closed.wait()
 
@@ -125,7 +125,7 @@ class Calls:
         answer = await self.bus.request(subjects.claim(subjects.INGRESS), ask, CLAIM_WITHIN_S)
         line = control.decode(answer, control.SessionOffer)
         if line.refused:
-            raise SystemExit(f"no line: {line.refused} {line.detail}")
+            raise SystemExit(f"cannot call: {line.refused} {line.detail}")
         if self.callers:
             self.callers.dial(line.url, pattern)
 
@@ -137,5 +137,5 @@ class Calls:
                 self._closed.set()
 
     def events(self) -> list[events.Event]:
-        """What was said, in the order it came."""
+        """Return the events in order of arrival."""
         return [events.decode(data) for data in self.said]

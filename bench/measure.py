@@ -1,7 +1,4 @@
-"""What the figures are made of: the events of the calls, and what the kernel tells of processes.
-
-Pure, but for /proc.
-"""
+"""Compute figures from the events of calls, and read the use of processor and memory from /proc."""
 
 import os
 import platform
@@ -17,9 +14,9 @@ from schemas import events
 from schemas.audio import CALLER_HZ
 
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
-STEAL = 8  # of the words of the first line of /proc/stat
-UTIME = 11  # of the fields after the name in /proc/PID/stat (14 in proc(5)); then stime, and both of dead children
-LOST = (  # counters that tell of a message somebody did not hear; the others refuse what is stale, and rightly so
+STEAL = 8  # index of a word in the first line of /proc/stat
+UTIME = 11  # index after the name in /proc/PID/stat (14 in proc(5)); stime and both of dead children follow
+LOST = (  # counters of lost messages; the other counters are of stale messages, which are dropped on purpose
     "gaps",
     "undelivered",
     "unknown_session",
@@ -37,7 +34,7 @@ LOST = (  # counters that tell of a message somebody did not hear; the others re
 
 
 class Turns:
-    """The turns of all calls whose final transcript was said from `since` to `until`, UTC microseconds."""
+    """The turns of all calls whose final transcript was published from `since` to `until`, UTC microseconds."""
 
     def __init__(self, call_events: Iterable[events.Event], since: int = 0, until: int = 2**63) -> None:
         self._finals: dict[tuple[str, int], int] = {}
@@ -63,15 +60,15 @@ class Turns:
 
     @property
     def asked(self) -> int:
-        """Questions in that time."""
+        """Return how many questions were asked in that time."""
         return len(self._finals)
 
     def overheads_ms(self) -> list[float]:
-        """From the final transcript to the first audio at the sink, less what the providers take; one a turn."""
+        """Return ms per turn from the final transcript to the first audio at egress, less the providers' delays."""
         return [(heard - final) / 1000 - FIRST_TOKEN_MS - FIRST_AUDIO_MS for final, _, _, heard in self._whole()]
 
     def door_ms(self, arrivals: Mapping[str, list[int]]) -> list[float]:
-        """From the first audio at the sink to its arrival at the caller; arrivals: session -> UTC microseconds."""
+        """Return ms from the first audio at egress to its arrival. arrivals: session -> UTC microseconds."""
         return [
             (min(after) - heard) / 1000
             for (session, turn), heard in self._playing.items()
@@ -80,11 +77,11 @@ class Turns:
         ]
 
     def hearing_ms(self) -> list[float]:
-        """How much later than the soonest of its call each end of speech was told, after it was spoken."""
+        """Return by how many ms each end of speech was published later than the fastest one of its call."""
         return [late - min(all_late) for all_late in self._late.values() for late in all_late]
 
     def steps_ms(self) -> dict[str, list[float]]:
-        """The same in three steps: the turn is decided, its first sentence is there, its first audio is at the sink."""
+        """Return the overhead in three steps: to the decision, to the first sentence, to the first audio at egress."""
         whole = list(self._whole())
         return {
             "decide": [(started - final) / 1000 for final, started, _, _ in whole],
@@ -100,9 +97,9 @@ class Turns:
 
 
 def percentiles(values: list[float]) -> dict[str, float]:
-    """p50, p95, p99 and max, to a hundredth."""
+    """Return p50, p95, p99 and max, to two decimals. Raises SystemExit for fewer than two values."""
     if len(values) < 2:
-        raise SystemExit("fewer than two turns were answered: nothing to report")
+        raise SystemExit("cannot report: fewer than two turns were answered. Run longer.")
     cuts = statistics.quantiles(values, n=100, method="inclusive")
     return {
         "p50": round(cuts[49], 2),
@@ -113,13 +110,13 @@ def percentiles(values: list[float]) -> dict[str, float]:
 
 
 def lost(counters: Iterable[dict[str, int]]) -> dict[str, int]:
-    """What of all that workers counted is a loss: reason -> how often."""
+    """Return the losses among the counters of workers: reason -> how often."""
     total: Counter[str] = sum((Counter(counted) for counted in counters), Counter())
     return {reason: total[reason] for reason in LOST if total[reason]}
 
 
 def failed(call_events: Iterable[events.Event]) -> dict[str, int]:
-    """Calls that did not end by their caller's hanging up: reason -> how many."""
+    """Return the calls that did not end by a hang-up: reason -> how many."""
     reasons = Counter(event.reason for event in call_events if isinstance(event, events.SessionClosed))
     return {reason: times for reason, times in reasons.items() if reason != "hangup"}
 
@@ -128,7 +125,7 @@ def failed(call_events: Iterable[events.Event]) -> dict[str, int]:
 
 
 def machine() -> str:
-    """Processor, cores and Python: figures of different machines are not to be compared but by their ratios."""
+    """Return processor, cores and Python. Figures of different machines compare by their ratios alone."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next(
         (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown processor"
@@ -137,38 +134,38 @@ def machine() -> str:
 
 
 def cpu_s(pid: int) -> float:
-    """Seconds of processor time that a process has used; /proc/stat, which knows all of them, is not to be trusted."""
+    """Return the seconds of processor time of a process. /proc/stat has the sum of all, but is unreliable."""
     return sum(_ticks(Path(f"/proc/{pid}/stat"))[:2]) / TICKS_A_SECOND
 
 
 def loop_s(pid: int) -> float:
-    """The same of its main thread, which runs the event loop; threads of native libraries are others."""
+    """Return the seconds of processor time of a process's main thread, which runs the event loop."""
     return sum(_ticks(Path(f"/proc/{pid}/task/{pid}/stat"))[:2]) / TICKS_A_SECOND
 
 
 def others_s() -> float:
-    """The same of all processes of the machine but this one, and of their children that are no more."""
+    """Return the seconds of all processes but this one, and of their children that have ended."""
     total = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended meanwhile
+        with suppress(OSError):  # the process has ended meanwhile
             total += sum(_ticks(stat))
     return total / TICKS_A_SECOND - cpu_s(os.getpid())
 
 
 def stolen_s() -> float:
-    """Seconds of processor time that this machine's host gave to others while we wanted them (steal in proc(5))."""
+    """Return the seconds of processor time that the host gave to other guests (steal in proc(5))."""
     return int(Path("/proc/stat").read_text().split(maxsplit=STEAL + 1)[STEAL]) / TICKS_A_SECOND
 
 
 class Theft:
-    """What the host takes from now on."""
+    """The processor time that the host gives to other guests from now on."""
 
     def __init__(self) -> None:
         self._stolen_s, self._began = stolen_s(), time.monotonic()
 
     @property
     def cores(self) -> float:
-        """Of a core, on average until now."""
+        """Return the average since the start, in cores."""
         return (stolen_s() - self._stolen_s) / (time.monotonic() - self._began)
 
 
@@ -177,15 +174,15 @@ def _ticks(stat: Path) -> list[int]:
 
 
 def pss_mb(pid: int) -> float:
-    """Megabytes of memory, what is shared with other processes divided among them."""
+    """Return the megabytes of a process; pages that processes share are divided among them."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024 / 1_000_000
-    raise SystemExit(f"the kernel does not tell the memory of process {pid}")
+    raise SystemExit(f"cannot read the memory of process {pid}: /proc has no PSS for it")
 
 
 def below(pid: int, name: str) -> int:
-    """The process called `name` among the descendants of `pid`."""
+    """Return the process called `name` among the descendants of `pid`. Raises LookupError."""
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in map(int, children.read_text().split()):
             if Path(f"/proc/{child}/comm").read_text().strip() == name:
@@ -194,4 +191,4 @@ def below(pid: int, name: str) -> int:
                 return below(child, name)
             except LookupError:
                 continue
-    raise LookupError(f"no process {name} below {pid}")
+    raise LookupError(f"cannot find process {name} below {pid}")

@@ -1,8 +1,8 @@
-"""What a room adds between mouth and ear: the same turn in a room and over a websocket, and the bare way of a room.
+"""Measure what a room adds to a turn: the same turn in a room and over a websocket, and the bare way of a room.
 
-In one run, at the same time: a caller in a room, a caller at a websocket, and a caller in a room whose words are sent
-back by a participant of LiveKit's SDK that does nothing else. That echo is what two ways through a room take, the
-caller's own queue included; what a turn in the room takes beyond the echo and the turn over the websocket is ours.
+One run has three callers at the same time: in a room, at a websocket, and in a room in which a participant of LiveKit's
+SDK sends the caller's audio back. That echo is the time of two ways through a room with the caller's own queue.
+The turn in the room, less the echo and less the turn over the websocket, is the share of Antiphon.
 """
 
 import argparse
@@ -32,7 +32,7 @@ ECHO_FRAME_MS = 20
 
 
 def agent_token(room: str, key: str, secret: str) -> str:
-    """Makes the room and lets the participant in who answers there: to LiveKit an agent, so no other is sent."""
+    """Return the token of the participant that answers: an agent to LiveKit, so that it sends no other."""
     grants = api.VideoGrants(room_join=True, room=room)
     config = api.RoomConfiguration(agents=[api.RoomAgentDispatch(agent_name="nobody")])
     made = api.AccessToken(key, secret).with_identity("agent").with_grants(grants).with_room_config(config)
@@ -40,7 +40,7 @@ def agent_token(room: str, key: str, secret: str) -> str:
 
 
 async def echo(url: str, token: str, over: asyncio.Event) -> None:
-    """Send back what is heard."""
+    """Send the caller's audio back."""
     room = rtc.Room()
     source = rtc.AudioSource(CALLER_HZ, 1, queue_size_ms=2 * ECHO_FRAME_MS)
     sending: list[asyncio.Task[None]] = []
@@ -59,7 +59,7 @@ async def echo(url: str, token: str, over: asyncio.Event) -> None:
 
 
 class Dialled:
-    """A caller at a websocket who speaks as the one in the room does."""
+    """A caller at a websocket with the pattern of the caller in the room."""
 
     def __init__(self, pattern: CallerPattern) -> None:
         self.speech = Speech(pattern)
@@ -84,7 +84,7 @@ class Dialled:
 
 
 async def measured(turns: int) -> dict[str, Any]:
-    """One run."""
+    """Make one run; return its figures."""
     from bus.connect import connect
     from bus.settings import BusSettings
     from composition.platform import PlatformSettings, open_platform
@@ -103,7 +103,7 @@ async def measured(turns: int) -> dict[str, Any]:
             over = asyncio.Event()
             in_room, by_socket, echoed = Caller(pattern), Dialled(pattern), Caller(pattern)
             lives = [asyncio.create_task(echo(running.livekit, agent_token("echo", key, secret), over))]
-            await asyncio.sleep(1)  # it is there first
+            await asyncio.sleep(1)  # the echo enters before its caller
             lives += [
                 asyncio.create_task(echoed.live(running.livekit, token("echo", "caller", key, secret), over)),
                 asyncio.create_task(in_room.live(running.livekit, token("turn", "caller", key, secret), over)),

@@ -1,11 +1,11 @@
-"""What the pipeline adds to the delays of its providers, and its cost: overhead per turn, processor, memory, losses.
+"""Measure what the pipeline adds to its providers: overhead per turn, processor, memory, losses.
 
-Method. Every stage is a process of its own and nats-server another; caller and ear are the `null` transport. 20 ms
-frames come in at real-time pace all the time; the caller speaks, and the scripted recogniser's final follows 100 ms
+Method. Every stage and nats-server is a process; the caller is that of the `null` transport. 20 ms frames come in at
+real-time pace all the time; the caller speaks, and the scripted recognizer's final transcript follows 100 ms
 after the end mark has come through the pipeline; the model's first token comes 50 ms after it is asked, 18 tokens 5 ms
 apart; the voice's first audio 50 ms after its text, then 100 ms of audio each 50 ms; the output plays in real time.
 
-    overhead = (first agent audio at the sink - final transcript) - 100 ms
+    overhead = (first agent audio at egress - final transcript) - 100 ms
 
 The reply begins with a sentence of one token, so the voice starts on the first token. Times are those that the events
 carry, from one clock. The same run times a bare echo over four hops of the same server, for a ratio. Processor time is
@@ -31,13 +31,13 @@ from cli import processes
 
 __all__ = ["percentiles"]
 
-FEW, MANY = 20, 100  # sessions between which memory is told as a slope
-RINGS_FULL_S = 40.0  # they hold 30 s
+FEW, MANY = 20, 100  # sessions between which the slope of memory is taken
+BUFFERS_FULL_S = 40.0  # replay buffers hold 30 s
 FIGURES = Path(__file__).parent / "figures"
 
 
 class Asked(NamedTuple):
-    """What to measure. turns: of each session while all of them talk."""
+    """The options of a run. turns: of each session while all of them talk."""
 
     sessions: int
     turns: int
@@ -47,12 +47,12 @@ class Asked(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of the file that its figures are kept in."""
+        """Return the name of the file for the figures."""
         return f"{self.load.name}-{self.sessions}" + "-vad" * self.voice_activity + "-websocket" * self.websocket
 
 
 async def measure(asked: Asked) -> dict[str, Any]:
-    """Run the load; the report as plain data."""
+    """Run the load; return the report as plain data."""
     async with AsyncExitStack() as stack:
         vad = "silero" if asked.voice_activity else "script"
         running = await stack.enter_async_context(open_platform(agent(asked.load), asked.sessions, vad))
@@ -101,12 +101,12 @@ async def measure(asked: Asked) -> dict[str, Any]:
 
 
 async def memory(load: Load) -> dict[str, Any]:
-    """What one more session takes, over all processes, once the rings of all are full."""
+    """Return the memory of one more session over all processes, when all replay buffers are full."""
     async with open_platform(agent(load), MANY) as running:
         base = running.memory_mb()
         calls = Calls(running.bus, load)
-        full_of_few = await _full(running, calls, FEW, 2 * RINGS_FULL_S + 10)
-        full_of_many = await _full(running, calls, MANY - FEW, RINGS_FULL_S)
+        full_of_few = await _full(running, calls, FEW, 2 * BUFFERS_FULL_S + 10)
+        full_of_many = await _full(running, calls, MANY - FEW, BUFFERS_FULL_S)
     further = {name: (full_of_many[name] - full_of_few[name]) / (MANY - FEW) for name in base}
     return {
         "machine": machine(),
@@ -120,7 +120,7 @@ async def memory(load: Load) -> dict[str, Any]:
 
 async def _full(running: Platform, calls: Calls, further: int, talk_s: float) -> dict[str, float]:
     await calls.begin(further, talk_s)
-    await asyncio.sleep(RINGS_FULL_S)
+    await asyncio.sleep(BUFFERS_FULL_S)
     return running.memory_mb()
 
 
@@ -143,7 +143,7 @@ def main() -> None:
     if told.compare:
         kept = FIGURES / ("memory.json" if told.memory else f"{asked.name}.json")
         if not kept.exists():
-            raise SystemExit(f"no committed figures of such a run: {kept}")
+            raise SystemExit(f"cannot compare: there are no committed figures of such a run at {kept}")
         print(report.compared(found, json.loads(kept.read_text())))
     if told.json:
         told.json.write_text(json.dumps(found, indent=2) + "\n")

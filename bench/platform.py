@@ -1,4 +1,4 @@
-"""The product as it is measured: every stage and nats-server a process of its own, watched from outside."""
+"""The platform that is measured: every stage and nats-server is a process, observed from outside."""
 
 import asyncio
 import os
@@ -16,11 +16,11 @@ from composition import platform
 from config_service.client import ConfigClient
 from schemas.agent import AgentDocument
 
-ROOM = 2  # a claim that was answered too late holds its place for seconds; calls are not to be refused for that
+ROOM = 2  # a claim answered too late keeps its slot for seconds: twice the slots, so that no call is refused
 
 
 class Platform:
-    """Everything that runs. pids: name of a stage, `config` or `nats` -> its processes."""
+    """A running platform. pids: name of a stage, `config` or `nats` -> its processes."""
 
     def __init__(self, bus: Bus, url: str, pids: dict[str, list[int]]) -> None:
         self.bus = bus
@@ -28,21 +28,21 @@ class Platform:
         self.pids = pids
 
     def cpu_s(self) -> dict[str, float]:
-        """Seconds of processor time so far."""
+        """Return the seconds of processor time so far, by name."""
         return {name: sum(map(measure.cpu_s, pids)) for name, pids in self.pids.items()}
 
     def memory_mb(self) -> dict[str, float]:
-        """PSS now."""
+        """Return the PSS now, by name."""
         return {name: sum(map(measure.pss_mb, pids)) for name, pids in self.pids.items()}
 
     async def lost(self) -> dict[str, int]:
-        """Messages that did not reach whom they were for, by reason, since the start."""
+        """Return the messages lost since the start, by reason."""
         return measure.lost(worker.counters for worker in await list_workers(self.bus))
 
 
 @asynccontextmanager
 async def open_platform(agent: AgentDocument, sessions: int, vad: str = "auto") -> AsyncIterator[Platform]:
-    """One worker a stage, ready for `sessions` calls to `agent`. vad: as `antiphon run stt --vad` takes it."""
+    """Run one worker a stage with room for `sessions` calls to `agent`. vad: as `antiphon run stt --vad` takes it."""
     with tempfile.TemporaryDirectory() as folder:
         settings = platform.PlatformSettings(
             Path(folder), inherited(), capacity=max(100, ROOM * sessions), warm="scripted", vad=vad

@@ -1,11 +1,10 @@
-"""Where the time of one frame and of one turn goes: processor time by stage, and by function from py-spy.
+"""Show where the processor time of a frame and of a turn goes: by stage, and by function with py-spy.
 
     python -m bench.profile --sessions 100 [--load latency|capacity] [--stages stt,egress]
 
-The callers are silent first: what that costs is the price of frames. Then they talk: what comes on top is the price of
-turns. In both stretches processor time is taken without a profiler; then py-spy looks at every stage. Its recordings
-(speedscope, to be opened at speedscope.app or with `speedscope FILE`) are kept in build/profile/. What the kernel and
-uvloop take, by perf a quarter, it cannot see: it is spread over the functions that ran.
+First the callers are silent: that is the cost of frames. Then they talk: the difference is the cost of turns. Both are
+measured without a profiler; then py-spy records every stage. Its recordings are in build/profile/, for speedscope.
+py-spy does not see kernel and uvloop, a quarter by perf: their time is spread over the functions that ran.
 """
 
 import argparse
@@ -25,15 +24,18 @@ from schemas.subjects import STAGES
 SETTLE_S = 2.0  # after the last call began
 WINDOW_S = 10.0
 RECORD_S = 10
-SLACK_S = 5.0  # py-spy starts and writes
+SLACK_S = 5.0  # for py-spy to start and to write
 SAMPLES_A_SECOND = 300
 SHOWN = 20
-WAITING = {("_worker", "futures/thread.py"), ("Runner.run", "asyncio/runners.py")}  # look busy to py-spy, and are not
+WAITING = {
+    ("_worker", "futures/thread.py"),
+    ("Runner.run", "asyncio/runners.py"),
+}  # idle functions that look busy to py-spy
 FOLDER = Path("build/profile")
 
 
 async def profile(sessions: int, load: Load, stages: list[str]) -> None:
-    """Measure, record, print."""
+    """Measure, record and print."""
     stretch_s = SETTLE_S + WINDOW_S + RECORD_S + SLACK_S
     last_s = starts(load, sessions)[-1]
     silent_s = last_s + stretch_s
@@ -49,7 +51,7 @@ async def profile(sessions: int, load: Load, stages: list[str]) -> None:
 
 
 async def _stretch(running: Platform, sessions: int, name: str, stages: list[str]) -> dict[str, float]:
-    """Processor seconds a session-second of each process, and a recording of each stage."""
+    """Return processor seconds per session-second of each process, and a recording of each stage."""
     await asyncio.sleep(SETTLE_S)
     before = running.cpu_s()
     await asyncio.sleep(WINDOW_S)
@@ -62,7 +64,7 @@ async def _stretch(running: Platform, sessions: int, name: str, stages: list[str
 
 
 async def record(pid: int, file: Path) -> None:
-    """What the process did in RECORD_S."""
+    """Record a process for RECORD_S."""
     spy = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name("py-spy")), "record", "--pid", str(pid), "--format", "speedscope",
         "--rate", str(SAMPLES_A_SECOND), "--duration", str(RECORD_S), "--output", str(file),
@@ -74,7 +76,7 @@ async def record(pid: int, file: Path) -> None:
 
 
 def shares(recording: dict[str, Any]) -> dict[str, tuple[float, float]]:
-    """Function -> share of the samples that were in it itself, and in it or in what it called."""
+    """Return function -> share of samples in the function itself, and in it or its callees."""
     frames = [(frame["name"], _short(frame.get("file") or "?")) for frame in recording["shared"]["frames"]]
     itself: Counter[tuple[str, str]] = Counter()
     within: Counter[tuple[str, str]] = Counter()

@@ -1,4 +1,4 @@
-"""Twenty questions that callers ask, put to the local model: how many answers are right, and how soon they come.
+"""Ask the local model twenty questions of callers: how many answers are right, and how soon they come.
 
 The words differ from the `asks` of the receptionist's fact sheet. Some cannot be answered from it, some follow up on
 what was asked before, some are what a recogniser makes of a bad line. TUNED were written before the matching was tuned
@@ -28,7 +28,7 @@ from stages.llm.providers.local import open_provider
 from stages.runtime.providers import ProviderContext
 
 RECEPTIONIST = Path(__file__).parents[1] / "examples" / "agents" / "receptionist.json"
-HANDS_OVER = r"don't have|not sure|connect you|colleague"  # says that it does not know, and offers a person
+HANDS_OVER = r"don't have|not sure|connect you|colleague"  # the agent does not know, and offers a person
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ HELD_OUT = (
     Question("Can you order me a taxi?", HANDS_OVER),
 )
 
-ELSEWHERE = tuple(  # what only sounds as if the sheet knew: any fact would be absurd
+ELSEWHERE = tuple(  # questions outside of the fact sheet: any fact would be absurd
     Question(asked, HANDS_OVER)
     for asked in (
         "Do you also treat cats?",
@@ -146,7 +146,7 @@ class Outcome:
 
 
 def judge(question: Question, answer: str) -> str:
-    """The verdict on an answer, by patterns alone."""
+    """Return the verdict on an answer, by patterns alone."""
     if re.search(question.right, answer, re.IGNORECASE | re.DOTALL):
         return "right"
     return "wrong" if re.search(f"{HANDS_OVER}|{question.near}", answer, re.IGNORECASE) else "absurd"
@@ -170,7 +170,7 @@ async def ask(model: LanguageModel, agent: AgentDocument, question: Question) ->
 
 
 async def run(questions: tuple[Question, ...], answers: str, weights: Path) -> list[Outcome]:
-    """Every question in turn, to one warm model."""
+    """Ask every question in turn, of one warm model."""
     agent = AgentDocument.model_validate(json.loads(RECEPTIONIST.read_text()))
     async with (
         open_provider(ProviderContext(weights=weights)) as provider,

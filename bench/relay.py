@@ -1,4 +1,4 @@
-"""One hop of the bare echo: what comes on one subject goes out on another, until standard input closes."""
+"""Relay messages from one subject to another until standard input closes: one hop of the bare echo."""
 
 import sys
 

@@ -1,10 +1,10 @@
-"""Figures for people: medians of several runs with their spread, a table, the change since the last committed ones."""
+"""Present figures: medians of several runs with their spread, a table, and the change since the committed ones."""
 
 import statistics
 from collections.abc import Iterator
 from typing import Any
 
-WORSE_BY = 1.15  # runs of one hour differ by less; the machine itself drifts by more between hours
+WORSE_BY = 1.15  # runs within an hour differ by less; between hours the machine drifts by more
 WITH_SPREAD = (
     "startup_ms",
     "overhead_ms",
@@ -23,18 +23,18 @@ WITH_SPREAD = (
 
 
 def median(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """The runs as one: the median of each figure; from two runs on, its least and greatest in `spread`."""
+    """Merge runs: the median of each figure; with two runs or more, least and greatest in `spread`."""
     merged: dict[str, Any] = _merged(runs, statistics.median_low)
     if len(runs) > 1:
         merged["runs"] = len(runs)
-        if "frames_lost" in merged:  # a run without a loss does not make good for one with
+        if "frames_lost" in merged:  # a run without losses does not make up for one with losses
             merged["frames_lost"] = max(run["frames_lost"] for run in runs)
         merged["spread"] = _merged([_figures(run) for run in runs], lambda values: [min(values), max(values)])
     return merged
 
 
 def table(report: dict[str, Any]) -> str:
-    """All of a report that a person wants to see."""
+    """Return a report as a table."""
     spread = report.get("spread", {})
     runs = f", {report['runs']} runs: median (least-greatest)" if "runs" in report else ""
     lines = [_title(report) + runs]
@@ -61,7 +61,7 @@ def table(report: dict[str, Any]) -> str:
 
 
 def compared(report: dict[str, Any], kept: dict[str, Any]) -> str:
-    """Each figure beside the last committed one.
+    """Return each figure beside the committed one.
 
     `x` is now / committed. For milliseconds of a turn `x to echo` is the same after each was divided by the echo of
     its own run: what is left once the machine's day is taken out. `worse` and `better` stand where both are beyond
@@ -98,7 +98,7 @@ def _echo(report: dict[str, Any]) -> float:
 
 
 def _elsewhere(report: dict[str, Any], kept: dict[str, Any]) -> str:
-    """Said when they are of another machine: then only ratios to the echo mean anything."""
+    """Return a warning if the figures are of another machine: then only ratios to the echo compare."""
     told = report.get("machine"), kept.get("machine")
     return f" (of another machine: {told[1]})" if all(told) and told[0] != told[1] else ""
 

@@ -1,7 +1,7 @@
-"""Programs that answer in rooms and are not the product, measured with the callers of `bench.rooms`.
+"""Measure programs other than Antiphon that answer in rooms, with the callers of `bench.rooms`.
 
-Such a program gets what it is to do as a line of JSON in its last argument, says `ready` in a line, and lives until its
-stdin closes. The work of all processes below it is counted.
+Such a program gets its task as JSON in its last argument, prints the line `ready`, and runs until its standard input
+closes. Its descendants are counted with it.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ ENDS_WITHIN_S = 20.0
 
 @asynccontextmanager
 async def room_server() -> AsyncIterator[dict[str, str]]:
-    """A livekit-server with nobody in it: its url, key and secret."""
+    """Run a livekit-server without rooms; yields its url, key and secret."""
     with tempfile.TemporaryDirectory() as folder:
         server = RoomServer(Path(folder))
         keeping = asyncio.create_task(server.keep())
@@ -41,7 +41,7 @@ async def room_server() -> AsyncIterator[dict[str, str]]:
 
 @asynccontextmanager
 async def started(program: Sequence[str], asked: dict[str, Any]) -> AsyncIterator[int]:
-    """The process of such a program. Raises SystemExit if it ends by itself; nothing of it is left at the end."""
+    """Run such a program; yields its process id. Raises SystemExit if it ends by itself."""
     process = await asyncio.create_subprocess_exec(
         *program, json.dumps(asked), start_new_session=True,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
@@ -64,15 +64,15 @@ async def started(program: Sequence[str], asked: dict[str, Any]) -> AsyncIterato
 
 
 async def live(_kept: object) -> None:
-    """What such a program does once it is in its rooms: say so, and keep them until its stdin closes."""
+    """Print `ready` and wait until standard input closes, once the program is in its rooms."""
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
-    os._exit(0)  # nobody is to be told goodbye
+    os._exit(0)  # without leaving the rooms in order
 
 
 async def measured(program: Sequence[str], rooms: int, window_s: float, load: Load, **told: Any) -> dict[str, Any]:
-    """One run, with a livekit-server of its own. told: what else the program is to know."""
+    """Make one run with its own livekit-server. told: further fields of the program's task."""
     async with room_server() as server:
         asked = {**server, "rooms": rooms, "window_s": window_s}
         async with started(program, asked | told) as pid, callers(asked, load) as found_by_callers:
@@ -99,9 +99,9 @@ async def measured(program: Sequence[str], rooms: int, window_s: float, load: Lo
 
 
 def _spent(pid: int) -> dict[int, float]:
-    """Seconds of processor time of a process and of all below it."""
+    """Return the seconds of processor time of a process and of its descendants."""
     spent: dict[int, float] = {}
-    with suppress(OSError):  # it has ended meanwhile
+    with suppress(OSError):  # the process has ended meanwhile
         spent[pid] = measure.cpu_s(pid)
         for children in Path(f"/proc/{pid}/task").glob("*/children"):
             for child in map(int, children.read_text().split()):

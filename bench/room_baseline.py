@@ -1,8 +1,8 @@
-"""The least that calls in rooms cost: LiveKit's SDK alone does for the callers of `bench.rooms` what a call is.
+"""Measure the least cost of calls in rooms: LiveKit's SDK alone answers the callers of `bench.rooms`.
 
-One process, one connection for each room, nothing between ear and mouth: 200 ms after the last loud frame, which is
-what the scripted providers take, 2 s of sound in frames of 20 ms. Taken in the same minutes as the product it tells
-what is the machine's: the figures of two days are only alike beside this one.
+One process with one connection for each room answers 200 ms after the last loud frame, the delay of the scripted
+providers, with 2 s of sound in frames of 20 ms. Measured in the same minutes as Antiphon, it shows the share of the
+machine: figures of two days compare only beside this baseline.
 """
 
 import argparse
@@ -26,7 +26,7 @@ FRAME = token_codec.hum(FRAME_MS)
 
 
 class Agent:
-    """One room."""
+    """Answer in one room."""
 
     def __init__(self) -> None:
         self._room = rtc.Room()
@@ -55,7 +55,7 @@ class Agent:
 
 
 async def work(asked: dict[str, Any]) -> None:
-    """In every room, until stdin closes."""
+    """Answer in every room until standard input closes."""
     agents = [Agent() for _ in range(asked["rooms"])]
     for number, agent in enumerate(agents):
         await agent.join(asked["url"], agent_token(f"bench-{number}", asked["key"], asked["secret"]))
@@ -63,7 +63,7 @@ async def work(asked: dict[str, Any]) -> None:
 
 
 async def measured(rooms: int, window_s: float) -> dict[str, Any]:
-    """One run."""
+    """Make one run; return its figures."""
     return await room_alone.measured([sys.executable, "-m", "bench.room_baseline", "--work"], rooms, window_s, CAPACITY)
 
 

@@ -1,7 +1,7 @@
-"""Callers in rooms, all in one process of their own: its work is not the product's, so it is counted apart.
+"""Run callers in rooms in one process of their own, which is not counted to Antiphon.
 
-Each is a participant of LiveKit's SDK that knows nothing of Antiphon. What they are to do comes as a line of
-JSON, `begin` is said when the window begins, and a line of JSON at the end tells what they found.
+Each is a participant that uses LiveKit's SDK alone. Their task comes as a line of JSON; they print `begin` when the
+measured window begins, and a line of JSON with their figures at the end.
 """
 
 import asyncio
@@ -19,24 +19,24 @@ from antiphon_testing.room_caller import token
 from cli import processes
 from schemas.audio import AGENT_HZ, CALLER_HZ, FRAME_MS
 
-APART_S = 1.0  # between two callers who come
-QUIET_S = 0.3  # of the agent's line: what sounds after it is another answer
+APART_S = 1.0  # between two callers who enter
+QUIET_S = 0.3  # of silence of the agent: the next sound is another answer
 LOUD = 500  # of 32,768
 FIRST_S = 5.0  # from joining to the first word
-LAST_S = 1.5  # for the last answer to begin
-QUEUE_MS = 2 * FRAME_MS  # of the caller's own frames in the SDK
+LAST_S = 1.5  # in which the last answer begins
+QUEUE_MS = 2 * FRAME_MS  # the caller's own frames that wait in the SDK
 ENDS_WITHIN_S = 60.0
 
 
 class Onsets:
-    """When sound began after a silence, in what the agent's line brings."""
+    """The moments at which the agent's audio began to sound after a silence."""
 
     def __init__(self) -> None:
         self.heard_at: list[float] = []
         self._loud_at = 0.0
 
     def hear(self, pcm: bytes | memoryview) -> None:
-        """20 ms of PCM16."""
+        """Note the onset in 20 ms of PCM16."""
         if int(np.abs(np.frombuffer(pcm, np.int16).astype(np.int32)).max()) < LOUD:
             return
         now = time.monotonic()
@@ -46,7 +46,7 @@ class Onsets:
 
 
 class Speech:
-    """What a caller says, frame by frame, and when each utterance began and was over."""
+    """The caller's audio, frame by frame, and when each utterance began and ended."""
 
     def __init__(self, pattern: CallerPattern) -> None:
         self.began_at: list[float] = []
@@ -54,7 +54,7 @@ class Speech:
         self._pattern = pattern
 
     def __iter__(self) -> Iterator[bytes]:
-        """Frames, each asked for when it is to be sent."""
+        """Yield frames; each must be asked for when it is sent."""
         speaks = False
         for pcm in frames(self._pattern):
             if speaks != (pcm is not SILENT_FRAME):
@@ -64,16 +64,16 @@ class Speech:
 
 
 def waits_ms(since: Iterable[float], onsets: Onsets) -> list[float]:
-    """From each of these moments to the first sound after it, where there is one."""
+    """Return ms from each moment to the first onset after it, where there is one."""
     return [(min(after) - at) * 1000 for at in since if (after := [heard for heard in onsets.heard_at if heard > at])]
 
 
 class Caller:
-    """One of them."""
+    """One caller in a room."""
 
     def __init__(self, pattern: CallerPattern) -> None:
         self.join_ms = 0.0
-        self.published = 0  # when the agent's track was told of: UTC microseconds
+        self.published = 0  # when the agent's track was published, UTC microseconds
         self.speech = Speech(pattern)
         self.onsets = Onsets()
         self.arrived = asyncio.Event()
@@ -116,7 +116,7 @@ class Caller:
 
 
 async def call(asked: dict[str, Any]) -> None:
-    """All callers; says `begin` when the window begins, and at the end what they found."""
+    """Run all callers; print `begin` when the window begins, and their figures at the end."""
     over = asyncio.Event()
     pattern = CallerPattern(asked["speech_ms"], asked["every_ms"], turns=1_000, start_ms=int(FIRST_S * 1000))
     callers: list[Caller] = []

@@ -26,18 +26,18 @@ from transports.livekit.settings import LiveKitSettings
 
 COMES_WITHIN_S = 30.0
 LOOK_EVERY_S = 0.1
-SETTLED_S = 0.5  # after the agent has come: LiveKit tells a participant of two new tracks not within 150 ms
+SETTLED_S = 0.5  # after the agent has entered: LiveKit announces no two new tracks to a participant within 150 ms
 
 
 class Participants(NamedTuple):
-    """A caller in a room, and a listener whom nobody sees: LiveKit's SDK, and no more, hears the same packets."""
+    """A caller in a room, and a hidden witness that receives the same packets with LiveKit's SDK alone."""
 
     caller: RoomCaller
     witness: RoomCaller
 
 
 class Tap:
-    """The callers' lines as the recognisers are given them: session -> PCM16 at 16 kHz."""
+    """The callers' audio as stt receives it: session -> PCM16 at 16 kHz."""
 
     def __init__(self) -> None:
         self._lines: dict[str, bytearray] = {}
@@ -48,7 +48,7 @@ class Tap:
                 await bus.subscribe_media(subjects.media_to(one.id), self._hear)
 
     def line(self, caller: RoomCaller) -> bytes:
-        """Of who is in a room with one agent."""
+        """Return the audio of a caller who is in a room with one agent."""
         [session] = {agent.identity.removeprefix(agent_identity("")) for agent in caller.agents}
         return bytes(self._lines.get(session, b""))
 
@@ -57,7 +57,7 @@ class Tap:
 
 
 class RoomHarness:
-    """Rooms, each closed after its visitor: the local engines have few seats."""
+    """Rooms, each closed after its caller: the local engines carry few sessions."""
 
     def __init__(self, url: str, tap: Tap, key: str, secret: str) -> None:
         self.tap = tap
@@ -67,7 +67,7 @@ class RoomHarness:
 
     @asynccontextmanager
     async def attended(self) -> AsyncIterator[Participants]:
-        """Somebody with an open microphone, to whom an agent has come that listens."""
+        """Enter with an open microphone; yield when an agent has entered and listens."""
         async with (
             self._room() as room,
             enter_room(self._url, token(room, "caller", *self._keys)) as caller,
@@ -79,7 +79,7 @@ class RoomHarness:
 
     @asynccontextmanager
     async def attending(self, agent: AgentDocument, saying: bytes) -> AsyncIterator[Participants]:
-        """Somebody who comes to an agent that was sent ahead, and speaks in the first packet of the microphone."""
+        """Send an agent ahead, enter, and speak in the first packet of the microphone."""
         async with self._room() as room:
             key, secret = self._keys
             settings = LiveKitSettings(url=self._url, key=key, secret=SecretStr(secret))
@@ -107,7 +107,7 @@ class RoomHarness:
             yield witness
 
     async def _until_attended(self, room: str) -> None:
-        """Both halves of an agent are there."""
+        """Return when the participants of both ingress and egress are in the room."""
         async with asyncio.timeout(COMES_WITHIN_S):
             while True:
                 there = await participants(self._url, room, *self._keys)
@@ -118,7 +118,7 @@ class RoomHarness:
 
 @asynccontextmanager
 async def open_room_harness(default: AgentDocument, *others: AgentDocument) -> AsyncIterator[RoomHarness]:
-    """NATS, LiveKit, the config service and five stages, each a process. `default` answers rooms that name nobody."""
+    """Run a platform with LiveKit as processes. default: the agent of rooms that name none."""
     from bus.connect import connect
     from bus.settings import BusSettings
     from config_service.client import ConfigClient

@@ -1,7 +1,7 @@
-"""LiveKit Agents with the callers and the script of `bench.rooms`: what others need for the same work, here and now.
+"""Measure LiveKit Agents with the callers and the script of `bench.rooms`, in the same minutes as Antiphon.
 
-A process for each call, as it comes. `make peer` installs it, into an environment of its own. With --beside a run of
-the product comes first, and what it takes is told in parts of what LiveKit Agents takes.
+It runs a process for each call, its default. `make peer` installs it into its own environment. With --beside a run of
+Antiphon comes first, and its figures are divided by those of LiveKit Agents.
 """
 
 import argparse
@@ -18,13 +18,13 @@ SCRIPT = Path(__file__).with_name("livekit_agents.py")
 
 
 def check_installed() -> None:
-    """Raises SystemExit that tells how to install it."""
+    """Raise SystemExit with the remedy if LiveKit Agents is not installed."""
     if not PYTHON.exists():
-        raise SystemExit("LiveKit Agents is not installed here: `make peer` installs it")
+        raise SystemExit("cannot measure LiveKit Agents: it is not installed. Run make peer.")
 
 
 async def measured(number: int, window_s: float, turn_taking: bool) -> dict[str, Any]:
-    """One run with `number` rooms. turn_taking: all it does by default; else each final ends the turn at once."""
+    """Make one run with `number` rooms. turn_taking: its default; else each final ends the turn at once."""
     calls = load.SENTENCES_IN_ROOMS if turn_taking else load.CAPACITY
     found = await room_alone.measured(
         [str(PYTHON), str(SCRIPT)], number, window_s, calls,
@@ -36,7 +36,7 @@ async def measured(number: int, window_s: float, turn_taking: bool) -> dict[str,
 
 
 async def beside(number: int, window_s: float, turn_taking: bool) -> dict[str, Any]:
-    """A run of the product, then one of LiveKit Agents. by_theirs: ours divided by theirs."""
+    """Make a run of Antiphon, then one of LiveKit Agents. by_theirs: the first divided by the second."""
     ours = await rooms.measured(number, window_s, turn_taking)
     theirs = await measured(number, window_s, turn_taking)
     both = ("rooms", "window_s", "turn_taking", "machine")

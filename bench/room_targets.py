@@ -1,4 +1,4 @@
-"""What is promised of rooms: the second table of docs/performance.md."""
+"""The targets for rooms: the second table of docs/performance.md."""
 
 from pathlib import Path
 from typing import Any
@@ -6,21 +6,21 @@ from typing import Any
 from bench.targets import Figure, Target, of, read
 
 ROOMS, FEW = 8, 4  # in one run
-STOLEN_AT_MOST = 0.05  # of a core by the machine's host, while a run is taken
+STOLEN_AT_MOST = 0.05  # cores that the host may give to other guests during a run
 
 
 def name(rooms: int, turn_taking: bool = False) -> str:
-    """Of the report of a run."""
+    """Return the name of the report of a run."""
     return f"rooms-{rooms}" + "-turn-taking" * turn_taking
 
 
 def peer(rooms: int, turn_taking: bool = False) -> str:
-    """The same of a run beside LiveKit Agents."""
+    """Return the name of the report of a run beside LiveKit Agents."""
     return f"peer-{rooms}" + "-turn-taking" * turn_taking
 
 
 def beside(found: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
-    """What a run takes beside LiveKit's SDK alone in the same minutes: times its processor time, ms beyond its answer.
+    """Compare a run with LiveKit's SDK alone in the same minutes: ratio of processor time, ms of latency beyond.
 
     With turn taking the product waits for the end of a pause, and the SDK alone does not.
     """
@@ -35,7 +35,7 @@ def beside(found: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
 
 
 def parts(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, float]:
-    """A run of the product divided by one of others with the same calls."""
+    """Divide a run of Antiphon by a run of a peer with the same calls."""
     found = {"core": ours["core_per_room"] / theirs["core_per_room"]}
     for measure, at in (("latency", "p50"), ("latency", "p95"), ("join", "p50"), ("join", "max")):
         found[f"{measure}_{at}"] = ours[f"{measure}_ms"][at] / theirs[f"{measure}_ms"][at]
@@ -43,22 +43,22 @@ def parts(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, float]:
 
 
 def stolen(run: dict[str, Any]) -> float:
-    """Of a core, what the host kept from the machine during a run or during that of the SDK alone: the greater."""
+    """Return the stolen cores of a run, or of its baseline if those are more."""
     return max(float(run["stolen_cores"]), float(run["baseline"]["stolen_cores"]))
 
 
 def quiet(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those whose latencies are not the host's."""
+    """Return the runs whose latencies the host did not disturb."""
     return [run for run in runs if stolen(run) <= STOLEN_AT_MOST]
 
 
 def line(run: dict[str, Any]) -> str:
-    """A run in short, while others are still taken."""
+    """Return a run as one line."""
     return f"{run['rooms']} rooms: {_short(run)}; SDK alone: {_short(run['floor'])}; stolen: {stolen(run)}"
 
 
 def line_of_both(run: dict[str, Any]) -> str:
-    """The same of a run beside LiveKit Agents."""
+    """Return the name of the report of a run beside LiveKit Agents."""
     return f"{run['rooms']} rooms: {_short(run['ours'])}; LiveKit Agents: {_short(run['theirs'])}"
 
 
@@ -77,7 +77,7 @@ def _lost(folder: Path) -> list[Figure] | None:
 
 
 def _further(folder: Path) -> list[Figure] | None:
-    """The slope between few rooms and more: what a process takes once is no part of it."""
+    """Return the slope between few rooms and more, which leaves out what a process takes once."""
     few, more = read(folder, name(FEW)), read(folder, name(ROOMS))
     if few is None or more is None:
         return None
@@ -102,7 +102,7 @@ TARGETS = (
         of(name(FEW, turn_taking=True), ("core_per_room",)),
         unit="",
     ),
-    Target(  # its bounds are those above, by what the SDK alone took when they were set: 0.048, with 4 rooms 0.058
+    Target(  # the bounds above divided by the baseline when they were set: 0.048, with 4 rooms 0.058
         "core a room beside that of the SDK alone in the same minutes, 8 rooms",
         "1.75, 2 (1.19)",
         (1.67,),
@@ -125,7 +125,7 @@ TARGETS = (
         (380, 405),
         of(name(ROOMS), ("latency_ms", "p50"), ("latency_ms", "p95")),
     ),
-    Target(  # set when the SDK alone took 364 / 389 ms
+    Target(  # set when the baseline was 364 / 389 ms
         "the same beyond the SDK alone in the same minutes",
         "57 / 52, 49 / 60",
         (36, 41),
@@ -168,14 +168,14 @@ TARGETS = (
 def _beside_peer(
     measure: str, bounds: str, must: tuple[float, ...], aim: tuple[float, ...], calls: tuple[int, bool], *parts: str
 ) -> Target:
-    """calls: rooms, and whether with default turn taking. parts: of `parts`, one a bound."""
+    """Return a target beside the peer. calls: rooms, and whether with default turn taking. parts: one a bound."""
     return Target(measure, bounds, must, aim, of(peer(*calls), *[("by_theirs", part) for part in parts]), unit="")
 
 
 CALM, TURNS, MORE = PEER_CALLS = ((FEW, False), (FEW, True), (ROOMS, False))
 CORE, LATENCY, JOIN = ("core",), ("latency_p50", "latency_p95"), ("join_p50", "join_max")
 
-# The bounds above, divided by what the peer took on the day they were set: parts of what it takes in the same minutes.
+# The bounds above, divided by the figures of the peer on the day they were set.
 BESIDE_PEER = (
     _beside_peer("core a room, 4 rooms", "as with 8", (0.95,), (0.71,), CALM, *CORE),
     _beside_peer("the same, 8 rooms", "0.080 by 0.084", (0.95,), (0.71,), MORE, *CORE),
@@ -212,7 +212,7 @@ BESIDE_PEER = (
 
 
 def both(folder: Path) -> str:
-    """What the product and the peer took, medians, as a Markdown table."""
+    """Return the medians of Antiphon and of the peer as a Markdown table."""
     lines = [
         "| rooms | who | core a room | speech to answer, p50 / p95 ms | joining, p50 / max ms |",
         "|---|---|---|---|---|",

@@ -1,7 +1,7 @@
-"""Words through real rooms: what is heard of people there, and what people hear of the agent.
+"""Measure words through real rooms: the transcripts of callers, and the agent as callers hear it.
 
-The caller is LiveKit's own SDK, which knows nothing of Antiphon: it speaks a recording of a human, reads the
-transcripts that the room shows, and records the agent, whose words are read from the recording by the same recogniser.
+The caller uses LiveKit's SDK alone: it plays a recording of human speech, reads the transcripts that the room shows,
+and records the agent, whose words the same recognizer reads from the recording.
 Then many callers speak at once (`first_words.py`).
 """
 
@@ -21,13 +21,13 @@ from schemas.audio import AGENT_HZ, CALLER_HZ
 
 TRIES = 20
 SPOKEN_WITHIN_S = 60.0
-BEFORE = AGENT_HZ // 5  # the state of an agent and its sound come by different ways
+BEFORE = AGENT_HZ // 5  # an agent's state and its audio take different ways
 REPLY = "Thank you, that was well read. Please come again tomorrow at nine."
 READER = listening_agent("reader", REPLY, tts={"provider": "local"})
 
 
 class Visit(NamedTuple):
-    """shown: the caller's words as the room showed them. told: the agent's, there. heard: of its sound."""
+    """One call. shown: transcripts of the caller in the room. told: of the agent. heard: recognized from its audio."""
 
     shown: str
     told: str
@@ -35,7 +35,7 @@ class Visit(NamedTuple):
 
 
 async def visited(rooms: RoomHarness, voice: str) -> Visit:
-    """A recording is read to the agent and answered."""
+    """Play a recording to the agent and record the answer."""
     from stages.stt.providers.local import Moonshine
 
     async with rooms.attending(READER, recording(voice) + silence(1)) as (caller, _):

@@ -1,8 +1,8 @@
-"""Calls in real rooms, measured: what one costs, how long its caller waits for the agent and for an answer.
+"""Measure calls in real rooms: their cost, and how long callers wait for the agent and for an answer.
 
 N rooms with one caller each, made with LiveKit's SDK in a process of their own that is not counted. A caller sends
 frames of 20 ms all the time: 1.5 s of vowels, then silence, a turn each 4 s, or with --turn-taking each 5.5 s: then the
-detector of voice activity is at work, and a turn is over when the default pause is. Providers are scripted: the final
+voice activity detection runs, and the default pause ends a turn. Providers are scripted: the final
 100 ms after the end of speech, the model's first token and the voice's first sound 50 ms each; answers last 2 s. The
 window begins when all agents are in their rooms. Latency is taken by the caller, from handing its first silent frame to
 the SDK to the first sound of the agent that the SDK hands back; what its own queue holds is inside. `job` is the time
@@ -28,12 +28,12 @@ from cli import processes
 from schemas import events, subjects
 
 BEGINS_WITHIN_S = ENDS_WITHIN_S = 60.0
-IN_ROOMS = ("ingress", "egress")  # of which the processor time is told apart: that of the event loop, and native
+IN_ROOMS = ("ingress", "egress")  # stages whose processor time is split into event loop and native threads
 
 
 @asynccontextmanager
 async def callers(asked: dict[str, Any], load: Load) -> AsyncIterator[Callable[[], Awaitable[dict[str, Any]]]]:
-    """`asked["rooms"]` of them, from the beginning of the window on; what is yielded waits for what they found."""
+    """Run `asked["rooms"]` callers; yields at the beginning of the window a function that waits for their figures."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.room_callers", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
@@ -50,14 +50,14 @@ async def callers(asked: dict[str, Any], load: Load) -> AsyncIterator[Callable[[
     try:
         yield found
         await process.wait()
-    finally:  # also if what they called has ended
+    finally:  # also after the platform has ended
         if process.returncode is None:
             process.kill()
             await process.wait()
 
 
 async def measured(rooms: int, window_s: float, turn_taking: bool) -> dict[str, Any]:
-    """One run. turn_taking: with voice activity and the default pause; else each final ends the turn at once."""
+    """Make one run. turn_taking: with VAD and the default pause; else each final ends the turn at once."""
     from bus.connect import connect
     from bus.settings import BusSettings
     from bus.workers import list_workers

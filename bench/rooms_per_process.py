@@ -1,4 +1,4 @@
-"""How many rooms one process holds: LiveKit's SDK as ingress and egress use it, and nothing of ours beside it.
+"""Measure how many rooms one process holds: LiveKit's SDK as ingress and egress use it, alone.
 
 The SDK gives every event to each room of a process in turn, so the cost of rooms could grow with their square. One
 process speaks into N rooms as egress does (half of the time, in pieces of 60 ms), one hears N rooms as ingress does
@@ -37,7 +37,7 @@ VOICES = ("hum", "reader")
 
 
 def pieces(voice: str) -> Iterator[bytes]:
-    """What is said, without end: PCM16 mono at 24 kHz."""
+    """Yield audio without end: PCM16 mono at 24 kHz."""
     if voice == "hum":
         said = token_codec.hum(PIECE_MS)
     else:
@@ -59,7 +59,7 @@ async def talk(source: Any, voice: str, after_s: float) -> None:
 
 
 async def speak(asked: dict[str, Any]) -> list[Any]:
-    """In every room, as egress."""
+    """Speak in every room, as egress does."""
     kept: list[Any] = []
     for number in range(asked["rooms"]):
         room, source = rtc.Room(), rtc.AudioSource(AGENT_HZ, 1)
@@ -74,7 +74,7 @@ async def speak(asked: dict[str, Any]) -> list[Any]:
 
 
 async def hear(asked: dict[str, Any]) -> list[Any]:
-    """In every room, as ingress."""
+    """Listen in every room, as ingress does."""
     kept: list[Any] = []
 
     async def listen(track: Any) -> None:
@@ -93,7 +93,7 @@ async def hear(asked: dict[str, Any]) -> list[Any]:
 
 
 async def work(asked: dict[str, Any]) -> None:
-    """In every room, until stdin closes."""
+    """Stay in every room until standard input closes."""
     await room_alone.live(await {"speak": speak, "hear": hear}[asked["role"]](asked))
 
 
@@ -101,7 +101,7 @@ async def work(asked: dict[str, Any]) -> None:
 
 
 async def measured(rooms: int, voice: str, server: dict[str, str]) -> dict[str, Any]:
-    """One number of rooms: `core_per_room` of each process, and of its main thread."""
+    """Measure one number of rooms: `core_per_room` of each process, and of its main thread."""
     program = [sys.executable, "-m", "bench.rooms_per_process", "--work"]
     asked = {"rooms": rooms, "voice": voice, **server}
     async with (

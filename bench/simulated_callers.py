@@ -1,6 +1,6 @@
-"""Callers at websockets, all in one process of their own: its work is not the product's, so it is counted apart.
+"""Run callers at websockets in one process of their own, which is not counted to Antiphon.
 
-They say what the caller of the `null` transport says, and note when an answer begins to arrive.
+They speak as the caller of the `null` transport does, and note when each answer begins to arrive.
 """
 
 import asyncio
@@ -17,19 +17,19 @@ from antiphon_testing.caller_pattern import CallerPattern, frames
 from cli import processes
 from schemas.audio import FRAME_MS
 
-PAUSE_S = 0.2  # without audio: what comes next is another answer; they are further apart in every load
+PAUSE_S = 0.2  # without audio: the next audio is another answer; answers are further apart in every load
 ENDS_WITHIN_S = 10.0
 
 
 class Dial(msgspec.Struct):
-    """Call there and talk like that."""
+    """A request for one call: its URL and its pattern."""
 
     url: str
     pattern: CallerPattern
 
 
 class Arrivals(msgspec.Struct):
-    """A call that is over. times: UTC microseconds at which its answers began to arrive."""
+    """The result of a call. times: when its answers began to arrive, UTC microseconds."""
 
     session: str
     times: list[int]
@@ -39,7 +39,7 @@ class Arrivals(msgspec.Struct):
 
 
 class Callers:
-    """The process, and what it has told so far."""
+    """The process of the callers, and its results so far."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.pid = process.pid
@@ -47,12 +47,12 @@ class Callers:
         self._process = process
 
     def dial(self, url: str, pattern: CallerPattern) -> None:
-        """Let one more of them call."""
+        """Begin one more call."""
         assert self._process.stdin
         self._process.stdin.write(msgspec.json.encode(Dial(url, pattern)) + b"\n")
 
     async def follow(self) -> None:
-        """Take what they tell until they are gone."""
+        """Collect the results until the process ends."""
         assert self._process.stdout
         async for line in self._process.stdout:
             told = msgspec.json.decode(line, type=Arrivals)
@@ -79,7 +79,7 @@ async def callers() -> AsyncIterator[Callers]:
 
 
 async def call(http: aiohttp.ClientSession, dial: Dial) -> None:
-    """One call from the first frame to the hang-up, at real-time pace; tells of it at the end."""
+    """Make one call from the first frame to the hang-up, at real-time pace; print its result."""
     async with http.ws_connect(dial.url) as socket:
         session = str(json.loads(await socket.receive_str()).get("session", ""))
         times: list[int] = []
@@ -95,7 +95,7 @@ async def call(http: aiohttp.ClientSession, dial: Dial) -> None:
 
 
 async def listen(socket: aiohttp.ClientWebSocketResponse, times: list[int]) -> None:
-    """Note the first audio after each pause until the far side closes."""
+    """Note the first audio after each pause until ingress closes."""
     last = 0.0
     async for message in socket:
         if message.type is aiohttp.WSMsgType.BINARY:
@@ -106,7 +106,7 @@ async def listen(socket: aiohttp.ClientWebSocketResponse, times: list[int]) -> N
 
 
 async def serve() -> None:
-    """Calls as standard input tells, until it closes."""
+    """Make the calls that standard input asks for, until it closes."""
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as calls:

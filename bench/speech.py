@@ -1,8 +1,8 @@
-"""Speech through all five stages, measured: what is heard of a human reader, and what is heard of the agent.
+"""Measure speech through all five stages: the transcripts of a human reader, and the words of the agent.
 
-Two recordings of human speech are played to an agent that answers by script, and to the receptionist, who talks into
-the reader's pauses. The receptionist's answers are taken from the caller's recording and read by the same recogniser.
-Callers who speak before the call is answered are heard from their first word. Every stage is a process of its own.
+Two recordings of human speech are played to an agent that answers by script, and to the receptionist, who answers in
+the reader's pauses. The same recognizer reads the receptionist's answers from the caller's recording. Further callers
+speak before the call is answered: are they heard from their first word? Every stage is a process.
 """
 
 import argparse
@@ -35,7 +35,7 @@ QUESTIONS = (
     "When are you open?",
     "Do you also treat cats?",
 )
-OPENINGS = (  # of a recording or in the voice of the demo's caller, and how they go on until there is a pause
+OPENINGS = (  # a recording, or a text for the demo's voice; its seconds; its words
     ("two_cities", 3.0, "It was the best of times"),
     ("beckett", 4.0, "Ever tried"),
     ("Hi, are you taking new patients?", None, "Hi are you taking new patients"),
@@ -45,7 +45,7 @@ OPENINGS = (  # of a recording or in the voice of the demo's caller, and how the
 
 
 class Reading(NamedTuple):
-    """What was heard of a reader. answers: how often the agent spoke. cut: how often the reader went on over it."""
+    """The result of one recording. answers: turns of the agent. cut: how many of them the reader interrupted."""
 
     text: str
     wrong: float
@@ -54,7 +54,7 @@ class Reading(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """One turn of the agent. reply: of the model. kept: by the history. heard: by a recogniser, of the recording."""
+    """A turn of the agent: the model's reply, the text that the history kept, the transcript of the recording."""
 
     reply: str
     kept: str
@@ -62,27 +62,27 @@ class Answer(NamedTuple):
 
 
 class Opening(NamedTuple):
-    """What was said from the first frame on, and what was heard."""
+    """An opening, and its transcript."""
 
     said: str
     heard: str
 
     @property
     def whole(self) -> bool:
-        """Not a word is missing."""
+        """Return whether no word is missing."""
         return words(self.heard)[: len(words(self.said))] == words(self.said)
 
 
 def receptionist() -> AgentDocument:
-    """The agent of the demo: recogniser, model and voice are local."""
+    """Return the agent of the demo: recognizer, model and voice are local."""
     return AgentDocument.model_validate_json((EXAMPLES / "agents" / "receptionist.json").read_text())
 
 
-# --- what is heard of a reader ----------------------------------------------------------------------------------------
+# --- a reader ---------------------------------------------------------------------------------------------------------
 
 
 async def read_to(platform: ProcessPlatform, agent: str, name: str) -> Reading:
-    """One call in which a recording is played."""
+    """Make a call with a recording."""
     async with platform.call(agent) as phone:
         phone.say(recording(name))
         phone.say(silence(1))
@@ -92,11 +92,11 @@ async def read_to(platform: ProcessPlatform, agent: str, name: str) -> Reading:
     return Reading(text, word_error_rate(READINGS[name], text), len(ended), sum(turn.interrupted for turn in ended))
 
 
-# --- what is heard of the agent ---------------------------------------------------------------------------------------
+# --- the agent --------------------------------------------------------------------------------------------------------
 
 
 async def round_trip(platform: ProcessPlatform, questions: tuple[str, ...] = QUESTIONS) -> list[Answer]:
-    """The greeting, and the answers to questions that are asked one after the other."""
+    """Ask questions one after the other; return the greeting and the answers."""
     from stages.stt.providers.local import Moonshine
 
     sounds = await speak(questions, weights_folder() / "caller")
@@ -117,7 +117,7 @@ async def round_trip(platform: ProcessPlatform, questions: tuple[str, ...] = QUE
 
 
 def wrong_words(answers: list[Answer]) -> float:
-    """The share of the model's words that was heard otherwise."""
+    """Return the word error rate of the answers' transcripts."""
     said = " ".join(spelled(answer.reply) for answer in answers)
     return word_error_rate(said, " ".join(spelled(answer.heard) for answer in answers))
 
@@ -126,7 +126,7 @@ def wrong_words(answers: list[Answer]) -> float:
 
 
 async def first_words(platform: ProcessPlatform, agent: str) -> list[Opening]:
-    """Calls that begin with a word: its first sample is the first of the first frame, sent before any answer came."""
+    """Make calls whose first frame begins with a word, sent before any answer arrived."""
     openings = []
     for voice, seconds, said in OPENINGS:
         if seconds:
@@ -139,7 +139,7 @@ async def first_words(platform: ProcessPlatform, agent: str) -> list[Opening]:
 
 
 async def _blurt(platform: ProcessPlatform, agent: str, pcm: bytes) -> str:
-    """Connect and speak at once; the words of the first utterance."""
+    """Connect and speak at once; return the transcript of the first utterance."""
     client = SessionClient(platform.bus)
     offer = await client.claim(agent)
     pcm += silence(1)

@@ -1,4 +1,4 @@
-"""How long `antiphon --help` takes from its start to its end, and what it imports meanwhile."""
+"""Time `antiphon --help` from start to end, and its imports."""
 
 import argparse
 import json
@@ -13,13 +13,13 @@ from bench import report
 from bench.measure import machine, percentiles
 
 STARTS = 20
-COMMAND = [sys.executable, "-m", "cli.main", "--help"]  # what the console script does
-SHOWN = 8  # packages that take longest
+COMMAND = [sys.executable, "-m", "cli.main", "--help"]  # as the console script
+SHOWN = 8  # the slowest packages
 
 
 def startup(starts: int = STARTS) -> dict[str, Any]:
-    """The report as plain data. imports: milliseconds to load a package, without those that it loads in turn."""
-    _run(COMMAND)  # the files come from the disk only once
+    """Return the report as plain data. imports: ms to load a package, without the packages that it loads."""
+    _run(COMMAND)  # reads the files from the disk once
     return {
         "machine": machine(),
         "starts": starts,
@@ -35,12 +35,12 @@ def _run(command: list[str]) -> float:
 
 
 def imports() -> dict[str, float]:
-    """The packages that take longest: name -> milliseconds, as the interpreter itself tells (slower for telling)."""
+    """Return the slowest packages: name -> ms, by the interpreter's own import log, which slows it down."""
     told = subprocess.run([COMMAND[0], "-X", "importtime", *COMMAND[1:]], capture_output=True, text=True, check=True)
     took: Counter[str] = Counter()
     for line in told.stderr.splitlines():
         columns = line.removeprefix("import time:").split("|")
-        if len(columns) == 3 and columns[0].strip().isdigit():  # the first is a heading
+        if len(columns) == 3 and columns[0].strip().isdigit():  # not the heading
             took[columns[2].strip().partition(".")[0]] += int(columns[0])
     return {name: round(us / 1000, 1) for name, us in took.most_common(SHOWN)}
 

@@ -1,9 +1,9 @@
-"""Talking over the agent, measured: how soon it falls silent, what a cough costs, what the history keeps.
+"""Measure barge-in: how soon the agent falls silent, the cost of a cough, and the text that the history keeps.
 
-A real reader's phrases are said into long answers, each at another moment. Measured at the caller alone, both lines on
-one clock: from the first sample of speech that was sent to the last sample of the answer that was heard. Then coughs of
-200 ms are made into one answer: how long it is silent, and whether it says every word once. Every stage is a process of
-its own, voice activity and recogniser are the real ones; with `--voice local` the voice is, too.
+A real reader's phrases are played into long answers, each at another moment. The time is taken at the caller, with both
+lines on one clock: from the first sample of speech to the last sample of the answer. Then coughs of 200 ms are played
+into one answer: how long is it silent, and does it say every word once? Every stage is a process; VAD and recognizer
+are the real ones, and with `--voice local` the voice, too.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from schemas.events import Paused, Resumed, SentenceReady, TranscriptFinal
 from stages.tts import token_codec
 
 TRIES = 20
-INTO_ANSWER_S = (0.4, 0.73, 1.21, 0.55, 1.6, 0.89, 2.04)  # how long an answer is listened to before it is talked over
+INTO_ANSWER_S = (0.4, 0.73, 1.21, 0.55, 1.6, 0.89, 2.04)  # how long the caller listens to an answer before the barge-in
 LONG = (  # without commas, so that each is one segment and its tones one text
     "There are many things that could be said about this and all of them take a while to say because none is short.",
     "Nobody who calls at this hour has ever been patient enough to hear the whole of what I am telling you right now.",
@@ -44,7 +44,7 @@ COUGHED_INTO = (
     "car should take the bridge and turn left behind the old mill. The bus stops at the market as it always has and "
     "runs every ten minutes until late in the evening. A ticket for the day costs less than two single ones."
 )
-FIRST_COUGH_S, COUGH_EVERY_S = 1.0, 2.37  # no multiple of a frame or a window: each falls otherwise into them
+FIRST_COUGH_S, COUGH_EVERY_S = 1.0, 2.37  # no multiple of a frame or a VAD window: each cough begins elsewhere in them
 COUGH_S = 0.2
 BREATHS = (
     (110.0, 0.3),
@@ -53,7 +53,7 @@ BREATHS = (
     (220.0, 0.1),
     (110.0, 0.6),
     (0.0, 1.0),
-)  # pitch in Hz, how much is only noise
+)  # pitch in Hz, share of noise
 FORMANTS = ((750.0, 90.0, 1.0), (1200.0, 110.0, 0.6), (2600.0, 160.0, 0.3))  # of an open mouth: Hz, width, strength
 HOLE_S = 0.03  # silence of the answer; half a period of its lowest tone is 1 ms
 
@@ -91,16 +91,16 @@ class Coughed(NamedTuple):
 
 
 def talkers(voice: str = "scripted") -> list[AgentDocument]:
-    """Who is talked over, and who is coughed at."""
+    """Return the agent for barge-ins and the agent for coughs."""
     hasty = (
         {"every_ms": 5} if voice == "scripted" else {}
-    )  # how long a sentence lasts is known as soon as of a real voice
+    )  # the length of a sentence is known as soon as with a real voice
     tts = {"provider": voice, "options": hasty}
     return [listening_agent("long", *LONG, tts=tts), listening_agent("patient", COUGHED_INTO, tts=tts)]
 
 
 async def talk_over(platform: ProcessPlatform, tries: int, at_once: int = 1) -> list[Interruption]:
-    """Every phrase of the reader but the first of a call is said into the answer to the one before it.
+    """Play each phrase of the reader, but the first of a call, into the answer to the phrase before.
 
     at_once: calls that the tries are shared out to.
     """
@@ -130,7 +130,7 @@ async def _call(platform: ProcessPlatform, pieces: list[bytes]) -> list[Interrup
 
 
 def _interruption(phone: SimulatedCaller, began: int, end: int) -> Interruption:
-    """What the words from sample `began` to `end` did to the answer that was heard then."""
+    """Return what the speech from sample `began` to `end` did to the answer at that time."""
     begins = {number: _sample(phone, turn.playing) for number, turn in phone.state.turns.items() if turn.playing}
     number = max(turn for turn, sample in begins.items() if sample < began)
     turn = phone.state.turns[number]
@@ -141,7 +141,7 @@ def _interruption(phone: SimulatedCaller, began: int, end: int) -> Interruption:
 
 
 def _sample(phone: SimulatedCaller, time: int) -> int:
-    """A moment of the events, UTC microseconds, as a sample of the lines."""
+    """Return a time of an event, UTC microseconds, as a sample of the lines."""
     return (time - phone.state.started) * HZ // 1_000_000
 
 
@@ -153,7 +153,7 @@ def _reply(phone: SimulatedCaller, turn: int) -> str:
 
 
 async def cough_at(platform: ProcessPlatform, coughs: Sequence[bytes]) -> Coughed:
-    """One question, and coughs into its answer."""
+    """Ask one question, and cough into its answer."""
     loop = asyncio.get_running_loop()
     async with platform.call("patient") as phone:
         phone.say(phrases("two_cities")[1])
@@ -178,7 +178,7 @@ async def cough_at(platform: ProcessPlatform, coughs: Sequence[bytes]) -> Coughe
 
 
 def cough(pitch: float, noise: float, seed: int = 1) -> bytes:
-    """200 ms of PCM16 at 16 kHz: a burst of breath and voice through an open mouth, sudden and soon over."""
+    """Return a cough: 200 ms of PCM16 at 16 kHz, a burst of breath and voice through an open mouth."""
     time = np.arange(int(COUGH_S * CALLER_HZ)) / CALLER_HZ
     phase = np.cumsum(pitch * (1 - 0.3 * time / COUGH_S)) / CALLER_HZ
     source = noise * np.random.default_rng(seed).standard_normal(time.size)
@@ -190,7 +190,7 @@ def cough(pitch: float, noise: float, seed: int = 1) -> bytes:
 
 
 def _resonance(source: NDArray[np.float64], hz: float, width: float) -> NDArray[np.float64]:
-    """`source` through a resonator at `hz`, at unit loudness."""
+    """Return `source` through a resonator at `hz`, at unit loudness."""
     radius = np.exp(-np.pi * width / CALLER_HZ)
     turn = 2 * radius * np.cos(2 * np.pi * hz / CALLER_HZ)
     one = two = 0.0
@@ -203,7 +203,7 @@ def _resonance(source: NDArray[np.float64], hz: float, width: float) -> NDArray[
 
 
 def stretches(line: Samples, silent: int, pause_s: float) -> list[tuple[int, int]]:
-    """Where a line is louder than `silent`, begin and end, parted by pauses longer than `pause_s`."""
+    """Return begin and end of the parts of a line louder than `silent`, between pauses longer than `pause_s`."""
     loud = np.flatnonzero(np.abs(line.astype(int)) > silent)
     if not loud.size:
         return []

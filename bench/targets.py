@@ -1,4 +1,4 @@
-"""What is promised, and whether the figures of a folder keep it: the table of docs/performance.md."""
+"""The targets, and whether the figures of a folder reach them: the table of docs/performance.md."""
 
 import json
 import re
@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 CARRIED_P95_MS = 100.0
-ANSWERED = 0.99  # of the questions: one at the edge of the stretch that is watched may be cut off
+ANSWERED = 0.99  # of the questions: one at the edge of the measured time may be cut off
 CAPACITY = re.compile(r"capacity-(\d+)(-vad)?\.json")
 
 
 class Figure(NamedTuple):
-    """A figure, and the least and the greatest of its runs (the same if there was one)."""
+    """A figure, and the least and the greatest of its runs."""
 
     value: float
     least: float
@@ -22,7 +22,7 @@ class Figure(NamedTuple):
 
 @dataclass(frozen=True)
 class Target:
-    """One row. must, aim: bounds of each of the figures; at_least: from below. find: the figures, None if not taken."""
+    """One row. must, aim: a bound for each figure, from below with `at_least`. find: returns the figures, or None."""
 
     measure: str
     peers: str
@@ -47,15 +47,15 @@ def read(folder: Path, name: str) -> dict[str, Any] | None:
 
 
 def capacities(folder: Path, voice_activity: bool) -> list[Path]:
-    """The files of the capacity load with or without voice activity."""
+    """Return the files of the capacity load with or without voice activity detection."""
     found = [(path, CAPACITY.fullmatch(path.name)) for path in sorted(folder.glob("capacity-*.json"))]
     return [path for path, match in found if match and bool(match[2]) == voice_activity]
 
 
 def carried(found: dict[str, Any]) -> bool:
-    """Whether the machine carried the calls of a run."""
+    """Return whether the machine carried the calls of a run."""
     waits = [found["overhead_ms"]]
-    if found.get("hearing_ms"):  # who is heard late waits as well; the first reports did not tell
+    if found.get("hearing_ms"):  # lateness counts, too; the first reports do not have it
         waits.append(found["hearing_ms"])
     return bool(
         all(wait["p95"] <= CARRIED_P95_MS for wait in waits)
@@ -66,11 +66,11 @@ def carried(found: dict[str, Any]) -> bool:
 
 
 def of(name: str, *keys: tuple[str, ...]) -> Callable[[Path], list[Figure] | None]:
-    """The figures at `keys` in the report `name`, with the spread where there is one."""
+    """Return a function that reads the figures at `keys` of the report `name`, with their spread."""
 
     def find(folder: Path) -> list[Figure] | None:
         found = read(folder, name)
-        if found is None or {} in [_at(found, key) for key in keys]:  # a report of before this was measured
+        if found is None or {} in [_at(found, key) for key in keys]:  # a report from before this figure existed
             return None
         return [Figure(_at(found, key), *(_at(found.get("spread", {}), key) or [_at(found, key)] * 2)) for key in keys]
 
@@ -93,7 +93,7 @@ def _most(voice_activity: bool) -> Callable[[Path], list[Figure] | None]:
 
 
 def _heaviest(folder: Path) -> list[Figure] | None:
-    """The base of the worker that takes most; config service and nats-server are no workers."""
+    """Return the base of the heaviest worker; config service and nats-server are no workers."""
     found = read(folder, "memory")
     if found is None:
         return None
@@ -156,7 +156,7 @@ TARGETS = (
 
 
 def table(folder: Path, targets: Sequence[Target] = TARGETS, peers: str = "peers") -> str:
-    """The targets as a Markdown table. peers: the head of the second column."""
+    """Return the targets as a Markdown table. peers: the head of the second column."""
     head = f"| measure | {peers} | must | aim | measured (least to greatest) | |"
     lines = [head, "|---|---|---|---|---|---|"]
     for target in targets:
@@ -183,7 +183,7 @@ def _verdict(target: Target, found: list[Figure] | None) -> str:
 
 
 def runs(folder: Path) -> str:
-    """Every run of the pipeline as a Markdown table."""
+    """Return every run of the pipeline as a Markdown table."""
     lines = [
         "| load, sessions | runs | turns | overhead p50 / p95 / p99 ms | echo p50 ms | ratio "
         "| CPU ms a session-second | cores | other work | lost |",
@@ -208,7 +208,7 @@ def runs(folder: Path) -> str:
 
 
 def _memory(folder: Path) -> list[str]:
-    """Where the memory is."""
+    """Return the memory of each process as a Markdown table."""
     found = read(folder, "memory")
     if found is None:
         return []
@@ -218,6 +218,6 @@ def _memory(folder: Path) -> list[str]:
 
 
 def _machines(found: list[dict[str, Any]]) -> str:
-    """Where the figures are from."""
+    """Return the machine of the figures as one line."""
     machines = sorted({run.get("machine", "an unnamed machine") for run in found})
     return f"Taken on {' and on '.join(machines)}." if machines else "Nothing was measured yet."

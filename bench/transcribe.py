@@ -1,7 +1,7 @@
-"""What the local recogniser hears, measured: words, lateness, how many calls at once, what it makes of noise.
+"""Measure the local recognizer: word errors, lateness, calls at once, and noise.
 
 Two recordings of human speech at the pace of a call; with `--calls 8` eight calls of the first at once; with `--noise`
-coughs, clicks and hum: what starts an utterance, and what is made of it.
+coughs, clicks and hum: which of them start an utterance, and with which transcript.
 """
 
 import argparse
@@ -22,11 +22,11 @@ from schemas.events import SpeechEnded, SpeechStarted, TranscriptFinal, Transcri
 from stages.runtime.providers import ProviderContext
 
 LOCAL = {"stt": {"provider": "local"}}
-STAGGER_S = 1.7  # between calls that begin: no two of them say the same at once
+STAGGER_S = 1.7  # between two calls: no two of them speak the same words at once
 
 
 class Listened:
-    """What was said of one recording. late_ms: finals after their end of speech. onset_ms: starts after their onset."""
+    """The result of one recording. late_ms: finals after their end of speech. onset_ms: starts after their onset."""
 
     def __init__(self, call: Call, began_s: float) -> None:
         ended = {event.utterance: event.time for event in call.published(SpeechEnded)}
@@ -39,7 +39,7 @@ class Listened:
 
 
 async def listen(running: Worker, pcm: bytes, session: str = "s1", delay_s: float = 0.0) -> Listened:
-    """`pcm` at the pace of a call: a frame comes when its last sample has been said."""
+    """Yield `pcm` at real-time pace: a frame comes when its last sample has been spoken."""
     await asyncio.sleep(delay_s)
     loop = asyncio.get_running_loop()
     async with running.call(LOCAL, session=session) as call:
@@ -80,7 +80,7 @@ async def crowd(running: Worker, calls: int) -> None:
 
 
 def noises() -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """Sounds without words, full scale at 1.0."""
+    """Return sounds without words, at full scale 1.0."""
     random = np.random.default_rng(1)
     breath = random.standard_normal(CALLER_HZ // 5)
     fading = np.exp(-np.arange(breath.size) / (CALLER_HZ * 0.06))

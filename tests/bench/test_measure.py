@@ -79,7 +79,7 @@ def test_percentiles_of_a_hundred_and_one_values() -> None:
 
 
 def test_one_value_has_no_percentiles() -> None:
-    with pytest.raises(SystemExit, match="nothing to report"):
+    with pytest.raises(SystemExit, match="cannot report: fewer than two turns"):
         percentiles([1.0])
 
 
