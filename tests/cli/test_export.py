@@ -152,10 +152,12 @@ async def test_a_call_is_exported_fact_by_fact_and_turn_by_turn(tmp_path: Path) 
         (3, "two", "You said two.", False),
     ]
     ended = {event.turn: event for event in call.all(events.PlaybackEnded)}
+    clock_offset_us = call.all(events.SessionOpened)[0].clock_offset_us["egress"]
     for row in told:
         assert (row["session"], row["agent"]) == (call.session, "desk")
         assert row["heard_ms"] == ended[row["turn"]].heard_ms
-        assert row["ended"] == datetime.fromtimestamp(0, UTC) + timedelta(microseconds=ended[row["turn"]].time)
+        by_ingress = ended[row["turn"]].time - clock_offset_us
+        assert row["ended"] == datetime.fromtimestamp(0, UTC) + timedelta(microseconds=by_ingress)
         steps = [row[name] or 0 for name in TURNS if name.endswith("_ms") and name not in ("heard_ms", "total_ms")]
         assert row["total_ms"] == sum(steps) > 0
     assert [row["counted_from"] for row in told] == ["turn started", "end of speech", "end of speech"]
