@@ -3,7 +3,7 @@
 import msgspec
 
 from schemas.agent import AgentFact
-from schemas.events import Event, Paused, SegmentSynthesized, SentenceReady, TurnCancelled, TurnStarted
+from schemas.events import Event, Paused, SegmentSynthesized, SentenceReady, TurnCancelled, TurnEnded, TurnStarted
 from session import history
 from session.state import SessionState, fold
 from stages.llm.contract import ChatMessage, ReplyRequest
@@ -79,7 +79,11 @@ def test_two_entries_of_one_speaker_become_one() -> None:
 
 
 def test_a_long_history_loses_its_oldest_messages() -> None:
-    turns = [turn(number, f"Question {number}?", ("x" * 990, 800), heard_ms=800) for number in range(50)]
+    reply = "x" * 990
+    turns = [
+        [*turn(number, f"Question {number}?", (reply, 800), heard_ms=800), TurnEnded(turn=number, heard=reply)]
+        for number in range(50)
+    ]
     kept = messages(*(event for one in turns for event in one))
     assert sum(len(message.content) for message in kept) <= MAX_HISTORY
     assert len(kept) >= 2 * (MAX_HISTORY // 1_005) - 1

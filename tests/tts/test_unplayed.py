@@ -1,5 +1,8 @@
 """The sentences that tts speaks again for a new owner, and a tts that starts from a snapshot."""
 
+from tests.kit.clock import in_virtual_time
+from tests.kit.stage import call
+
 import stages.tts.stage
 from schemas.events import (
     Event,
@@ -13,8 +16,6 @@ from schemas.events import (
 from session.recoverable import Sentence
 from session.state import dump
 from stages.tts.unplayed import NOTHING_SPOKEN, Unplayed
-from tests.kit.clock import in_virtual_time
-from tests.kit.stage import call
 from tests.session.told import Told
 
 SENTENCES = [
