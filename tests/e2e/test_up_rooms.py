@@ -100,9 +100,9 @@ def test_without_the_server_it_says_how_to_get_one(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("options", "environment", "says"),
     [
-        (("--livekit", "--livekit-url", "ws://127.0.0.1:1"), {}, "choose one"),
+        (("--livekit", "--livekit-url", "ws://127.0.0.1:1"), {}, "Choose one"),
         (("--livekit-url", "ws://127.0.0.1:1"), {}, "ANTIPHON_LIVEKIT_KEY, ANTIPHON_LIVEKIT_SECRET"),
-        (("--livekit-url", "ws://127.0.0.1:1"), {"ANTIPHON_LIVEKIT_KEY": "k"}, "set ANTIPHON_LIVEKIT_SECRET"),
+        (("--livekit-url", "ws://127.0.0.1:1"), {"ANTIPHON_LIVEKIT_KEY": "k"}, "Set ANTIPHON_LIVEKIT_SECRET"),
         ((), {"ANTIPHON_LIVEKIT_URL": "127.0.0.1:1"}, "ANTIPHON_LIVEKIT_URL"),
     ],
 )
