@@ -1,9 +1,8 @@
 """The sentences that tts speaks again for a new owner, and a tts that starts from a snapshot."""
 
-from tests.kit.clock import in_virtual_time
-from tests.kit.stage import call
-
 import stages.tts.stage
+from antiphon_testing.stage import call
+from antiphon_testing.virtual_time import in_virtual_time
 from schemas.events import (
     Event,
     Paused,

@@ -48,7 +48,6 @@ EXCEPTIONS = {
     "schemas/*": "declarations, which tests/schemas/test_events.py and test_compatibility.py hold to the contract",
     "session/entries.py": "tests/session/test_state.py",
     "session/retention.py": "tests/session/test_state.py",
-    "session/words.py": "tests/session/test_history.py",
     "stages/ingress/*": "tests/ingress/test_stage.py",
     "stages/llm/providers/local.py": "tests/llm/test_local_model.py",
     "stages/llm/contract.py": "Protocols, which antiphon_testing/conformance/language_model.py tests",
@@ -66,7 +65,6 @@ EXCEPTIONS = {
     "stages/stt/utterance.py": "tests/stt/test_segmenting_recognizer.py",
     "stages/tts/english.py": "tests/tts/test_text_normalization.py",
     "stages/tts/providers/*.py": "tests/tts/test_local_voice.py and test_stage.py",
-    "stages/tts/unplayed.py": "tests/session/test_recoverable.py and tests/tts/test_stage.py",
     "transports/*": "tests/transports/livekit and tests/ingress, with a real server and real sockets",
 }
 
