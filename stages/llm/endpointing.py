@@ -26,6 +26,12 @@ SELDOM_LAST = frozenset(
 )
 
 _OPEN_END = re.compile(r"(?:[;:…]|\.\.\.|\s[-–—]|[–—])\s*$")
+# Words that join a few more words to the clause before them: "I want to book, for Tuesday," and not one more of a list.
+ATTACHES = frozenset(
+    "to|of|for|in|on|at|by|with|from|about|between|before|after|around|until|next|this|please|thanks|thank|tomorrow"
+    "|today|tonight|too|though|then|again|instead|if".split("|")
+)
+
 _COMMA = re.compile(r",\s*$")
 FEW_WORDS = 2  # before a last comma: "Well," or one more of a list; after a whole clause a comma says nothing
 _STOP = re.compile(r"[.!?]['\")\]”’]*\s*$")
@@ -52,9 +58,22 @@ def sounds_unfinished(text: str) -> bool:
     spoken = words(text)
     if not spoken:
         return False
-    if _OPEN_END.search(text) or (_COMMA.search(text) and len(words(text.split(",")[-2])) <= FEW_WORDS):
+    if _OPEN_END.search(text) or (_COMMA.search(text) and _lists(text)):
         return True
     last = spoken[-1]
     if _STOP.search(text):
         return last in NEVER_LAST and "?" not in text[-3:]
     return last in NEVER_LAST or last in SELDOM_LAST
+
+
+def _lists(text: str) -> bool:
+    """Whether the words before a trailing comma are a hesitation or one more of a list, and not the end of a clause.
+
+    A few words complete the clause before them if they attach to it, unless that clause has such an attachment already:
+    "I can come on Monday, on Tuesday," goes on.
+    """
+    *before, last = [spoken for piece in text.split(",") if (spoken := words(piece))]
+    if len(last) > FEW_WORDS:
+        return False
+    clause = before[-1] if before else ()
+    return len(clause) <= FEW_WORDS or last[0] not in ATTACHES or last[0] in clause[-FEW_WORDS:]
