@@ -61,6 +61,7 @@ class SaidPart(msgspec.Struct, frozen=True):
 
     start: sample of the onset. text: as far as it is certain. open: the caller still speaks.
     assumed: the words that a decision took for an utterance whose last transcript has not come.
+    parts: how many parts of the transcript came.
     """
 
     utterance: int
@@ -71,6 +72,7 @@ class SaidPart(msgspec.Struct, frozen=True):
     open: bool = False
     end_of_turn: bool | None = None
     assumed: str = ""
+    parts: int = 0
 
 
 class TurnTaking(msgspec.Struct, frozen=True):
@@ -149,7 +151,8 @@ def _said(state: SessionState, number: int, typed: int, *, is_last: bool = False
     known = state.utterances.get(number, Utterance())
     is_open = is_last and known.end is None and not known.final
     end_of_turn = known.end_of_turn if known.final else None
-    return SaidPart(number, 0, known.start, known.text or "", known.final, is_open, end_of_turn)
+    text = known.text or ""
+    return SaidPart(number, 0, known.start, text, known.final, is_open, end_of_turn, parts=known.parts)
 
 
 def _assumed(state: SessionState, missing: Missing) -> SaidPart:

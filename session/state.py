@@ -264,16 +264,15 @@ def _utterance(state: SessionState, number: int, **fields: Any) -> dict[str, Any
 
 
 def _transcript(state: SessionState, event: events.TranscriptFinal) -> dict[str, Any]:
-    """A part goes behind those before it; part 0 begins the transcript."""
+    """A part goes behind those before it. A repeated part adds no words, and a final transcript stays as it is."""
     known = state.utterances.get(event.utterance) or Utterance()
-    fields: dict[str, Any] = {
-        "text": joined(known.text or "", event.text) if event.part else event.text,
-        "parts": event.part + 1,
-        "until": event.until_sample,
-        "end_of_turn": event.end_of_turn,
-    }
-    if event.last:
-        fields |= {"final": True, "final_time": event.time}
+    fields: dict[str, Any] = {}
+    if not known.final:
+        fields = {"until": max(known.until, event.until_sample), "end_of_turn": event.end_of_turn}
+        if event.part >= known.parts:
+            fields |= {"text": joined(known.text or "", event.text), "parts": event.part + 1}
+        if event.last:
+            fields |= {"final": True, "final_time": event.time}
     return {"until": max(state.until, event.until_sample), **_utterance(state, event.utterance, **fields)}
 
 

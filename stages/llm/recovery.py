@@ -63,6 +63,7 @@ def _part(utterance: Utterance, assumed: str = "") -> SaidPart:
         utterance.end is None,
         utterance.ends_turn,
         assumed,
+        utterance.parts,
     )
 
 
@@ -78,4 +79,5 @@ def _utterance(part: SaidPart, assumed: str | None, now_ms: int) -> Utterance:
         ends_turn=part.end_of_turn,
         typed=part.typed,
         certain="" if part.typed else part.text,
+        parts=part.parts,
     )

@@ -23,7 +23,7 @@ from schemas.events import (
     TranscriptFinal,
     TranscriptInterim,
 )
-from session.words import joined, words
+from session.words import words
 from stages.llm.states import (
     GREETING,
     NO_UTTERANCE,
@@ -48,7 +48,19 @@ from stages.llm.states import (
     Turn,
     TurnInput,
 )
-from stages.llm.utterances import Heard, Said, Utterance, close, complete, follow, merge, text_of, transcribe, type_in
+from stages.llm.utterances import (
+    Heard,
+    Said,
+    Utterance,
+    append,
+    close,
+    complete,
+    follow,
+    merge,
+    text_of,
+    transcribe,
+    type_in,
+)
 
 Step = tuple[State, Actions]
 
@@ -292,15 +304,11 @@ def _take_in(memory: Memory, said: Said, heard: Heard, now_ms: int) -> tuple[Mem
     if not isinstance(heard, TranscriptFinal) or not late:
         return memory, followed
     if not heard.last:
-        return replace(memory, missing=merge(memory.missing, (_part(late, heard),))), followed
+        # `text` stays the words that were answered, until the last part shows whether there are more
+        return replace(memory, missing=merge(memory.missing, (append(late, heard),))), followed
     memory = replace(memory, missing=tuple(utterance for utterance in memory.missing if utterance is not late))
     whole = transcribe(late, heard, now_ms)
     return memory, followed if words(late.text) == words(whole.text) else merge(said, (whole,))
-
-
-def _part(late: Utterance, heard: TranscriptFinal) -> Utterance:
-    """Add a part, not the last, to a missing transcript: `text` stays the words that were answered."""
-    return replace(late, certain=joined(late.certain, heard.text) if heard.part else heard.text)
 
 
 def _complete(turn: Turn, heard: Heard, now_ms: int) -> Turn:

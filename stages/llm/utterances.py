@@ -29,7 +29,7 @@ class End(msgspec.Struct, frozen=True):
 class Utterance(msgspec.Struct, frozen=True):
     """One stretch of speech. start: sample of its onset. text: so far, until `final`. end: None while it goes on.
 
-    certain: the parts of its transcript so far, joined.
+    certain: the parts of its transcript so far, joined. parts: how many came.
     typed: number of a typed text, which counts as a final utterance; `number` is then the utterance before it. 0 for
     speech.
     """
@@ -43,6 +43,7 @@ class Utterance(msgspec.Struct, frozen=True):
     ends_turn: bool | None = None
     typed: int = 0
     certain: str = ""
+    parts: int = 0
 
     @property
     def has_words(self) -> bool:
@@ -71,8 +72,9 @@ def follow(said: Said, heard: Heard, now_ms: int, settled: int) -> Said:
             return merge(said, (replace(known, text=heard.text),))
         case TranscriptFinal() if known:
             return complete(said, heard, now_ms)
-        case TranscriptFinal() if number > newest:  # `speech_started` was lost
-            return (*close(said, now_ms), transcribe(Utterance(number, now_ms, heard.start_sample), heard, now_ms))
+        case TranscriptFinal() if number > settled:  # `speech_started` was lost
+            found = transcribe(Utterance(number, now_ms, heard.start_sample), heard, now_ms)
+            return merge(close(said, now_ms), (found,)) if number > newest else merge(said, close((found,), now_ms))
     return said
 
 
@@ -93,11 +95,21 @@ def type_in(said: Said, typed: TextReceived, now_ms: int, settled: int) -> Said:
 
 def transcribe(utterance: Utterance, heard: TranscriptFinal, now_ms: int) -> Utterance:
     """Return the utterance with one more part of its transcript; the last part makes it final and ends it."""
-    text = joined(utterance.certain, heard.text) if heard.part else heard.text
+    utterance = append(utterance, heard)
     if not heard.last:
-        return replace(utterance, text=text, certain=text)
+        return replace(utterance, text=utterance.certain)
     end = utterance.end or End(now_ms, now_ms)
-    return replace(utterance, text=text, certain=text, end=end, final=True, ends_turn=heard.end_of_turn)
+    return replace(utterance, text=utterance.certain, end=end, final=True, ends_turn=heard.end_of_turn)
+
+
+def append(utterance: Utterance, heard: TranscriptFinal) -> Utterance:
+    """Return the utterance with the words of one more part in `certain`. A repeated part adds none.
+
+    A new owner of stt repeats a part that its snapshot did not hold yet.
+    """
+    if heard.part < utterance.parts:
+        return utterance
+    return replace(utterance, certain=joined(utterance.certain, heard.text), parts=heard.part + 1)
 
 
 def merge(older: Said, newer: Said) -> Said:
