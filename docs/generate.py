@@ -38,36 +38,36 @@ def stage(name: str) -> type[Stage]:
     return found
 
 
-# --- who hears whom ---------------------------------------------------------------------------------------------------
+# --- who handles what ---------------------------------------------------------------------------------------------------
 
 
-def who_hears_whom() -> str:
-    """A row for each stage that speaks, a column for each that hears. Ingress hears every event: it has no column."""
-    hearers = [name for name in subjects.CLAIMED if _heard_by(name) or name in AUDIO_FROM]
-    rows = [f"| what … says | {' | '.join(f'{name} hears' for name in hearers)} |", "|---" * (len(hearers) + 1) + "|"]
-    for speaker in subjects.STAGES:
+def publishers_table() -> str:
+    """Return a row for each stage that publishes, a column for each that handles; ingress handles every event."""
+    columns = [name for name in subjects.CLAIMED if _handled_by(name) or name in AUDIO_FROM]
+    rows = [f"| published by | {' | '.join(f'{name} handles' for name in columns)} |", "|---" * (len(columns) + 1) + "|"]
+    for publisher in subjects.STAGES:
         cells = []
-        for hearer in hearers:
-            names = ["**audio**"] if AUDIO_FROM.get(hearer) == speaker else []
-            names += [_short(event) for event in _heard_by(hearer) if events.stage(event) == speaker]
+        for receiver in columns:
+            names = ["**audio**"] if AUDIO_FROM.get(receiver) == publisher else []
+            names += [_short(event) for event in _handled_by(receiver) if events.stage(event) == publisher]
             cells.append("<br/>".join(names))
-        rows.append(f"| {speaker} | {' | '.join(cells)} |")
+        rows.append(f"| {publisher} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
 
 def stages_table() -> str:
-    """Each stage, and which of its methods handles what."""
-    rows = ["| stage | class | hears | says |", "|---|---|---|---|"]
+    """Return a row for each stage: its class, its handlers and its events."""
+    rows = ["| stage | class | handles | publishes |", "|---|---|---|---|"]
     for name in subjects.STAGES:
         found = stage(name)
         methods: dict[str, list[str]] = {}
-        for event in _heard_by(name):
+        for event in _handled_by(name):
             methods.setdefault(handlers(found)[event], []).append(events.tag(event))
-        hears = [f"{', '.join(tags)} → `{method}`" for method, tags in methods.items()]
+        handled = [f"{', '.join(tags)} → `{method}`" for method, tags in methods.items()]
         if name == subjects.INGRESS:
-            hears = [f"every event of the others → `{next(iter(methods))}`"]
-        said = ", ".join(_short(event) for event in events.EVENTS if events.stage(event) == name)
-        rows.append(f"| {name} | `{found.__name__}` | {'<br/>'.join(hears) or 'no call_events: only audio'} | {said} |")
+            handled = [f"every event of the others → `{next(iter(methods))}`"]
+        published = ", ".join(_short(event) for event in events.EVENTS if events.stage(event) == name)
+        rows.append(f"| {name} | `{found.__name__}` | {'<br/>'.join(handled) or 'no event: only audio'} | {published} |")
     return "\n".join(rows) + "\n"
 
 
@@ -88,7 +88,7 @@ def states_table(transitions: Mapping[tuple[type, type], turns.Row | owner_machi
     return "\n".join(rows) + "\n"
 
 
-def _heard_by(name: str) -> list[type[Event]]:
+def _handled_by(name: str) -> list[type[Event]]:
     heard = handlers(stage(name))
     return [event for event in events.EVENTS if event in heard]
 
@@ -212,7 +212,7 @@ def _default(field: Any) -> str:
 # --- files ------------------------------------------------------------------------------------------------------------
 
 BLOCKS: dict[str, Callable[[], str]] = {
-    "stages": lambda: f"{who_hears_whom()}\n{stages_table()}",
+    "stages": lambda: f"{publishers_table()}\n{stages_table()}",
     "states": lambda: states_table(turns.TRANSITIONS),
     "owners": lambda: states_table(owner_machine.TRANSITIONS),
     "targets": lambda: targets.table(FIGURES),
