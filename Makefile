@@ -25,7 +25,7 @@ RESOLVE := CUSTOM_COMPILE_COMMAND='make lock' PIP_FIND_LINKS= $(BIN)/python -m p
 help:
 	@echo 'make demo     a call from start to end: a caller, five stages, a recording and its picture'
 	@echo 'make test     the tests'
-	@echo 'make check    formatting, lint, types and the arrows between the packages'
+	@echo 'make check    formatting, lint, types, imports between packages, unused names'
 	@echo 'make fmt      put the code in shape'
 	@echo 'make bench    overhead and cost of a turn, against the last committed figures'
 	@echo 'make figures  every figure that is promised, five times, into bench/figures and docs/performance.md: 35 minutes'
@@ -51,6 +51,7 @@ check: .venv/stamp
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/vulture
 
 fmt: .venv/stamp
 	@$(BIN)/ruff check --fix --quiet

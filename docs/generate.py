@@ -38,13 +38,16 @@ def stage(name: str) -> type[Stage]:
     return found
 
 
-# --- who handles what ---------------------------------------------------------------------------------------------------
+# --- who handles what --------------------------------------------------------------------------------------------
 
 
 def publishers_table() -> str:
     """Return a row for each stage that publishes, a column for each that handles; ingress handles every event."""
     columns = [name for name in subjects.CLAIMED if _handled_by(name) or name in AUDIO_FROM]
-    rows = [f"| published by | {' | '.join(f'{name} handles' for name in columns)} |", "|---" * (len(columns) + 1) + "|"]
+    rows = [
+        f"| published by | {' | '.join(f'{name} handles' for name in columns)} |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
     for publisher in subjects.STAGES:
         cells = []
         for receiver in columns:
@@ -67,7 +70,9 @@ def stages_table() -> str:
         if name == subjects.INGRESS:
             handled = [f"every event of the others → `{next(iter(methods))}`"]
         published = ", ".join(_short(event) for event in events.EVENTS if events.stage(event) == name)
-        rows.append(f"| {name} | `{found.__name__}` | {'<br/>'.join(handled) or 'no event: only audio'} | {published} |")
+        rows.append(
+            f"| {name} | `{found.__name__}` | {'<br/>'.join(handled) or 'no event: only audio'} | {published} |"
+        )
     return "\n".join(rows) + "\n"
 
 

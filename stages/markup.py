@@ -153,12 +153,6 @@ class MarkupRemover:
         return shown
 
 
-def remove_markup(text: str) -> str:
-    """Return the whole `text` without markup."""
-    remover = MarkupRemover()
-    return remover.feed(text) + remover.flush()
-
-
 def remove_inline_markup(text: str) -> str:
     """Return `text`, a part of a reply, without inline markup; what begins it is not the beginning of a line."""
     return _shown("", text) if _START.search(text) else text

@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.markup import HOLD, HOLD_KEY, MarkupRemover, remove_inline_markup, remove_markup
+from stages.markup import HOLD, HOLD_KEY, MarkupRemover, remove_inline_markup
+
+
+def remove_markup(text: str) -> str:
+    """Return the whole `text` without markup."""
+    remover = MarkupRemover()
+    return remover.feed(text) + remover.flush()
 
 
 @pytest.mark.parametrize(
