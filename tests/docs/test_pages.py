@@ -20,7 +20,7 @@ PAGES = sorted(
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
     if path.is_file()
 )
-WALK = ("README.md", "ARCHITECTURE.md", "turns.md", "providers.md", "operations.md", "CONTRIBUTING.md")
+WALK = ("README.md", "ARCHITECTURE.md", "turns.md", "providers.md", "operations.md", "CONTRIBUTING.md", "GLOSSARY.md")
 
 CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://|mailto:)([^)#\s]*)(#[^)\s]*)?\)")
