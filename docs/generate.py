@@ -38,7 +38,7 @@ def stage(name: str) -> type[Stage]:
     return found
 
 
-# --- who handles what --------------------------------------------------------------------------------------------
+# --- who handles what -------------------------------------------------------------------------------------------------
 
 
 def publishers_table() -> str:
@@ -107,7 +107,7 @@ def _short(event: type[Event]) -> str:
 HEAD = """\
 # Every event
 
-<!-- Written by docs/generate.py from schemas/events.py: change that, then `make docs`. -->
+<!-- Written by docs/generate.py from schemas/events/: change that, then `make docs`. -->
 
 One stage publishes each event, in the past tense, on the subject `va1.event.<agent>.<session>.<event>`. An ephemeral
 goes to `va1.ephemeral.…`; it is never journaled and may be lost. An event is a msgpack map. A reader ignores fields
@@ -150,13 +150,13 @@ def _section(event: type[Event]) -> list[str]:
     parent = event.__mro__[1]
     if parent not in (Event, Decision):  # the fields are explained where they are declared
         lines += [_told(parent), ""]
-    lines += [f"Said by {events.stage(event)}{_plane(event)}. {_hearers(event)}", ""]
+    lines += [f"Published by {events.stage(event)}{_plane(event)}. {_handled(event)}", ""]
     lines += _fields(event, (*Event.__struct_fields__, *Decision.__struct_fields__))
     return [*lines, "```json", _example(event), "```", ""]
 
 
 def _plane(event: type[Event]) -> str:
-    return " on the live plane" if event in events.EPHEMERAL else ""
+    return ", ephemeral" if event in events.EPHEMERAL else ""
 
 
 def _example(event: type[Event]) -> str:
@@ -172,13 +172,13 @@ def _example(event: type[Event]) -> str:
     return "{" + "\n ".join([*(line.rstrip() for line in lines), ", ".join(envelope)]) + "}"
 
 
-def _hearers(event: type[Event]) -> str:
+def _handled(event: type[Event]) -> str:
     heard = [name for name in subjects.CLAIMED if event in handlers(stage(name))]
     if event in (events.SessionOpened, events.OwnerChanged):
-        return f"Every session notes owners and floors from it. Handled by {', '.join(heard)}."
+        return f"Every session takes owners and minimum epochs from it. Handled by {', '.join(heard)}."
     if events.stage(event) != subjects.INGRESS and event not in events.EPHEMERAL:
         heard.append(subjects.INGRESS)
-    return f"Heard by {', '.join(heard)}." if heard else "Heard by no stage: it is for those who follow calls."
+    return f"Handled by {', '.join(heard)}." if heard else "Handled by no stage: programs that follow calls use it."
 
 
 def _told(struct: type[msgspec.Struct], first: int = 0) -> str:

@@ -35,10 +35,7 @@ ORPHANED_AFTER_S = 5.0
 REPLACED = "this claim was replaced, forgotten or closed: claim again"
 
 STAGE_FAILED: dict[str, type[events.StageFailed]] = {
-    subjects.STT: events.SttStageFailed,
-    subjects.LLM: events.LlmStageFailed,
-    subjects.TTS: events.TtsStageFailed,
-    subjects.EGRESS: events.EgressStageFailed,
+    events.stage(event): event for event in events.EVENTS if issubclass(event, events.StageFailed)
 }
 
 P = TypeVar("P", bound=Provider)
