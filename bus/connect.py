@@ -64,8 +64,8 @@ class Bus:
     @property
     def server(self) -> str:
         """Address and version of the connected server, "none" without one."""
-        url = self._events.client.connected_url
-        return f"{url.hostname}:{url.port}, version {self._events.client.connected_server_version}" if url else "none"
+        url, version = self._events.client.connected_url, self._events.client.connected_server_version
+        return f"{url.hostname}:{url.port}, version {version.major}.{version.minor}.{version.patch}" if url else "none"
 
     @property
     def address(self) -> str:

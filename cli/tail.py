@@ -29,7 +29,7 @@ def tail(
 ) -> None:
     """Follow calls live: who speaks, what is understood, what is answered.
 
-    Times are seconds: on the caller's line since the call opened, or lengths. Ctrl-C ends it.
+    Times are seconds: positions since the session opened, or durations. Ctrl-C ends it.
 
     Example: antiphon tail --agent receptionist
     """
