@@ -80,10 +80,10 @@ def test_a_picture_is_drawn_within_its_frame_and_loads_nothing(name: str) -> Non
 
 
 @pytest.mark.parametrize("event", events.EVENTS, ids=events.tag)
-def test_a_fact_is_told_with_its_speaker_its_fields_and_an_example(event: type[events.Event]) -> None:
+def test_an_event_has_its_publisher_its_fields_and_an_example(event: type[events.Event]) -> None:
     page = (generate.FOLDER / "events.md").read_text(encoding="utf-8")
     [section] = re.findall(rf"^### {re.escape(events.tag(event))}\n(.*?)(?=^##|\Z)", page, re.MULTILINE | re.DOTALL)
-    assert f"\nSaid by {events.stage(event)}" in section
+    assert f"\nPublished by {events.stage(event)}" in section
     shared = {*events.Event.__struct_fields__, *events.Decision.__struct_fields__}
     assert [name for name in event.__struct_fields__ if name not in shared and f"\n| `{name}` | `" not in section] == []
     [example] = re.findall(r"```json\n(.*?)```", section, re.DOTALL)
