@@ -28,6 +28,7 @@ class HostedSession:
         self.listening: asyncio.Task[Subscription] | None = None  # subscribes to the session's control messages
         self.subscriptions: list[Subscription] = []  # to events
         self.stage: Stage | None = None  # None until it is open
+        self._player: HasPlayhead | None = None  # the stage, if it plays
         self.life: asyncio.Task[None] | None = None  # None until `start`
         self.claimed_s = asyncio.get_running_loop().time()
         self.ending = False  # it is being closed
@@ -38,7 +39,12 @@ class HostedSession:
     @property
     def playhead(self) -> control.Playhead | None:
         """Return how far the caller has heard the turn; None for a stage that does not play, or is not open."""
-        return self.stage.playhead if isinstance(self.stage, HasPlayhead) else None
+        return self._player.playhead if self._player else None
+
+    def opened(self, stage: Stage) -> None:
+        """Keep the open stage. Asking at each heartbeat whether it plays took a tenth of a worker's processor time."""
+        self.stage = stage
+        self._player = stage if isinstance(stage, HasPlayhead) else None
 
     def take_over(self, earlier: "HostedSession") -> None:
         """Answer the control messages of an earlier claim of the session from now on, by its subscription."""

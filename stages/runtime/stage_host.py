@@ -200,7 +200,7 @@ class StageHost(Generic[P, Shared]):
                 if not deadline.expired():
                     raise
                 raise OpeningTimeout(f"cannot open the stage: not ready within {OPEN_WITHIN_S:g} s") from None
-            hosted.stage = stage
+            hosted.opened(stage)
             hosted.answer_starts(self._worker.bus, control.Started(self._worker.id))
             await hosted.inbox.run(stage)
 
