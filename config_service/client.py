@@ -5,13 +5,13 @@ connection to NATS was lost and such a message may have been missed (docs/adr/00
 """
 
 import asyncio
-import logging
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import msgspec
+import structlog
 
 from bus import kv
 from bus.connect import Bus
@@ -44,7 +44,7 @@ WITHIN_S = 0.5  # a caller waits for this, in silence
 CACHE_WITHIN = 0.5  # share of the time: a cache that hangs leaves as much for the service
 EDIT_WITHIN_S = 5.0  # a person waits for a command
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger("config client")
 
 
 class UnknownAgent(Exception):
@@ -183,7 +183,7 @@ class ConfigClient:
         if agent not in self._logged and len(self._logged) < REMEMBERED:  # callers name agents: the set has a bound
             self._logged.add(agent)
             cause = str(error) or "the config service does not answer in time"
-            log.warning("cannot read agent %s, %s: %s", agent, consequence, cause)
+            log.warning("cannot read agent", agent=agent, consequence=consequence, cause=cause)
         if runtime is None:
             raise AgentUnavailable(
                 f"cannot open agent {agent}: its document is unavailable now. Try again in a moment."

@@ -6,12 +6,12 @@ leaves in the cache what the database holds.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
 import msgspec
+import structlog
 
 from bus import kv, services
 from bus.connect import Bus
@@ -46,7 +46,7 @@ CATCH_UP_EVERY_S = 1.0  # the cache is right again this soon after JetStream was
 
 T = TypeVar("T")
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger("config")
 
 
 class Service:
@@ -81,7 +81,7 @@ class Service:
         except BadDocument as wrong:
             raise ServiceError(BAD_REQUEST, str(wrong)) from None
         revisions = await _answered(self._store.set(agents, asked.if_revisions))
-        log.info("agents set: %s", ", ".join(f"{agent} at revision {number}" for agent, number in revisions.items()))
+        log.info("agents set", revisions=revisions)
         self._behind.update(revisions)
         with suppress(BusError, StoreUnavailable):  # `keep_up` copies them later
             await self._catch_up(revisions)
@@ -107,7 +107,7 @@ class Service:
                 logged = False
             except (BusError, StoreUnavailable) as error:
                 if not logged:
-                    log.warning("the cache of agents is behind: %s", error)
+                    log.warning("the cache of agents is behind", cause=str(error))
                 logged = True
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), CATCH_UP_EVERY_S)
@@ -144,7 +144,9 @@ class Service:
             try:
                 stored = await self._store.get(agent)
             except BadDocument as wrong:
-                log.error("%s", wrong)  # the last valid copy stays in the cache
+                log.error(
+                    "stored agent is invalid", agent=agent, cause=str(wrong)
+                )  # the last valid copy stays in the cache
                 return False
             if stored is None:
                 if cached:

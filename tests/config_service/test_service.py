@@ -1,7 +1,6 @@
 """Service and client together, over a real server: what is set is seen, and what is away is survived."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from antiphon_testing.bus import WITHIN_S, until
 from bus import kv, server, services
@@ -96,7 +96,7 @@ async def test_without_the_service_a_new_process_reads_the_shared_cache(bus: Bus
 
 
 async def test_without_cache_and_service_the_last_known_document_answers_and_a_stranger_is_refused(
-    bus: Bus, database: str, caplog: pytest.LogCaptureFixture
+    bus: Bus, database: str
 ) -> None:
     client = ConfigClient(bus)
     async with open_service(bus, database):
@@ -105,16 +105,16 @@ async def test_without_cache_and_service_the_last_known_document_answers_and_a_s
         await cached(bus, "desk", lambda value: value is not None)
     await (await kv.bucket(bus, BUCKET)).delete("desk")
     await other_change(bus, "desk")
-    caplog.set_level(logging.WARNING)
-    for _ in range(3):
-        assert (await client.get("desk"))[::2] == (agent("desk"), "stale")
-        with pytest.raises(AgentUnavailable, match="cannot open agent stranger"):  # and no other agent in its place
-            await client.get("stranger")
-        assert await client.get("default") == (documents.DEFAULT, 0, "default")
-    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
-        "cannot read agent desk, calls run on its last known document",
-        "cannot read agent stranger, calls are refused",
-        "cannot read agent default, calls run on the built-in document",
+    with capture_logs() as logged:
+        for _ in range(3):
+            assert (await client.get("desk"))[::2] == (agent("desk"), "stale")
+            with pytest.raises(AgentUnavailable, match="cannot open agent stranger"):  # and no other in its place
+                await client.get("stranger")
+            assert await client.get("default") == (documents.DEFAULT, 0, "default")
+    assert [(entry["event"], entry["agent"], entry["consequence"]) for entry in logged] == [
+        ("cannot read agent", "desk", "calls run on its last known document"),
+        ("cannot read agent", "stranger", "calls are refused"),
+        ("cannot read agent", "default", "calls run on the built-in document"),
     ]
     async with open_service(bus, database):
         with pytest.raises(UnknownAgent):
