@@ -76,7 +76,7 @@ class Playback:
         self._ticker = ticker
         left = recoverable.egress(load(call.snapshot))
         self._pacing = Pacing(left, call.now_ms())
-        self._woken_at: float | None = None
+        self._wake = call.deadline(self._advance)
         if left != NOTHING_PLAYED:  # a hold to publish again, a turn to end
             call.later(0, self._advance)
 
@@ -147,14 +147,7 @@ class Playback:
             self._ticker.add(self)
         else:
             self._ticker.remove(self)
-        wake_ms = self._pacing.wake_ms(now_ms)
-        if wake_ms is not None and wake_ms != self._woken_at:  # a timer that is no longer needed does no harm
-            self._woken_at = wake_ms
-            self._call.later(max(wake_ms - now_ms, 1), self._wake)
-
-    def _wake(self) -> None:
-        self._woken_at = None  # a timer may fire a little early: then another is set
-        self._advance()
+        self._wake.set(self._pacing.wake_ms(now_ms))
 
     def _do(self, actions: list[Action]) -> None:
         for action in actions:

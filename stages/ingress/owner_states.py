@@ -3,7 +3,7 @@
 Times are milliseconds of the monotonic clock of ingress. Pure.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct
 
@@ -101,7 +101,7 @@ class Closed(Struct, frozen=True):
 
 State = Claiming | Starting | Owned | Suspect | Lost | Closed
 Held = Starting | Owned | Suspect  # states in which a worker owns the stage
-STATES: tuple[type[State], ...] = (Claiming, Starting, Owned, Suspect, Lost, Closed)
+STATES: tuple[type[State], ...] = get_args(State)
 
 # --- inputs -----------------------------------------------------------------------------------------------------------
 
@@ -190,19 +190,7 @@ OwnerInput = (
     | Opened
     | Ended
 )
-INPUTS: tuple[type[OwnerInput], ...] = (
-    ClaimAccepted,
-    ClaimRefused,
-    Started,
-    StartFailed,
-    Heartbeat,
-    Undelivered,
-    Alive,
-    Unknown,
-    Deadline,
-    Opened,
-    Ended,
-)
+INPUTS: tuple[type[OwnerInput], ...] = get_args(OwnerInput)
 
 # --- actions ----------------------------------------------------------------------------------------------------------
 

@@ -78,7 +78,7 @@ class Conversation:
             call.now_ms(),
             greeting=bool(call.agent.greeting.strip()),
         )
-        self._alarm_ms: int | None = None  # when the last alarm that was set will ring
+        self._alarm = call.deadline(self._ring)
         self._draft: Draft | None = None  # of the answer to what the caller may have finished saying
         self._drafts = 0  # begun since the last turn
         self._replies: dict[int, asyncio.Task[None]] = {}  # turn -> its reply, until the turn is history
@@ -137,7 +137,7 @@ class Conversation:
         active = left.turn_taking.active
         if active and not left.complete:
             self._finish_reply(active, left.reply, now_ms)
-        self._wait(now_ms)
+        self._alarm.set(self._state.deadline_ms)
 
     def _finish_reply(self, turn: int, given: tuple[str, ...], now_ms: int) -> None:
         """Ask for the rest of the reply, behind the sentences that were published."""
@@ -159,17 +159,10 @@ class Conversation:
         self._state, actions = turns.step(self._state, event, now_ms)
         for action in actions:
             self._perform(action, cause, now_ms)
-        self._wait(now_ms)
+        self._alarm.set(self._state.deadline_ms)
         self._generate_preemptively()
 
-    def _wait(self, now_ms: int) -> None:
-        due_ms = self._state.deadline_ms
-        if due_ms is not None and due_ms != self._alarm_ms:  # an alarm that is no longer needed rings and does no harm
-            self._alarm_ms = due_ms
-            self._call.later(max(0, due_ms - now_ms), self._ring)
-
     def _ring(self) -> None:
-        self._alarm_ms = None
         self._step(states.Deadline(), None)  # a decision without a cause is made by time
 
     def _perform(self, action: states.Action, cause: Cause | None, now_ms: int) -> None:

@@ -9,7 +9,7 @@ Speaking   the caller hears the agent
 Held       the caller made a sound in the agent's turn: egress is silent until llm decides what it was
 """
 
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 import msgspec
 
@@ -19,11 +19,7 @@ from schemas.events import (
     PlaybackStarted,
     Resumed,
     SessionOpened,
-    SpeechEnded,
-    SpeechStarted,
     TextReceived,
-    TranscriptFinal,
-    TranscriptInterim,
 )
 from stages.llm.endpointing import sounds_unfinished
 from stages.llm.utterances import Heard, Said, text_of
@@ -38,18 +34,7 @@ class Deadline:
 
 
 TurnInput = SessionOpened | Heard | TextReceived | PlaybackStarted | PlaybackEnded | Resumed | Deadline
-TURN_INPUTS: tuple[type[TurnInput], ...] = (
-    SessionOpened,
-    SpeechStarted,
-    SpeechEnded,
-    TranscriptInterim,
-    TranscriptFinal,
-    TextReceived,
-    PlaybackStarted,
-    PlaybackEnded,
-    Resumed,
-    Deadline,
-)
+TURN_INPUTS: tuple[type[TurnInput], ...] = get_args(TurnInput)
 
 
 # --- actions --------------------------------------------------------------------------------------------------------
