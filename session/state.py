@@ -106,7 +106,7 @@ class SessionState(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def agent_state(self) -> AgentState:
-        """What the agent does now, as a caller would say it."""
+        """The agent's state as a caller perceives it."""
         if self.speaking:
             return "speaking"
         return "thinking" if self.busy and not self.caller_speaks else "listening"

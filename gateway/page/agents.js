@@ -1,7 +1,7 @@
 // The agents as a caller chooses them. Pure.
 
 // {agents: [id], details?: {id: {name?, description?}}} -> [{id, name, description}]. Without a name the id stands for it.
-// Two agents with one name are told apart by their ids.
+// The list adds the id to agents that share a name.
 export function agentChoices({ agents, details = {} }) {
   const nameOf = (id) => details[id]?.name || id
   const count = (name) => agents.filter((id) => nameOf(id) === name).length

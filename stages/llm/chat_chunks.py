@@ -112,7 +112,7 @@ class ChatChunks:
         self._usage = _usage(chunk.usage) or _groq(chunk.x_groq) or self._usage
         items: list[ReplyItem] = []
         for choice in chunk.choices or ():
-            if not choice.index:  # others are alternatives that nobody asked for
+            if not choice.index:  # the other choices are alternatives that the request did not ask for
                 items += self._read(choice)
         return items
 

@@ -85,7 +85,7 @@ class ContextTooLong(ProviderError):
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a language model does beside text. usage: it counts tokens. tools: it calls tools that were offered."""
+    """The optional abilities of a language model. usage: counts tokens. tools: calls the tools of a request."""
 
     usage: bool = False
     tools: bool = False

@@ -192,7 +192,7 @@ def mark_audible(state: Held, started: PlaybackStarted, now_ms: int) -> Step:
 
 
 def accept_resumption(state: Held, resumed: Resumed, now_ms: int) -> Step:
-    """Egress waited in vain and went on by itself. llm publishes that it agrees; late words can still stop the turn."""
+    """Accept that egress resumed by itself after its timeout, and publish it; late words can still stop the turn."""
     if resumed.reason != "timeout" or resumed.utterance < state.said[-1].number:
         return state, ()
     back = _back(state)

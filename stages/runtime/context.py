@@ -1,4 +1,4 @@
-"""What a stage is given: one session as it publishes, sends audio, and keeps time in it.
+"""The session as a stage uses it: to publish events, send audio, spawn tasks and set timers.
 
 The worker feeds the session's events and audio to the stage through its `Inbox`.
 """

@@ -130,7 +130,7 @@ def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
 async def _refuse_redirect(
     _session: aiohttp.ClientSession, _context: SimpleNamespace, redirect: aiohttp.TraceRequestRedirectParams
 ) -> None:
-    """Stop before the second request: a redirect would carry speech and key to a host that nobody named."""
+    """Stop before the second request: a redirect would carry speech and key to another host."""
     status = redirect.response.status
     raise ProviderError("bad_request", f"HTTP {status}: redirects are not followed, name the final URL in base_url")
 

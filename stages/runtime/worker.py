@@ -39,7 +39,7 @@ log = structlog.get_logger("worker")
 
 
 class WorkerRole(Protocol):
-    """What a worker does for its stage: StageHost, or Ingress."""
+    """The work of a stage in its worker: StageHost implements it, and Ingress."""
 
     def answer_claim(self, data: bytes) -> Coroutine[object, None, bytes]:
         """Take a claim in at once and return its answer to be awaited. Raises BadMessage or BadId, at once or later."""
@@ -55,7 +55,7 @@ class WorkerRole(Protocol):
 
 
 class Worker:
-    """A process's membership in one stage. `run` returns when it was told to stop and has drained."""
+    """A process's membership in one stage. `run` returns after its stop event is set and the worker has drained."""
 
     def __init__(self, bus: Bus, stage: str, capacity: int = CAPACITY, drain_s: float = DRAIN_S) -> None:
         self.bus = bus
