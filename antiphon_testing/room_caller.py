@@ -71,8 +71,7 @@ class RoomCaller:
     """One participant. hears: the kind of participant whose track it records, an agent or a caller.
 
     heard: that track since it was subscribed, PCM16 mono at 24 kHz. frames_at: when each frame of it came, on the
-    monotonic clock. states: of the agent, in order. spoken_from: the sample of `heard` at which the agent last began
-    to speak. gone: why the caller was disconnected, "" before.
+    monotonic clock. states: of the agent, in order. gone: why the caller was disconnected, "" before.
     """
 
     room: rtc.Room
@@ -81,7 +80,6 @@ class RoomCaller:
     captions: list[Caption] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
     frames_at: list[float] = field(default_factory=list)
-    spoken_from: int = 0
     published: rtc.LocalTrackPublication | None = None
     track: rtc.LocalAudioTrack | None = None
     gone: str = ""
@@ -225,8 +223,6 @@ class RoomCaller:
         """Record the state of an agent."""
         if participant.kind == AGENT and "lk.agent.state" in changed:
             self.states.append(changed["lk.agent.state"])
-            if self.state == "speaking":
-                self.spoken_from = len(self.samples)
 
     def _shown(self, reader: rtc.TextStreamReader, who: str) -> None:
         self._spawn(self._read(reader, who))

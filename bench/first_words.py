@@ -31,12 +31,12 @@ BEFORE_S = 0.3  # of silence before a first sound, as the recognizer of a call r
 # Human: the beginning of a recording or a phrase of it. The demo's caller: a question.
 HUMAN = (
     ("two_cities", None, "It was the best of times"),
-    ("beckett", None, "Ever tried"),
     ("two_cities", 1, "It was the age of wisdom"),
     ("two_cities", 3, "It was the epoch of belief"),
     ("two_cities", 8, "It was the winter of despair"),
     ("two_cities", 9, "We had everything before us"),
     ("two_cities", 13, "The period was so far"),
+    ("beckett", None, "Ever tried"),  # last: alone, these two words are read as "ever cried" now and then
 )
 MADE = ("Hi, are you taking new patients?", "Do you also treat cats?", "Is there somewhere I can park?")
 SOUNDS_LIKE = {"high": "hi"}  # spellings of one sound

@@ -21,7 +21,8 @@ from schemas.audio import AGENT_HZ, CALLER_HZ
 
 TRIES = 20
 SPOKEN_WITHIN_S = 60.0
-BEFORE = AGENT_HZ // 5  # an agent's state and its audio take different ways
+PAUSE_S = 1.0
+SPOKEN_BEFORE_S = PAUSE_S + 1.2  # the recording ends with 1.2 s of silence, and the agent may answer within it
 REPLY = "Thank you, that was well read. Please come again tomorrow at nine."
 READER = listening_agent("reader", REPLY, tts={"provider": "local"})
 
@@ -38,11 +39,13 @@ async def visited(rooms: RoomHarness, voice: str) -> Visit:
     """Play a recording to the agent and record the answer."""
     from stages.stt.providers.local import Moonshine
 
-    async with rooms.attending(READER, recording(voice) + silence(1)) as (caller, _):
+    async with rooms.attending(READER, recording(voice) + silence(PAUSE_S)) as (caller, _):
         await caller.until(lambda: not caller.saying, SPOKEN_WITHIN_S)
+        # From the recording's end: under load the room shows the agent's state seconds after its audio.
+        begin = len(caller.samples) - int(SPOKEN_BEFORE_S * AGENT_HZ)
         await caller.until(lambda: REPLY in caller.final("agent") and caller.silent_for(1.0), SPOKEN_WITHIN_S)
         shown, told = " ".join(caller.final("caller")), caller.final("agent")[-1]
-        sound = caller.samples[max(caller.spoken_from - BEFORE, 0) :]
+        sound = caller.samples[max(begin, 0) :]
     recogniser = Moonshine()
     pcm = bytes(soxr.resample(sound, AGENT_HZ, CALLER_HZ))
     heard = await asyncio.to_thread(recogniser.transcribe, pcm)
