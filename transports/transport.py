@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bus.connect import Bus
+from schemas.audio import CALLER_HZ, SAMPLE_BYTES
 from schemas.control import RoomAccess, SessionOffer
 from schemas.events import CloseReason, Event, MetadataRefused, Origin
 
@@ -31,6 +32,26 @@ class Arrival:
 
 
 NO_ARRIVAL = Arrival()  # of a caller who named the agent, and nothing else
+
+
+@dataclass(frozen=True)
+class AudioFormat:
+    """PCM, 16-bit signed little-endian, channels interleaved. hz: samples a second of each channel."""
+
+    hz: int = CALLER_HZ
+    channels: int = 1
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of one sample of all channels."""
+        return SAMPLE_BYTES * self.channels
+
+    def bytes_in(self, ms: int) -> int:
+        """Return the bytes of `ms` milliseconds, always whole samples."""
+        return self.hz * ms // 1000 * self.sample_bytes
+
+
+CALLER_AUDIO = AudioFormat()  # what the stages take, and what a caller sends who names no other format
 
 # --- ingress ----------------------------------------------------------------------------------------------------------
 
@@ -60,7 +81,7 @@ class CallerInput(Protocol):
     session: str
 
     def audio(self, pcm: bytes) -> None:
-        """Accept at most 100 ms of PCM16 mono at 16 kHz from the caller; refuses, counts and reports anything else."""
+        """Accept at most 100 ms in the caller's format; refuses, counts and reports anything else."""
 
     def prepend_audio(self, pcm: bytes) -> None:
         """Accept PCM16 mono at 16 kHz from before the call, of any length; the session then starts that much earlier.
@@ -82,9 +103,17 @@ class Answer(Protocol):
     """Opens a session of ingress for a caller."""
 
     def __call__(
-        self, agent: str, session: str | None, transport: str, connection: CallerConnection
+        self,
+        agent: str,
+        session: str | None,
+        transport: str,
+        connection: CallerConnection,
+        audio: AudioFormat = CALLER_AUDIO,
     ) -> Awaitable[CallerInput]:
-        """Return the input of a session with `agent`. session: an id that ingress offered before. Raises Refused."""
+        """Return the input of a session with `agent`. Raises Refused.
+
+        session: an id that ingress offered before. audio: the format of what `CallerInput.audio` will be given.
+        """
 
 
 # --- rooms ------------------------------------------------------------------------------------------------------------

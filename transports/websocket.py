@@ -1,4 +1,8 @@
-"""The transport `websocket`: `GET /v1/call?agent=A`, audio both ways as binary frames (docs/websocket.md)."""
+"""The transport `websocket`: `GET /v1/call?agent=A`, audio both ways as binary frames (docs/websocket.md).
+
+The agent's audio is always 24 kHz mono: a resampler would hold its last 10 to 30 ms back, and `clear` counts what was
+heard. Every player converts what it plays.
+"""
 
 import asyncio
 from collections import deque
@@ -9,14 +13,16 @@ from urllib.parse import urlencode
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
-from schemas.audio import AGENT_HZ, CALLER_HZ, FRAME_MS
-from transports.transport import Answer, CallerInput, Refused
+from schemas.audio import AGENT_HZ, FRAME_MS
+from transports.transport import CALLER_AUDIO, Answer, AudioFormat, CallerInput, Refused
 
 PATH = "/v1/call"
 HEARTBEAT_S = 10.0  # ingress notices a caller whose machine vanished after this time
 MAX_WAITING = 10 * 1000 // FRAME_MS  # frames; egress is 100 ms ahead, so 10 s of frames wait only if the socket stalled
 MAX_MESSAGE = 4 * 1024 * 1024  # bytes; far above any frame, so that an oversized one is counted and the call goes on
 CLOSE_WITHIN_S = 1.0
+LOWEST_HZ, HIGHEST_HZ = 8_000, 48_000  # of a telephone, and of what browsers record; no other rate carries more speech
+MOST_CHANNELS = 2
 
 
 class CallerSocket:
@@ -55,10 +61,16 @@ class CallerSocket:
             self._put('{"type":"hangup"}')
         self._over = True
 
-    def open(self, caller_input: CallerInput) -> None:
-        """Queue the first message: the session's id and the sample rates."""
+    def open(self, caller_input: CallerInput, audio: AudioFormat) -> None:
+        """Queue the first message: the session's id and the formats."""
         self.input = caller_input
-        opened = {"type": "session", "session": caller_input.session, "input_hz": CALLER_HZ, "output_hz": AGENT_HZ}
+        opened = {
+            "type": "session",
+            "session": caller_input.session,
+            "input_hz": audio.hz,
+            "input_channels": audio.channels,
+            "output_hz": AGENT_HZ,
+        }
         self._put(msgspec.json.encode(opened).decode())
 
     async def write(self) -> None:
@@ -101,8 +113,9 @@ async def serve(answer: Answer, host: str, port: int, reached_at: str = "") -> A
         writing = asyncio.create_task(caller.write())
         try:
             query = request.query
-            caller_input = await answer(query.get("agent", ""), query.get("session"), "websocket", caller)
-            caller.open(caller_input)
+            audio = _audio_format(query.get("rate"), query.get("channels"))
+            caller_input = await answer(query.get("agent", ""), query.get("session"), "websocket", caller, audio)
+            caller.open(caller_input, audio)
             await _receive(socket, caller_input)
         except Refused as refused:
             caller.end(str(refused))
@@ -134,6 +147,24 @@ def netloc(host: str, port: int) -> str:
 def call_url(url: str, agent: str, session: str) -> str:
     """Return the URL at which a caller connects to an offered session."""
     return f"{url}?{urlencode({'agent': agent, 'session': session})}"
+
+
+def _audio_format(rate: str | None, channels: str | None) -> AudioFormat:
+    """Return the format that the URL names. Raises Refused for one that ingress does not convert."""
+    return AudioFormat(
+        _number("rate", rate, CALLER_AUDIO.hz, LOWEST_HZ, HIGHEST_HZ),
+        _number("channels", channels, CALLER_AUDIO.channels, 1, MOST_CHANNELS),
+    )
+
+
+def _number(name: str, text: str | None, default: int, lowest: int, highest: int) -> int:
+    if text is None:
+        return default
+    if text.isascii() and text.isdigit() and len(text) <= len(str(highest)) and lowest <= int(text) <= highest:
+        return int(text)
+    raise Refused(
+        f"cannot take the call: {name}={text[:20]!r} in the URL. Give a whole number from {lowest} to {highest}."
+    )
 
 
 async def _receive(socket: web.WebSocketResponse, caller_input: CallerInput) -> None:

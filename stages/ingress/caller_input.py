@@ -3,11 +3,12 @@
 import time
 from typing import Protocol
 
-from schemas.audio import CALLER_HZ, SAMPLE_BYTES
+from schemas.audio import SAMPLE_BYTES
 from schemas.events import CloseReason
 from schemas.media import MAX_CHUNK_MS
+from stages.ingress.audio_converter import AudioConverter
 from stages.ingress.rate_limit import RateLimiter
-from transports.transport import CallerConnection
+from transports.transport import CALLER_AUDIO, AudioFormat, CallerConnection
 
 AUDIO_AHEAD_S = 60.0  # a caller may send a file at once, but not flood the workers that other callers share
 SHORTEST_FRAME_S = 0.01  # a frame counts as this long at least: many tiny frames are a flood, too
@@ -15,17 +16,23 @@ KEY_S = 0.1  # a text or a key takes this long: a person types no faster
 KEYS_AHEAD_S = 3.0  # a number may be pasted at once
 MAX_TEXT = 2_000  # characters; a turn keeps this much of the caller's words
 DIGITS = frozenset("0123456789*#ABCD")
-MAX_FRAME_BYTES = CALLER_HZ * MAX_CHUNK_MS // 1000 * SAMPLE_BYTES
+MAX_FRAME_BYTES = CALLER_AUDIO.bytes_in(MAX_CHUNK_MS)  # of what the coordinator takes
 REFUSAL_S, REFUSALS_AHEAD_S = 1.0, 5.0  # five messages at once, then one a second: a flood is not answered in full
 
 BAD_TEXT = f"cannot take this text: a text has 1 to {MAX_TEXT} characters and no control characters. Send it in parts."
 BAD_DIGIT = "cannot take this key: a key is one of 0 to 9, *, #, A to D."
 KEYS_TOO_FAST = f"cannot take this text or key: at most {1 / KEY_S:.0f} a second are taken. Send it again later."
-BAD_FRAME = (
-    f"cannot take this audio: a message is 2 to {MAX_FRAME_BYTES} bytes ({MAX_CHUNK_MS} ms) of whole 16-bit samples,"
-    f" mono, {CALLER_HZ} Hz. Send shorter messages."
-)
 AUDIO_TOO_FAST = f"cannot take this audio: it is over {AUDIO_AHEAD_S:.0f} s ahead of real time. Send it slower."
+
+
+def bad_frame(audio: AudioFormat) -> str:
+    """Return what a caller with this format reads after its first bad message of audio."""
+    channels = "mono" if audio.channels == 1 else "stereo"
+    return (
+        f"cannot take this audio: a message is {audio.sample_bytes} to {audio.bytes_in(MAX_CHUNK_MS)} bytes"
+        f" ({MAX_CHUNK_MS} ms) of whole 16-bit samples, {channels}, {audio.hz} Hz. Send shorter messages, or name"
+        " another format in the URL with rate and channels."
+    )
 
 
 class Receives(Protocol):
@@ -55,10 +62,12 @@ class Receives(Protocol):
 class CheckedInput:
     """A `CallerInput` for the transport: refused input is counted, and reported to the caller."""
 
-    def __init__(self, coordinator: Receives, connection: CallerConnection) -> None:
+    def __init__(self, coordinator: Receives, connection: CallerConnection, audio: AudioFormat = CALLER_AUDIO) -> None:
         self.session = coordinator.session
         self._coordinator = coordinator
         self._connection = connection
+        self._format = audio
+        self._converter = AudioConverter(audio)
         self._audio = RateLimiter(AUDIO_AHEAD_S)
         self._keys = RateLimiter(KEYS_AHEAD_S)
         self._refusals = RateLimiter(REFUSALS_AHEAD_S)
@@ -66,18 +75,19 @@ class CheckedInput:
 
     def audio(self, pcm: bytes) -> None:
         """Take audio. The first bad frame of a session is reported: a client that sends one sends many."""
-        if not 0 < len(pcm) <= MAX_FRAME_BYTES or len(pcm) % SAMPLE_BYTES:
-            self._refuse_once("bad_caller_frame", BAD_FRAME)
-        elif not self._audio.take(max(len(pcm) / SAMPLE_BYTES / CALLER_HZ, SHORTEST_FRAME_S), time.monotonic()):
+        audio = self._format
+        if not 0 < len(pcm) <= audio.bytes_in(MAX_CHUNK_MS) or len(pcm) % audio.sample_bytes:
+            self._refuse_once("bad_caller_frame", bad_frame(audio))
+        elif not self._audio.take(max(len(pcm) / audio.bytes_in(1000), SHORTEST_FRAME_S), time.monotonic()):
             self._refuse_once("caller_too_fast", AUDIO_TOO_FAST)
         else:
-            self._coordinator.receive_audio(pcm)
+            self._receive(self._converter.convert(pcm))
 
     def prepend_audio(self, pcm: bytes) -> None:
         """Take audio from before the call, and move the time of sample 0 back by its duration."""
         self._coordinator.begin_earlier(len(pcm) // SAMPLE_BYTES)
         for start in range(0, len(pcm), MAX_FRAME_BYTES):
-            self.audio(pcm[start : start + MAX_FRAME_BYTES])
+            self.audio(pcm[start : start + MAX_FRAME_BYTES])  # rooms alone have it, in the stages' format
 
     def text(self, text: str) -> None:
         """Take a typed text, its white space joined."""
@@ -97,6 +107,10 @@ class CheckedInput:
     def hang_up(self, reason: CloseReason = "hangup") -> None:
         """End the session; the first reason counts."""
         self._coordinator.hang_up(reason)
+
+    def _receive(self, pcm: bytes) -> None:
+        for start in range(0, len(pcm), MAX_FRAME_BYTES):  # a resampler gives in bursts
+            self._coordinator.receive_audio(pcm[start : start + MAX_FRAME_BYTES])
 
     def _key(self) -> bool:
         """Whether one more text or key may come now: a flood would overload the stages that handle it."""

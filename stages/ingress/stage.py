@@ -25,7 +25,15 @@ from stages.runtime.context import StageContext
 from stages.runtime.inbox import Inbox
 from stages.runtime.worker import Worker
 from transports import null
-from transports.transport import NO_ARRIVAL, Arrival, CallerConnection, Refused, RoomTransport
+from transports.transport import (
+    CALLER_AUDIO,
+    NO_ARRIVAL,
+    Arrival,
+    AudioFormat,
+    CallerConnection,
+    Refused,
+    RoomTransport,
+)
 from transports.websocket import call_url
 
 FIRST_EPOCH = 1  # ingress publishes at this epoch; every claim of a stage takes a higher one
@@ -105,7 +113,12 @@ class Ingress:
     # --- sessions ---------------------------------------------------------------------------------------------------
 
     async def answer(
-        self, agent: str, session: str | None, transport: str, connection: CallerConnection
+        self,
+        agent: str,
+        session: str | None,
+        transport: str,
+        connection: CallerConnection,
+        audio: AudioFormat = CALLER_AUDIO,
     ) -> CheckedInput:
         """Open a session for a caller. Raises Refused. session: the one that was offered, None for a new one."""
         arrival = NO_ARRIVAL
@@ -131,7 +144,7 @@ class Ingress:
         self._reserved.free(session)
         self._worker.admit(inbox)
         self._worker.tasks.create_task(self._serve(inbox, coordinator))
-        return CheckedInput(coordinator, connection)
+        return CheckedInput(coordinator, connection, audio)
 
     def _arrival(self, session: str, agent: str) -> Arrival:
         arrival = self._reserved.take(session, agent, time.monotonic())

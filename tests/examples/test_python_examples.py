@@ -239,16 +239,17 @@ def test_percentiles_are_values_that_were_measured(talk_time: Any) -> None:
         ("none.wav", "No such file or directory. To make one: antiphon say"),
         ("text.wav", "file does not start with RIFF id. To make one: antiphon say"),
         ("empty.wav", "cannot read "),
-        ("stereo.wav", "is not 16-bit mono at 16 kHz"),
+        ("eight.wav", "is not 16-bit PCM"),
+        ("stereo.wav", "cannot call ws://127.0.0.1:1/v1/call: "),
         ("good.wav", "cannot call ws://127.0.0.1:1/v1/call: "),
     ],
 )
 async def test_the_websocket_client_fails_in_one_line(tmp_path: Path, name: str, complaint: str) -> None:
     (tmp_path / "text.wav").write_text("I am no recording.")
     (tmp_path / "empty.wav").touch()
-    for file, channels in (("stereo.wav", 2), ("good.wav", 1)):
+    for file, channels, sample_bytes in (("eight.wav", 1, 1), ("stereo.wav", 2, 2), ("good.wav", 1, 2)):
         with wave.open(str(tmp_path / file), "wb") as wav:
-            wav.setparams((channels, 2, 16_000, 0, "NONE", ""))
+            wav.setparams((channels, sample_bytes, 16_000, 0, "NONE", ""))
     arguments = ("ws://127.0.0.1:1/v1/call", str(tmp_path / name), str(tmp_path / "answer.wav"))
     async with example("websocket_client.py", *arguments) as process:
         _out, err = await asyncio.wait_for(process.communicate(), WITHIN_S)

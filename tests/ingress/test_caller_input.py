@@ -9,14 +9,15 @@ from stages.ingress.caller_input import (
     AUDIO_AHEAD_S,
     AUDIO_TOO_FAST,
     BAD_DIGIT,
-    BAD_FRAME,
     BAD_TEXT,
     KEYS_TOO_FAST,
     MAX_FRAME_BYTES,
     MAX_TEXT,
     REFUSALS_AHEAD_S,
     CheckedInput,
+    bad_frame,
 )
+from transports.transport import CALLER_AUDIO, AudioFormat
 
 
 class Session:
@@ -109,8 +110,32 @@ def test_the_first_bad_frame_is_answered_with_the_limit(
         caller.audio(frame)
     assert session.audio == []
     assert session.counted == ["bad_caller_frame"] * 50
-    assert connection.refused == [BAD_FRAME]
-    assert str(MAX_FRAME_BYTES) in BAD_FRAME
+    assert connection.refused == [bad_frame(CALLER_AUDIO)]
+    assert f"2 to {MAX_FRAME_BYTES} bytes" in connection.refused[0]
+
+
+@pytest.mark.parametrize("frame", [bytes(2), bytes(3_842), bytes(19_204)])
+def test_a_bad_frame_of_another_format_is_answered_with_the_limit_of_that_format(
+    session: Session, connection: Connection, frame: bytes
+) -> None:
+    caller = CheckedInput(session, connection, AudioFormat(48_000, 2))
+    caller.audio(frame)
+    assert (session.audio, session.counted) == ([], ["bad_caller_frame"])
+    assert "4 to 19200 bytes" in connection.refused[0]
+    assert "stereo, 48000 Hz" in connection.refused[0]
+
+
+def test_other_formats_are_converted_and_paced_by_their_duration(session: Session, connection: Connection) -> None:
+    for audio in (AudioFormat(48_000, 2), AudioFormat(8_000), AudioFormat(44_100)):
+        session.audio.clear()
+        caller = CheckedInput(session, connection, audio)
+        for _ in range(100):
+            caller.audio(bytes(audio.bytes_in(100)))
+        received_s = sum(map(len, session.audio)) / CALLER_AUDIO.bytes_in(1000)
+        assert 9.8 < received_s <= 10
+        assert max(map(len, session.audio)) <= MAX_FRAME_BYTES
+        assert not any(len(frame) % 2 for frame in session.audio)
+    assert (session.counted, connection.refused) == ([], [])
 
 
 def test_audio_far_ahead_of_real_time_is_refused_and_answered_once(
