@@ -142,7 +142,7 @@ class ConfigClient:
             more = page.more
         if all(line.id != documents.DEFAULT_ID for line in lines):
             built_in = documents.DEFAULT
-            choices = (built_in.stt.provider, built_in.llm.provider, built_in.tts.provider)
+            choices = (built_in.stt.names, built_in.llm.names, built_in.tts.names)
             lines.append(AgentLine(built_in.id, 0, 0, *choices, name=built_in.id))
         return sorted(lines, key=lambda line: line.id)
 

@@ -193,7 +193,7 @@ def _line(row: Any) -> AgentLine:
         agent = _checked(row.id, row.document)
     except BadDocument as wrong:
         return AgentLine(row.id, row.revision, row.updated, problem=str(wrong), name=row.id)
-    choices = (agent.stt.provider, agent.llm.provider, agent.tts.provider)
+    choices = (agent.stt.names, agent.llm.names, agent.tts.names)
     return AgentLine(
         row.id,
         row.revision,

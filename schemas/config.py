@@ -58,8 +58,8 @@ class ListAgents(msgspec.Struct, frozen=True):
 class AgentLine(msgspec.Struct, frozen=True):
     """One agent in a list.
 
-    updated: UTC microseconds. problem: why its stored document is not valid, or empty. name: what people see; the id
-    where the document has none.
+    updated: UTC microseconds. stt, llm, tts: the names of its providers, such as "openai/gpt-5.4-mini > local".
+    problem: why its stored document is not valid, or empty. name: what people see; the id where the document has none.
     """
 
     id: str

@@ -8,6 +8,7 @@ import time
 from typing import Protocol
 
 from schemas import control, subjects
+from schemas.agent import ProviderChoice
 from schemas.control import Playhead, RoomAccess
 from schemas.events import CloseReason, Owner
 from session.state import SessionState, dump, locate
@@ -178,8 +179,8 @@ class Claims:
 
     def _claim(self, stage: str, epoch: int) -> control.ClaimStage:
         context = self._context
-        choice = getattr(context.agent, stage, None)  # egress has no provider
-        providers = (choice.provider,) if choice else ()
+        choice: ProviderChoice | None = getattr(context.agent, stage, None)  # egress has no provider
+        providers = tuple(one.provider for one in choice.chain) if choice else ()
         return control.ClaimStage(context.id, epoch, context.agent_id, self._worker.id, self._transport, providers)
 
     def _start(self, stage: str, owner: Owner) -> control.Start:

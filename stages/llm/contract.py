@@ -114,5 +114,6 @@ class LanguageModelProvider(Provider, Protocol):
     def open(self, options: dict[str, Any]) -> AbstractAsyncContextManager[LanguageModel]:
         """Open the model of one session. Raises ProviderError or ProviderMissing.
 
-        Any: options come from an agent document and get their types here, by `parse_options`.
+        Any: options come from an agent document and get their types here, by `parse_options`. That fills an option
+        `language` with the agent's language, where the adapter declares one (stages/runtime/options.py).
         """

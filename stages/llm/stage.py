@@ -45,6 +45,7 @@ from stages.llm.prompt import conversation
 from stages.llm.reply import Piece, ask, recite, segments
 from stages.llm.utterances import Heard
 from stages.runtime.context import StageContext
+from stages.runtime.options import session_options
 from stages.runtime.providers import ProviderError, Providers
 from stages.runtime.stage import handles
 
@@ -314,7 +315,7 @@ async def open_worker(providers: Providers[LanguageModelProvider]) -> AsyncItera
 async def open_session(call: StageContext, providers: Providers[LanguageModelProvider]) -> AsyncIterator[Conversation]:
     """Yield the conversation of `call`. Raises ProviderMissing or ProviderError if its model does not open."""
     provider = await providers.get(call.agent.llm.provider)
-    async with provider.open(call.agent.llm.options) as model:
+    async with provider.open(session_options(call.agent, call.agent.llm)) as model:
         conversation = Conversation(call, model)
         try:
             yield conversation

@@ -23,6 +23,8 @@ from schemas.provider_keys import PrivateHosts, ProviderKeys
 OPEN_WITHIN_S = 30.0  # the slowest local model needs about 10 s to load on a busy machine
 CLOSE_WITHIN_S = 3.0  # a vendor that does not answer a goodbye must not keep the process alive
 
+AGENT_LANGUAGE = "agent.language"  # the key of the agent's language among the options; no option has a dot in its name
+
 Options = TypeVar("Options", bound=BaseModel)
 Vad = Literal["auto", "silero", "script"]  # the engine of voice activity detection, a setting of stt workers
 VADS: tuple[Vad, ...] = get_args(Vad)
@@ -88,14 +90,19 @@ class ProviderModule(Protocol[P_co]):
 def parse_options(model: type[Options], options: Mapping[str, Any]) -> Options:
     """Return `options` checked by the provider's own model; raises ProviderError that names the field.
 
+    A model with a field `language` gets the agent's language there if the document's options name none.
     Any: this is the edge at which options of an agent document get their types.
     """
+    given = dict(options)
+    language = given.pop(AGENT_LANGUAGE, None)
+    if language is not None and "language" in model.model_fields:
+        given.setdefault("language", language)
     try:
-        return model.model_validate(options)
+        return model.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "options"
-        raise ProviderError("options", f"option {where}: {first['msg']}") from None
+        raise ProviderError("options", f"option {where}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def names(stage: str) -> list[str]:

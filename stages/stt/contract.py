@@ -137,7 +137,8 @@ class RecognizerProvider(Protocol):
     def open(self, options: Mapping[str, Any], voice: "Voice") -> AbstractAsyncContextManager[Recognizer]:
         """Open a recognizer for one session. Raises ProviderError for options that it does not know.
 
-        options: Any, because each provider checks its own with `parse_options`.
+        options: Any, because each provider checks its own with `parse_options`. That fills an option `language` with
+        the agent's language, where the adapter declares one (stages/runtime/options.py).
         voice: the worker's VAD for this caller. A recognizer that streams may ignore it.
         """
 

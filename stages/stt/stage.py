@@ -22,6 +22,7 @@ from session import recoverable
 from session.recoverable import SttRecoverable
 from session.state import load
 from stages.runtime.context import StageContext
+from stages.runtime.options import session_options
 from stages.runtime.providers import ProviderError, Providers, names
 from stages.stt.contract import (
     Capabilities,
@@ -233,7 +234,8 @@ async def open_session(context: StageContext, shared: Shared) -> AsyncIterator[H
     detector = hearing.detector = await shared.vad.open(name, hearing.fail)
     try:
         detector.follow(hearing)  # before the recognizer: an utterance begins before its words
-        async with provider.open(context.agent.stt.options, detector) as recognizer:
+        options = session_options(context.agent, context.agent.stt)
+        async with provider.open(options, detector) as recognizer:
             following = hearing.listen_to(recognizer)
             try:
                 yield hearing

@@ -97,7 +97,8 @@ class SynthesizerProvider(Protocol):
     def open(self, options: Mapping[str, Any]) -> AbstractAsyncContextManager[Synthesizer]:
         """Open the voice of one session. Raises ProviderError for options that it does not know.
 
-        options: Any, because each provider checks its own with `parse_options`.
+        options: Any, because each provider checks its own with `parse_options`. That fills an option `language` with
+        the agent's language, where the adapter declares one (stages/runtime/options.py).
         """
 
 

@@ -23,6 +23,7 @@ from session import recoverable
 from session.recoverable import TtsRecoverable
 from session.state import load
 from stages.runtime.context import StageContext
+from stages.runtime.options import session_options
 from stages.runtime.providers import ProviderError, Providers
 from stages.runtime.stage import handles
 from stages.tts.agent_audio import AgentAudio
@@ -142,5 +143,5 @@ async def open_session(session: StageContext, providers: Providers[SynthesizerPr
     """Open the voice of one session. Raises ProviderMissing or ProviderError."""
     choice = session.agent.tts
     provider = await providers.get(choice.provider)
-    async with provider.open(choice.options) as synthesizer:
+    async with provider.open(session_options(session.agent, choice)) as synthesizer:
         yield Voice(session, choice.provider, synthesizer)

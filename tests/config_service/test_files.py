@@ -55,7 +55,19 @@ def test_a_time_of_day_is_text_and_no_number() -> None:
         ("id: b\nprompt:\ngreeting: hi", "a.yaml, line 2: prompt: Input should be a valid string. It is empty here"),
         ("id: b\nfacts:\n- A\n- Price: 60", "line 4: facts.1.Price: Extra inputs are not permitted. Quote a fact that"),
         ("id: b\nfacts: one", "line 2: facts: Input should be a valid list. Write a list, such as [first, second]."),
-        ("id: b\ntts: local", "line 2: tts: Input should be a valid dictionary or instance of ProviderChoice. Write"),
+        ("id: b\ntts: 5", "line 2: tts: Input should be a valid dictionary or instance of ProviderChoice. Write"),
+        ("id: b\nllm: openai/", "line 2: llm: 'openai/' names no provider and model. Write openai/gpt-5.4-mini."),
+        ("id: b\nllm: /gpt", "line 2: llm: '/gpt' names no provider and model. Write openai/gpt-5.4-mini."),
+        ("id: b\nllm: ''", "line 2: llm.provider: provider '' is not allowed: use 1 to 64 of the characters"),
+        ("id: b\nllm: open ai/x", "line 2: llm.provider: provider 'open ai' is not allowed: use 1 to 64"),
+        ("id: b\nllm: {provider: a/b, options: {model: c}}", "line 2: llm: the model is named twice: behind the slash"),
+        ("id: b\nllm: {provider: a/b, options: 5}", "line 2: llm.options: Input should be a valid dictionary."),
+        ("id: b\nllm:\n  fallback: local", "line 3: llm.fallback: Input should be a valid list. Write a list"),
+        ("id: b\nllm:\n  fallback: [5]", "line 3: llm.fallback.0: Input should be a valid dictionary or instance"),
+        ("id: b\nllm:\n  fallback: [a, b, c, d, e]", "line 3: llm.fallback: List should have at most 4 items"),
+        ("id: b\nllm:\n  fallback:\n  - {provider: a, fallback: [b]}", "line 3: llm.fallback: a fallback has no"),
+        ("id: b\nlanguage: german", "line 2: language: 'german' is no code of a language. Write en, de-AT or multi."),
+        ("id: b\nlanguage: ''", "line 2: language: '' is no code of a language. Write en, de-AT or multi."),
         ("id: b\nprompt: {a: b}", "line 2: prompt: Input should be a valid string. Write text, and quote it"),
         ("id: b\n\nmood: grim\nzeal: low", "a.yaml, line 3: mood: Extra inputs are not permitted. Leave it out."),
         ("id: b\n\nmood: grim\nzeal: low", "; line 4: zeal: Extra inputs"),
@@ -125,6 +137,48 @@ def test_a_field_by_both_its_names_is_refused() -> None:
         one("id: desk\nturns: {think_ahead: no, preemptive_generation: yes}")
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("local", {"provider": "local"}),
+        ("openai/gpt-5.4-mini", {"provider": "openai", "options": {"model": "gpt-5.4-mini"}}),
+        ("groq/openai/gpt-oss-120b", {"provider": "groq", "options": {"model": "openai/gpt-oss-120b"}}),
+        (
+            "{provider: openai/gpt-5.4-mini, options: {temperature: 0}}",
+            {"provider": "openai", "options": {"model": "gpt-5.4-mini", "temperature": 0}},
+        ),
+        (
+            "{provider: openai, fallback: [groq/a/b, local, {provider: scripted, options: {token_ms: 1}}]}",
+            {
+                "provider": "openai",
+                "fallback": [
+                    {"provider": "groq", "options": {"model": "a/b"}},
+                    {"provider": "local"},
+                    {"provider": "scripted", "options": {"token_ms": 1}},
+                ],
+            },
+        ),
+    ],
+)
+def test_a_provider_is_written_in_a_short_or_a_long_form(written: str, read: dict[str, object]) -> None:
+    document = one(f"id: desk\nllm: {written}")
+    assert document.llm == ProviderChoice.model_validate(read)
+    assert one(write_yaml(documents.plain(document))) == document
+
+
+def test_a_chain_has_its_choices_in_order_and_a_name_for_people() -> None:
+    llm = one("id: desk\nllm: {provider: openai/gpt-5.4-mini, fallback: [groq/a/b, local]}").llm
+    assert [choice.provider for choice in llm.chain] == ["openai", "groq", "local"]
+    assert llm.names == "openai/gpt-5.4-mini > groq/a/b > local"
+    assert ProviderChoice().names == "local"
+
+
+@pytest.mark.parametrize("language", ["en", "de-AT", "zh-Hans-CN", "es-419", "multi"])
+def test_an_agent_has_a_language(language: str) -> None:
+    assert one(f"id: desk\nlanguage: {language}").language == language
+    assert one("id: desk").language == "en"
+
+
 def test_an_id_stands_in_one_file_only(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("id: desk")
     (tmp_path / "b.json").write_text('{"id": "desk"}')
@@ -144,8 +198,14 @@ JSON_VALUES = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(WORDS, inner, max_size=3)),
     max_leaves=8,
 )
-CHOICES = st.builds(
+FALLBACKS = st.builds(
     ProviderChoice, provider=st.just("scripted"), options=st.dictionaries(WORDS, JSON_VALUES, max_size=3)
+)
+CHOICES = st.builds(
+    ProviderChoice,
+    provider=st.just("scripted"),
+    options=st.dictionaries(WORDS, JSON_VALUES, max_size=3),
+    fallback=st.lists(FALLBACKS, max_size=2),
 )
 FACTS = st.builds(AgentFact, text=WORDS.filter(bool), asks=st.lists(WORDS, max_size=2))
 DOCUMENTS = st.builds(
@@ -153,6 +213,7 @@ DOCUMENTS = st.builds(
     id=st.from_regex(r"[A-Za-z0-9_-]{1,12}", fullmatch=True),
     name=WORDS.map(lambda word: word[:80]),
     description=WORDS,
+    language=st.sampled_from(["en", "de-AT", "no", "multi"]),
     prompt=WORDS,
     greeting=WORDS,
     facts=st.lists(FACTS, max_size=3),

@@ -21,6 +21,7 @@ from stages.llm.contract import Capabilities, ChatMessage, ContextTooLong, Finis
 from stages.llm.fact_retrieval import MATCHED, RELATED
 from stages.llm.small_talk import courtesy
 from stages.runtime.engine_thread import engine_thread
+from stages.runtime.options import English
 from stages.runtime.providers import ProviderContext, ProviderError, parse_options
 from stages.runtime.weights import SMOLLM2, locate
 
@@ -47,12 +48,16 @@ _EXAMPLES = (
 
 
 class Options(BaseModel):
-    """answers: `matched`, facts alone; `both`, the model picks among near matches; `model`, the model answers all."""
+    """answers: `matched`, facts alone; `both`, the model picks among near matches; `model`, the model answers all.
+
+    language: English, the one that the small talk and the model know.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     answers: Literal["matched", "both", "model"] = "matched"
     max_tokens: int = Field(default=60, ge=1, le=500)
+    language: English = "en"
 
 
 class Engine:

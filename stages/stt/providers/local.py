@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import moonshine_voice
 import numpy as np
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from schemas.audio import CALLER_HZ
 from stages.runtime.engine_thread import engine_thread
+from stages.runtime.options import English
 from stages.runtime.providers import ProviderContext, ProviderError, ProviderMissing, parse_options
 from stages.stt.contract import Voice
 from stages.stt.segmenting_recognizer import SegmentingRecognizer
@@ -27,11 +28,11 @@ CAPACITY = 8  # calls on 2 cores: callers talk half the time, and of four who ne
 
 
 class Options(BaseModel):
-    """language: the one that the package has a model for."""
+    """language: English, the one that the package has a model for."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    language: Literal["en"] = "en"
+    language: English = "en"
 
 
 class Moonshine:
@@ -83,7 +84,7 @@ class Local:
 
     @asynccontextmanager
     async def open(self, options: Mapping[str, Any], voice: Voice) -> AsyncIterator[SegmentingRecognizer]:
-        parse_options(Options, dict(options))
+        parse_options(Options, options)
         recognizer = SegmentingRecognizer(self._scheduler, voice)
         try:
             yield recognizer

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.audio import AGENT_HZ
 from stages.runtime.engine_thread import engine_thread
+from stages.runtime.options import English
 from stages.runtime.providers import ProviderContext, ProviderError, ProviderMissing, parse_options
 from stages.tts.contract import Capabilities
 from stages.tts.sentence_synthesizer import SentenceSynthesizer
@@ -37,11 +38,12 @@ _KNOWN = re.compile("[0-9A-Za-z\u00c0-\u024f\u0370-\u04ff]")
 
 
 class Options(BaseModel):
-    """voice: the one that the package holds. speed: 1 is the voice's own pace."""
+    """voice, language: those that the package holds. speed: 1 is the voice's own pace."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     voice: Literal["heart"] = "heart"
+    language: English = "en"
     speed: float = Field(default=1.0, ge=0.5, le=2.0)
 
 
