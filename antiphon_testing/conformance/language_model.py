@@ -6,14 +6,32 @@
             await check(provider, {"model": "acme-1"})
 
 The options must make the provider answer with some text. Each check raises AssertionError that says what is wrong.
+
+A provider behind a network is also run against a stand-in of its vendor, with each fault of FAULTS:
+
+    @pytest.mark.parametrize("case", FAULTS, ids=str)
+    async def test_acme_survives(case: FaultCase) -> None:
+        async with language_model_server(ACME) as server, acme.open_provider(context) as provider:
+            await check_fault(provider, {"base_url": server.url, "timeout": 0.5}, server, case)
 """
 
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
+from antiphon_testing.vendors.faults import (
+    Close,
+    Drop,
+    Fault,
+    Faults,
+    Garbage,
+    HalfFrame,
+    Refuse,
+    SlowStart,
+    Stall,
+)
 from schemas.agent import AgentFact
 from schemas.events.llm import Usage
 from stages.llm.contract import ChatMessage, Finish, LanguageModelProvider, ReplyItem, ReplyRequest, TextDelta
@@ -138,6 +156,87 @@ CHECKS: tuple[Check, ...] = (
     check_sessions,
     check_options,
 )
+
+
+# --- faults of the vendor ---------------------------------------------------------------------------------------------
+
+SECRET = "sk-CANARY-5f1d"  # noqa: S105 - stands in the vendor's error texts, which no message may quote
+_SAID = f"the key {SECRET} may not ask: When do you open?"
+
+
+class FaultCase(NamedTuple):
+    """A fault, and the kinds of ProviderError that may report it; without kinds the whole reply must come.
+
+    queued: how often the vendor plays it: an adapter may ask twice.
+    """
+
+    fault: Fault
+    kinds: frozenset[str] = frozenset()
+    retryable: bool = True
+    queued: int = 1
+
+    def __str__(self) -> str:
+        return str(self.fault)
+
+
+_CONNECTION, _READ = frozenset({"connection"}), frozenset({"connection", "server"})
+
+FAULTS: tuple[FaultCase, ...] = (
+    FaultCase(Refuse(400, code="bad", message=_SAID), frozenset({"bad_request"}), retryable=False),
+    FaultCase(Refuse(401, code="invalid_api_key", message=_SAID), frozenset({"auth"}), retryable=False),
+    FaultCase(Refuse(403, code="denied", message=_SAID), frozenset({"auth"}), retryable=False),
+    FaultCase(Refuse(429, retry_after_s=30, message=_SAID), frozenset({"quota"})),
+    FaultCase(Refuse(500, message=_SAID), frozenset({"server"}), queued=2),
+    FaultCase(Refuse(503, message=_SAID)),  # once: the second try hides it
+    FaultCase(Drop(), _CONNECTION, queued=2),
+    FaultCase(SlowStart(0.2)),
+    FaultCase(SlowStart(60.0), frozenset({"timeout"})),
+    FaultCase(Stall(0), frozenset({"timeout"})),
+    FaultCase(Stall(2), frozenset({"timeout"})),
+    FaultCase(Close(0), frozenset({"", "connection"})),  # before the headers arrive, the second try hides it
+    FaultCase(Close(2), _CONNECTION),
+    FaultCase(Close(2, 1000), _CONNECTION),
+    FaultCase(HalfFrame(2), _READ),
+    FaultCase(Garbage(2), frozenset({"", "connection", "server"})),  # skipped, or reported
+)
+
+
+class FaultyVendor(Protocol):
+    """The part of a stand-in that the checks use."""
+
+    faults: Faults
+
+
+async def check_fault(
+    provider: LanguageModelProvider, options: dict[str, Any], vendor: FaultyVendor, case: FaultCase
+) -> None:
+    """A fault is one ProviderError of the right kind that quotes nothing, or unseen; the next reply comes whole."""
+    whole = await _text(provider, options)
+    vendor.faults.queue(*[case.fault] * case.queued)
+    pieces: list[str] = []
+    error: ProviderError | None = None
+    try:
+        async with provider.open(options) as model, asyncio.timeout(WITHIN_S):
+            async for item in model.reply(ASKED):
+                pieces += [item.text] if isinstance(item, TextDelta) else []
+    except ProviderError as failed:
+        error = failed
+    kind = error.kind if error else ""
+    assert kind in (case.kinds or {""}), f"{case.fault} was reported as {kind or 'a whole reply'}: {error}"
+    text = "".join(pieces)
+    if error is None:
+        assert text == whole, f"{case.fault}: the reply reads {text!r}, not {whole!r}"
+    else:
+        assert whole.startswith(text), f"{case.fault}: {text!r} is no beginning of {whole!r}"
+        assert error.retryable == case.retryable, f"{case.fault}: retryable is {error.retryable}"
+        shown = f"{error} {error.__cause__} {'' if error.__suppress_context__ else error.__context__}"
+        assert SECRET not in shown, f"{case.fault}: the error shows the key"
+        assert ASKED.utterance not in shown, f"{case.fault}: the error quotes the caller"
+    assert await _text(provider, options) == whole, f"{case.fault}: the next reply is not whole"
+
+
+async def _text(provider: LanguageModelProvider, options: dict[str, Any]) -> str:
+    return "".join([item.text for item in await _reply(provider, options) if isinstance(item, TextDelta)])
 
 
 async def _reply(

@@ -27,14 +27,30 @@ _RESUME = (
 )
 
 
-def chat_messages(request: ReplyRequest) -> list[dict[str, str]]:
-    """Return [{role, content}, ...]: the system message, then the conversation, which ends with the caller's words."""
+def standing_instructions(request: ReplyRequest) -> str:
+    """Return the part of the system message that all turns of an agent share: vendors cache what comes first."""
+    return f"{request.prompt}\n\n{_VOICE}\n\n{_FACTS}"
+
+
+def turn_instructions(request: ReplyRequest) -> str:
+    """Return the part of the system message that changes from turn to turn: facts, and what was already spoken."""
     facts = json.dumps([fact.text for _, fact in request.facts], ensure_ascii=False)
-    system = f"{request.prompt}\n\n{_VOICE}\n\n{_FACTS}\n<facts>\n{_inside(facts)}\n</facts>"
+    text = f"<facts>\n{_inside(facts)}\n</facts>"
     if request.already_spoken:
         spoken_before = json.dumps(request.already_spoken, ensure_ascii=False)
-        system += f"\n\n{_RESUME}\n<spoken>\n{_inside(spoken_before)}\n</spoken>"
-    spoken = merged((*request.history, ChatMessage("user", request.utterance)))
+        text += f"\n\n{_RESUME}\n<spoken>\n{_inside(spoken_before)}\n</spoken>"
+    return text
+
+
+def spoken_messages(request: ReplyRequest) -> tuple[ChatMessage, ...]:
+    """Return the conversation, which ends with the caller's words; roles alternate."""
+    return merged((*request.history, ChatMessage("user", request.utterance)))
+
+
+def chat_messages(request: ReplyRequest) -> list[dict[str, str]]:
+    """Return [{role, content}, ...]: the system message, then the conversation, which ends with the caller's words."""
+    system = f"{standing_instructions(request)}\n{turn_instructions(request)}"
+    spoken = spoken_messages(request)
     return [{"role": "system", "content": system}, *({"role": m.role, "content": m.content} for m in spoken)]
 
 

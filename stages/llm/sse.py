@@ -7,11 +7,16 @@ a server that is still thinking shows that it lives.
 import re
 
 MAX_EVENT = 256_000  # bytes; a chunk of a chat completion has some hundred
+_FIELD = re.compile(rb"[\x20-\x7e\t]*")  # any name, also of a field that the standard does not know
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
 class TooLong(Exception):
     """An event is longer than MAX_EVENT: this is no stream of chat completions."""
+
+
+class Corrupt(Exception):
+    """A line is no field: bytes were lost or added, and the words of the event beside it may be among them."""
 
 
 class SseDecoder:
@@ -23,7 +28,7 @@ class SseDecoder:
         self._size = 0
 
     def feed(self, received: bytes) -> list[str]:
-        """Return the data of every event that `received` completes. Raises TooLong.
+        """Return the data of every event that `received` completes. Raises TooLong or Corrupt.
 
         Comments, ids, retry times and event names are read and dropped: bytes alone are a sign of life.
         """
@@ -52,6 +57,8 @@ class SseDecoder:
             data, self._data, self._size = self._data, [], 0
             return "\n".join(data) if data else None
         field, _, value = line.partition(b":")
+        if not _FIELD.fullmatch(field):
+            raise Corrupt
         if field == b"data":
             self._size += len(value)
             self._data.append(value.removeprefix(b" ").decode(errors="replace"))

@@ -8,7 +8,7 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import SimpleNamespace
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -20,6 +20,8 @@ from schemas.provider_keys import Address, PrivateHosts, origin
 from stages.runtime.providers import ProviderContext, ProviderError, ProviderMissing
 
 RESOLVE_WITHIN_S = 3.0
+WARM_WITHIN_S = 5.0  # a slower handshake is no use to the first reply
+MAX_WARM_ANSWER = 64_000  # bytes
 KEEP_ALIVE_S = 60.0  # longer than most pauses between two turns, so that no reply waits for a handshake
 
 # Of IPv6, only global unicast, and of that not the ranges that stand for IPv4 addresses (6to4, Teredo): Python's
@@ -90,6 +92,10 @@ class VendorHttp:
         key = secret.get_secret_value() if secret else None
         return Endpoint(self._trusted if ours else self._guarded, url.rstrip("/"), key)
 
+    def key_name(self, url: str) -> str:
+        """Return the variable of the key that is bound to the host of `url`, "" if none is."""
+        return self._context.keys.find(url, self._homes)[0]
+
     async def _check(self, url: str) -> None:
         """Check each address of the host: an address in the URL itself never reaches the resolver of the pool."""
         parts = urlsplit(url)
@@ -102,6 +108,28 @@ class VendorHttp:
             ) from None
         if parts.scheme in ("http", "ws") and any(is_public(unmapped(one["host"])) for one in found):
             raise ProviderError("options", "option base_url: use https, http is for private hosts only")
+
+
+@asynccontextmanager
+async def warmed(endpoint: Endpoint) -> AsyncIterator[asyncio.Task[None]]:
+    """Connect to the vendor in the background, so that the first request of the session waits for no handshake.
+
+    Yields the task, which ends by itself and never fails. It asks for the base URL without the key; any answer will do.
+    """
+    task = asyncio.create_task(_warm(endpoint), name="warm a vendor's connection")
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def _warm(endpoint: Endpoint) -> None:
+    with suppress(aiohttp.ClientError, ProviderError, OSError, TimeoutError):
+        async with asyncio.timeout(WARM_WITHIN_S), endpoint.http.get(endpoint.url, allow_redirects=False) as answer:
+            await answer.content.read(
+                MAX_WARM_ANSWER
+            )  # one that is read whole leaves the connection to the next request
 
 
 @asynccontextmanager

@@ -91,7 +91,8 @@ async def test_a_refusal_is_told_by_its_kind_and_quotes_nobody(
     with pytest.raises(ProviderError) as caught:
         await reply(server)
     assert (caught.value.kind, caught.value.retryable) == (kind, retryable)
-    assert str(caught.value) == f"HTTP {status} (some_code)"
+    remedy = ": check MY_API_KEY" if kind == "auth" else ""
+    assert str(caught.value) == f"HTTP {status} (some_code){remedy}"
     assert caught.value.__suppress_context__
     assert len(server.asked) == tries
 

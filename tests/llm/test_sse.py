@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.llm.sse import MAX_EVENT, SseDecoder, TooLong
+from stages.llm.sse import MAX_EVENT, Corrupt, SseDecoder, TooLong
 
 STREAMS = [
     (b"data: a\n\ndata: b\n\n", ["a", "b"]),
@@ -41,3 +41,13 @@ def test_a_stream_without_an_end_is_refused(piece: bytes) -> None:
         decoder.feed(piece)
     with pytest.raises(TooLong):
         decoder.feed(piece * 2)
+
+
+@pytest.mark.parametrize("line", [b"\x00\xfegarbage\n", b"\xff{data: words\n"])
+def test_bytes_that_are_no_field_are_not_dropped_in_silence(line: bytes) -> None:
+    with pytest.raises(Corrupt):
+        SseDecoder().feed(line)
+
+
+def test_a_field_that_the_standard_does_not_know_is_dropped() -> None:
+    assert SseDecoder().feed(b"x-trace: 1\ndata: a\n\n") == ["a"]

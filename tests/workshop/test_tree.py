@@ -22,6 +22,8 @@ SHELLS = (
     "stages.runtime.*",  # the life of a worker and of its sessions
     "stages.*.providers*",  # wait for vendors
     "stages.ingress.*",  # coordinates: it has a clock and asks over the bus
+    "stages.llm.chat_client",  # asks vendors over HTTP
+    "stages.llm.http_stream",  # reads a vendor's answer, with deadlines
     "stages.llm.draft",  # a reply as a task that runs before its turn
     "stages.llm.reply",  # reads a model's stream, with a deadline
     "stages.stt.heard_queue",  # waits for outputs
