@@ -58,12 +58,17 @@ def sounds_unfinished(text: str) -> bool:
     spoken = words(text)
     if not spoken:
         return False
-    if _OPEN_END.search(text) or (_COMMA.search(text) and _lists(text)):
+    if open_ended(text) or (_COMMA.search(text) and _lists(text)):
         return True
     last = spoken[-1]
     if _STOP.search(text):
         return last in NEVER_LAST and "?" not in text[-3:]
     return last in NEVER_LAST or last in SELDOM_LAST
+
+
+def open_ended(text: str) -> bool:
+    """Whether the punctuation says that more follows, in any language: a colon, a dash, three dots."""
+    return _OPEN_END.search(text) is not None
 
 
 def _lists(text: str) -> bool:

@@ -25,17 +25,17 @@ def turn_taking(state: State) -> TurnTaking:
     )
 
 
-def resume(taking: TurnTaking, rules: Turns, now_ms: int, *, greeting: bool) -> State:
+def resume(taking: TurnTaking, rules: Turns, now_ms: int, *, greeting: bool, english: bool = True) -> State:
     """Return the machine that goes on from `taking`. Its waits begin at `now_ms`.
 
-    greeting: whether the agent has a greeting to say, if the session has not opened.
+    greeting: whether the agent has a greeting to say, if the session has not opened. english: see `Memory`.
     """
     assumed = {part.utterance: part.assumed for part in taking.missing}
 
     def utterances(parts: tuple[SaidPart, ...]) -> Said:
         return tuple(_utterance(part, assumed.get(part.utterance), now_ms) for part in parts)
 
-    memory = Memory(rules, taking.turn, taking.settled, utterances(taking.missing), taking.ending)
+    memory = Memory(rules, taking.turn, taking.settled, utterances(taking.missing), taking.ending, english)
     said = utterances(taking.unanswered)
     if not taking.opened:
         return Opening(memory, greeting, said)

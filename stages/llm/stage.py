@@ -45,7 +45,7 @@ from stages.llm.prompt import conversation
 from stages.llm.reply import Piece, ask, recite, segments
 from stages.llm.utterances import Heard
 from stages.runtime.context import StageContext
-from stages.runtime.options import session_options
+from stages.runtime.options import is_english, session_options
 from stages.runtime.providers import ProviderError, Providers
 from stages.runtime.stage import handles
 
@@ -78,6 +78,7 @@ class Conversation:
             call.agent.turns,
             call.now_ms(),
             greeting=bool(call.agent.greeting.strip()),
+            english=is_english(call.agent.language),
         )
         self._alarm = call.deadline(self._ring)
         self._draft: Draft | None = None  # of the answer to what the caller may have finished saying

@@ -21,7 +21,7 @@ from schemas.events import (
     SessionOpened,
     TextReceived,
 )
-from stages.llm.endpointing import sounds_unfinished
+from stages.llm.pause import pause_ms, probably_finished
 from stages.llm.utterances import Heard, Said, text_of
 
 GREETING = 1  # the turn of the greeting; answers count from the next
@@ -82,7 +82,7 @@ class Memory(msgspec.Struct, frozen=True):
 
     turn: the last number given. settled: utterances up to this one were answered or dismissed.
     missing: those that were settled before their last transcript came; new words in it count as said later.
-    ending: turns that were cancelled and whose playback has not ended yet.
+    ending: turns that were cancelled and whose playback has not ended yet. english: the caller's words can be judged.
     """
 
     rules: Turns = msgspec.field(default_factory=Turns)
@@ -90,6 +90,7 @@ class Memory(msgspec.Struct, frozen=True):
     settled: int = NO_UTTERANCE
     missing: Said = ()
     ending: tuple[int, ...] = ()
+    english: bool = True
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -134,14 +135,13 @@ class Pausing(State, frozen=True):
         """Return when the agent's turn begins: transcripts are final or overdue, and the pause is long enough."""
         ends = [(utterance, utterance.end) for utterance in self.said if utterance.end]
         finals_due = max((end.at_ms + end.final_within_ms for utterance, end in ends if not utterance.final), default=0)
-        return max(finals_due, max(end.last_speech_ms for _, end in ends) + _delay_ms(self.said, self.memory.rules))
+        return max(finals_due, max(end.last_speech_ms for _, end in ends) + _delay_ms(self.said, self.memory))
 
     @property
     def foreseen(self) -> str:
-        """Return words that will not change and sound complete."""
-        rules = self.memory.rules
+        """Return words that will not change and are probably all."""
         certain = all(utterance.final for utterance in self.said)
-        return text_of(self.said) if certain and _delay_ms(self.said, rules) <= rules.min_delay_ms else ""
+        return text_of(self.said) if certain and _probably_finished(self.said, self.memory) else ""
 
 
 class Thinking(State, frozen=True):
@@ -180,8 +180,9 @@ Floor = Listening | Hearing | Pausing  # the caller's
 Answering = Thinking | Speaking  # the agent's
 
 
-def _delay_ms(said: Said, rules: Turns) -> int:
+def _delay_ms(said: Said, memory: Memory) -> int:
     """Return the pause after which the caller's turn counts as over."""
+    rules = memory.rules
     spoken = tuple(utterance for utterance in said if utterance.has_words)
     if not spoken:
         return rules.min_delay_ms
@@ -191,4 +192,12 @@ def _delay_ms(said: Said, rules: Turns) -> int:
         case False:
             return rules.max_delay_ms
         case None:
-            return rules.max_delay_ms if sounds_unfinished(text_of(spoken)) else rules.min_delay_ms
+            return pause_ms(text_of(spoken), rules, english=memory.english)
+
+
+def _probably_finished(said: Said, memory: Memory) -> bool:
+    spoken = tuple(utterance for utterance in said if utterance.has_words)
+    if not spoken:
+        return True
+    judged = spoken[-1].ends_turn
+    return probably_finished(text_of(spoken), english=memory.english) if judged is None else judged

@@ -65,9 +65,9 @@ from stages.llm.utterances import (
 Step = tuple[State, Actions]
 
 
-def opening(rules: Turns, *, greeting: bool) -> Opening:
-    """Return the state in which every session begins."""
-    return Opening(Memory(rules), greeting)
+def opening(rules: Turns, *, greeting: bool, english: bool = True) -> Opening:
+    """Return the state in which every session begins. english: the caller's words can be judged."""
+    return Opening(Memory(rules, english=english), greeting)
 
 
 def step(state: State, event: TurnInput, now_ms: int) -> Step:

@@ -22,10 +22,15 @@ def session_options(agent: AgentDocument, choice: ProviderChoice) -> dict[str, A
     return {**choice.options, AGENT_LANGUAGE: agent.language}
 
 
-def _is_english(language: str) -> str:
-    if language.partition("-")[0].lower() != "en":
+def is_english(language: str) -> bool:
+    """Return whether a code such as "en-GB" stands for English; `multi` does not."""
+    return language.partition("-")[0].lower() == "en"
+
+
+def _english(language: str) -> str:
+    if not is_english(language):
         raise ValueError(f"this provider speaks English only, not {language!r}. Choose another provider.")
     return language
 
 
-English = Annotated[str, AfterValidator(_is_english)]  # the option `language` of a provider that knows no other
+English = Annotated[str, AfterValidator(_english)]  # the option `language` of a provider that knows no other

@@ -279,13 +279,13 @@ def test_the_answer_waits_for_the_finals_of_every_utterance() -> None:
 def test_a_final_that_never_comes_is_not_waited_for_longer_than_the_recogniser_ever_takes() -> None:
     story = Story(min_delay_ms=0)
     story.starts(0)
-    story.interim(0, "When do you")
+    story.interim(0, "Are you open tomorrow")
     story.wait(500)
     story.ends(0)
     story.wait(FINAL_WITHIN_MS - 1)
     assert story.actions == []
     story.wait(1)
-    assert story.actions == [StartTurn(2, 0, "When do you")]
+    assert story.actions == [StartTurn(2, 0, "Are you open tomorrow")]
 
 
 def test_a_noise_while_the_agent_listens_lifts_the_hold_and_nothing_else() -> None:
@@ -514,26 +514,26 @@ def test_words_of_a_cough_that_was_dismissed_too_early_still_end_the_answer() ->
 def test_a_final_that_only_confirms_what_was_answered_changes_nothing() -> None:
     story = Story()
     story.starts(0)
-    story.interim(0, "when do you open")
+    story.interim(0, "are you open tomorrow")
     story.wait(500)
     story.ends(0)
     story.wait(FINAL_WITHIN_MS)
-    story.final(0, "When do you open?")
-    assert story.actions == [StartTurn(2, 0, "when do you open")]
+    story.final(0, "Are you open tomorrow?")
+    assert story.actions == [StartTurn(2, 0, "are you open tomorrow")]
 
 
 def test_a_final_that_says_more_than_what_was_answered_is_answered_instead() -> None:
     story = Story()
     story.starts(0)
-    story.interim(0, "when do you")
+    story.interim(0, "are you open tomorrow")
     story.wait(500)
     story.ends(0)
     story.wait(FINAL_WITHIN_MS)
-    story.final(0, "When do you open on Sunday?")
+    story.final(0, "Are you open tomorrow morning?")
     assert story.actions == [
-        StartTurn(2, 0, "when do you"),
+        StartTurn(2, 0, "are you open tomorrow"),
         Cancel(2, carried=True),
-        StartTurn(3, 0, "When do you open on Sunday?"),
+        StartTurn(3, 0, "Are you open tomorrow morning?"),
     ]
 
 
