@@ -5,8 +5,11 @@ takeover. An adapter adds every frame that it sends and asks for the position of
 """
 
 from bisect import bisect_right
+from collections.abc import Sequence
 
 from schemas.audio import CALLER_HZ
+from schemas.events.envelope import Word
+from stages.stt.contract import HeardFinal
 
 MOST_GAPS = 100  # that are kept; a vendor is never so far behind
 
@@ -38,3 +41,23 @@ class VendorClock:
             return 0
         before, begin = self._spans[max(0, bisect_right(self._spans, (sent, -1)) - 1)]
         return begin + max(0, sent - before)
+
+    def final(
+        self,
+        text: str,
+        start_s: float,
+        until_s: float,
+        words: Sequence[tuple[str, float, float]] = (),
+        end_of_turn: bool | None = None,
+    ) -> HeardFinal:
+        """Return the final of the vendor's audio from `start_s` to `until_s`. It starts with its first word.
+
+        words: with the seconds of the vendor's time at which each begins and ends.
+        """
+        start_s = max(start_s, words[0][1]) if words else start_s
+        timed = tuple(
+            Word(word, max(0, round((begin - start_s) * 1000)), max(0, round((end - start_s) * 1000)))
+            for word, begin, end in words
+        )
+        until = self.sample(until_s)
+        return HeardFinal(text, min(self.sample(start_s), until), until, timed, end_of_turn)

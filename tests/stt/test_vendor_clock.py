@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.audio import CALLER_HZ
 from stages.stt.vendor_clock import MOST_GAPS, VendorClock
 
 SECOND = 16_000
@@ -44,3 +45,12 @@ def test_every_sample_that_was_sent_is_found(frames: list[tuple[int, int]]) -> N
     for sent, sample in enumerate(line):
         before = line[sent - 1] + 1 if sent else sample
         assert clock._caller_sample(sent) in (sample, before)  # at a gap the end of what was before it will do
+
+
+def test_a_final_starts_with_its_first_word_and_times_its_words_from_there() -> None:
+    clock = VendorClock()
+    clock.add(1_000, 3 * CALLER_HZ)
+    final = clock.final("Good day", 0.0, 2.0, [("Good", 0.5, 0.7), ("day", 0.8, 1.2)], end_of_turn=True)
+    assert (final.start_sample, final.until_sample) == (1_000 + CALLER_HZ // 2, 1_000 + 2 * CALLER_HZ)
+    assert [(word.start_ms, word.end_ms) for word in final.words] == [(0, 200), (300, 700)]
+    assert clock.final("", 0.0, 2.0).start_sample == 1_000
