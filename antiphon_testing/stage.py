@@ -19,7 +19,7 @@ import msgspec
 from bus.message import Message
 from schemas import events, media, subjects
 from schemas.agent import AgentDocument
-from schemas.audio import AGENT_HZ, CALLER_HZ
+from schemas.audio import AGENT_HZ, CALLER_HZ, SAMPLE_BYTES
 from schemas.events import Event, Owner
 from schemas.media import Frame
 from stages.runtime.context import StageContext
@@ -90,6 +90,7 @@ class Call:
         self.stage: Any = None
         self.task: asyncio.Task[None] | None = None
         self._seq: dict[tuple[str, str], int] = {}
+        self._at: dict[int, int] = {}  # turn -> samples of agent audio that were given
 
     @property
     def session(self) -> StageContext:
@@ -122,12 +123,23 @@ class Call:
         self.inbox.receive_event(Message(where, events.encode(stamped)))
 
     def hear_audio(
-        self, pcm: bytes, *, at: int = 0, turn: int = 0, segment: int = 0, flags: int = 0, epoch: int = EPOCH
+        self, pcm: bytes, *, at: int | None = None, turn: int = 0, segment: int = 0, flags: int = 0, epoch: int = EPOCH
     ) -> None:
-        """Give the stage one frame: of the caller's audio if the stage is stt, else of the agent's."""
+        """Give the stage one frame: of the caller's audio if the stage is stt, else of the agent's.
+
+        at: None for 0 in stt, and for agent audio behind that of its turn before.
+        """
         sender, rate = ("ingress", CALLER_HZ) if self.context.stage == "stt" else ("tts", AGENT_HZ)
+        if at is None:
+            at = self._at.get(turn, 0) if sender == "tts" else 0
+        if sender == "tts":
+            self._at[turn] = at + len(pcm) // SAMPLE_BYTES
         frame = Frame(pcm, epoch, self._next(sender, "media"), rate, at, turn, segment, flags)
         self.inbox.receive_audio(media.encode(frame), sender)
+
+    def begin_audio(self, turn: int, at_ms: int) -> None:
+        """Let the agent audio of a turn begin at a position, as tts sends it to a new owner of egress."""
+        self._at[turn] = at_ms * AGENT_HZ // 1000
 
     async def publishes(self, what: type[F], /, **fields: Any) -> F:
         """Return the first `what` with these fields, waited for; AssertionError if none is published."""

@@ -38,7 +38,9 @@ def run(
     nats: Nats = None,
     data: Data = None,
     capacity: Annotated[int, typer.Option(min=1, help="Sessions at once; a provider may allow fewer.")] = 100,
-    drain_s: Annotated[float, typer.Option(min=0, help="How long SIGTERM waits for the worker's sessions.")] = 30.0,
+    drain_s: Annotated[
+        float | None, typer.Option(min=0, help="Seconds that SIGTERM waits: ingress 30 for its calls, others 5.")
+    ] = None,
     warm: Annotated[str, typer.Option(help="Providers to open before it is ready: local,openai")] = "",
     host: Annotated[str, typer.Option(help="ingress, gateway: the address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="ingress, gateway: 0 is any free port.")] = 0,
@@ -56,7 +58,8 @@ def run(
 ) -> None:
     """Run a worker for one or more stages.
 
-    SIGTERM drains the worker: it takes no new session and finishes its own. A second signal ends it at once.
+    SIGTERM drains the worker: it takes no new session. Ingress finishes its calls; another stage hands its sessions
+    over to other workers. A second signal ends it at once.
 
     Example: antiphon run stt --capacity 20 --warm local
     """
@@ -113,7 +116,7 @@ class Options:
     nats: str | None
     data: Path | None
     capacity: int
-    drain_s: float
+    drain_s: float | None
     warm: tuple[str, ...]
     host: str
     port: int

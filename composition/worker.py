@@ -12,7 +12,7 @@ from schemas import subjects
 from stages.runtime.providers import Provider, ProviderContext, Providers
 from stages.runtime.stage import StageModule
 from stages.runtime.stage_host import StageHost
-from stages.runtime.worker import CAPACITY, DRAIN_S, Worker, WorkerRole
+from stages.runtime.worker import CAPACITY, Worker, WorkerRole
 from transports.outputs import preload
 
 
@@ -20,14 +20,15 @@ from transports.outputs import preload
 class WorkerSettings:
     """How one worker runs.
 
-    stage: one of `subjects.STAGES`. capacity: sessions at once. drain_s: how many seconds a stop waits for sessions.
+    stage: one of `subjects.STAGES`. capacity: sessions at once. drain_s: how many seconds a stop waits for sessions;
+    None for the default of the stage.
     warm: names of providers to open before the worker is ready; for egress, names of transports.
     providers: the keys, model files and VAD engine that providers may use.
     """
 
     stage: str
     capacity: int = CAPACITY
-    drain_s: float = DRAIN_S
+    drain_s: float | None = None
     warm: tuple[str, ...] = ()
     providers: ProviderContext = field(default_factory=ProviderContext)
 

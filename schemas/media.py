@@ -8,7 +8,11 @@
     8       u32   turn         0 on the caller's line
     12      u32   seq          dense from 0 per (speaker, epoch), counted apart from events
     16      u32   rate         samples a second
-    20      u64   at           samples since the session opened, on this line's own clock
+    20      u64   at           a position in samples, see below
+
+`at` of the caller's audio is its first sample, counted from the beginning of the session. Agent audio counts from the
+beginning of the turn: from tts, `at` is the first sample; from egress, the first sample behind the frame, which the
+caller has heard once the frame has been played.
 
 All integers are little-endian. The end of a segment is a flag on its last chunk, not an event: events travel apart
 from media and would overtake it. A chunk may carry no samples, only flags.
@@ -48,7 +52,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     """A chunk of one line's audio.
 
     pcm: PCM16 little-endian mono at `rate` samples a second, at most MAX_CHUNK_MS.
-    at: position of the first sample, in samples at `rate` since the session opened.
+    at: a position in samples at `rate`, as the module describes.
     """
 
     pcm: bytes

@@ -38,6 +38,17 @@ class Gate:
         for stage, seen in after.items():
             self._seen[stage, "event"] = max(seen, self._seen.get((stage, "event"), (0, -1)))
 
+    def in_snapshot(self, event: Event, after: dict[str, tuple[int, int]]) -> bool:
+        """Return whether `event`, received before the snapshot with `after`, is part of that snapshot."""
+        if isinstance(event, events.EPHEMERAL):
+            return False
+        return (event.epoch, event.seq) <= after.get(events.stage(event), (-1, -1))
+
+    def beyond(self, changed: events.OwnerChanged) -> bool:
+        """Return whether an event of the old owner was handled that the snapshot of the new owner lacks."""
+        seen = self._seen.get((changed.stage, "event"))
+        return seen is not None and changed.cut is not None and changed.cut < seen < (changed.owner_epoch, 0)
+
     def event(self, event: Event) -> str | None:
         """Return None if the event may be handled, else the reason to drop it. Its owners and turns count at once."""
         stage = events.stage(event)

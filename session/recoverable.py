@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from schemas.audio import CALLER_HZ
 from schemas.events import Missing
 from session.entries import Segment, Turn, Utterance
 from session.history import Exchange, conversation
@@ -33,11 +34,15 @@ class UnfinishedUtterance(msgspec.Struct, frozen=True):
 
 
 class SttRecoverable(msgspec.Struct, frozen=True):
-    """watermark: the sample from which the caller's audio is recognized again: all before it has its transcript."""
+    """watermark: the sample from which the caller's audio is recognized again: all before it has its transcript.
+
+    transcribed: the sample up to which some transcript reaches; speech before it that is not unfinished has its words.
+    """
 
     watermark: int = 0
     next_utterance: int = 0
     unfinished: tuple[UnfinishedUtterance, ...] = ()
+    transcribed: int = 0
 
 
 def stt(state: SessionState) -> SttRecoverable:
@@ -50,7 +55,26 @@ def stt(state: SessionState) -> SttRecoverable:
         if not known.final
     )
     watermark = min((utterance.until for utterance in unfinished), default=state.until)
-    return SttRecoverable(watermark, max(state.utterances, default=-1) + 1, unfinished)
+    return SttRecoverable(watermark, max(state.utterances, default=-1) + 1, unfinished, state.until)
+
+
+BEFORE_SPEECH = CALLER_HZ // 2  # samples before an onset: VAD and recognizers need some audio to find it again
+
+
+def replay_from(state: SessionState, received: int) -> int:
+    """Return the sample from which a new owner of stt gets the caller's audio.
+
+    received: the sample up to which the old owner would have published every onset of speech. Silence before it need
+    not be sent again; an unfinished utterance is, from its beginning or from the end of its parts so far.
+    """
+    left = stt(state)
+    if not left.unfinished:
+        return max(left.watermark, received, 0)
+    first = min(left.unfinished, key=lambda utterance: utterance.until)
+    if first.parts:
+        return first.until
+    earlier = (known.until for number, known in state.utterances.items() if known.final and number < first.number)
+    return max(first.start - BEFORE_SPEECH, max(earlier, default=0), 0)
 
 
 # --- llm --------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The caller output for a caller whose socket ingress holds: sends frames and clears to ingress over the bus."""
 
-from schemas.audio import AGENT_HZ, SAMPLE_BYTES
+from schemas.audio import AGENT_HZ
 from schemas.events import Event
 from schemas.media import Flag
 from transports.transport import OutputSession
@@ -11,20 +11,18 @@ class IngressOutput:
 
     def __init__(self, session: OutputSession) -> None:
         self._session = session
-        self._at = 0  # samples sent
 
-    def play(self, pcm: bytes, turn: int, segment: int, flags: int) -> None:
-        """Send 20 ms of PCM16 mono at 24 kHz."""
-        self._send(pcm, turn, segment, flags)
-        self._at += len(pcm) // SAMPLE_BYTES
+    def play(self, pcm: bytes, turn: int, segment: int, flags: int, at: int) -> None:
+        """Send 20 ms of PCM16 mono at 24 kHz, with the position that the caller has heard behind it."""
+        self._send(pcm, turn, segment, flags, at)
 
     def clear(self) -> None:
         """Send a clear."""
-        self._send(b"", 0, 0, Flag.DISCONTINUITY)
+        self._send(b"", 0, 0, Flag.DISCONTINUITY, 0)
 
     def show(self, event: Event) -> None:
         """Do nothing: ingress receives the events itself."""
 
-    def _send(self, pcm: bytes, turn: int, segment: int, flags: int) -> None:
+    def _send(self, pcm: bytes, turn: int, segment: int, flags: int, at: int) -> None:
         session = self._session
-        session.send(session.coordinator, pcm, AGENT_HZ, at=self._at, turn=turn, segment=segment, flags=flags)
+        session.send(session.coordinator, pcm, AGENT_HZ, at=at, turn=turn, segment=segment, flags=flags)

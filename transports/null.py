@@ -15,7 +15,7 @@ Simulate = Callable[[Mapping[str, int]], Iterator[bytes]]
 class NullOutput:
     """A caller output that drops what is played."""
 
-    def play(self, pcm: bytes, turn: int, segment: int, flags: int) -> None:
+    def play(self, pcm: bytes, turn: int, segment: int, flags: int, at: int) -> None:
         """Drop 20 ms."""
 
     def clear(self) -> None:

@@ -183,8 +183,11 @@ class RoomTransport(Protocol):
 class CallerOutput(Protocol):
     """The caller, as egress plays to it. The far end plays frames without a pause from the first one after silence."""
 
-    def play(self, pcm: bytes, turn: int, segment: int, flags: int) -> None:
-        """Play 20 ms of PCM16 mono at 24 kHz of a segment of a turn. flags: `schemas.media.Flag`."""
+    def play(self, pcm: bytes, turn: int, segment: int, flags: int, at: int) -> None:
+        """Play 20 ms of PCM16 mono at 24 kHz of a segment of a turn.
+
+        flags: `schemas.media.Flag`. at: the first sample after this frame, counted from the beginning of the turn.
+        """
 
     def clear(self) -> None:
         """Drop all frames that have been passed and have not begun to play."""

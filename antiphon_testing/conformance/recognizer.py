@@ -33,7 +33,7 @@ from stages.stt.contract import (
 )
 from stages.stt.loudness import LoudnessDetector
 from stages.stt.stage import FINISH_S
-from stages.stt.utterances import Utterances
+from stages.stt.utterances import NOTHING_HEARD, Utterances
 from stages.stt.voice_activity import LONGEST_GAP, Offset, Onset
 
 FINAL_WITHIN_S = 10.0  # of a healthy recognizer on a busy machine; a slower one would fail in a call long before
@@ -68,7 +68,7 @@ class Run:
     haste: float
     outputs: list[Heard] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    utterances: Utterances = field(default_factory=lambda: Utterances(0, "conformance"))
+    utterances: Utterances = field(default_factory=lambda: Utterances(NOTHING_HEARD, "conformance"))
 
     async def follow(self) -> None:
         """Collect outputs until the recognizer ends or fails."""

@@ -93,6 +93,7 @@ class OwnerChanged(Event, tag="ingress.owner_changed", frozen=True):
 
     cut: (epoch, seq) of the old owner's last event in the new owner's snapshot, None if the stage had no owner before.
     clock_offset_us: the new owner's clock minus the clock of ingress.
+    heard_ms: for egress, how much of `turn` the caller has heard: the new owner goes on from there.
     """
 
     stage: str
@@ -100,6 +101,7 @@ class OwnerChanged(Event, tag="ingress.owner_changed", frozen=True):
     owner_epoch: int
     cut: tuple[int, int] | None = None
     clock_offset_us: int = 0
+    heard_ms: int = 0
 
 
 class ConfigChanged(Event, tag="ingress.config_changed", frozen=True):

@@ -59,14 +59,22 @@ class Pacing:
 
     # --- inputs -------------------------------------------------------------------------------------------------
 
-    def add_audio(self, pcm: bytes, turn: int, segment: int, flags: int) -> bool:
-        """Add a chunk of the reply; return False if it was refused: its turn is over, or too much audio waits."""
+    def begin_anew(self) -> None:
+        """Drop audio of a segment that the old owner of tts did not finish; the new owner sends it again."""
+        for reply in self._replies.values():
+            reply.begin_anew()
+
+    def add_audio(self, pcm: bytes, turn: int, segment: int, flags: int, at: int | None = None) -> bool:
+        """Add a chunk of the reply; return False if it was refused: its turn is over, or too much audio waits.
+
+        at: the first sample, counted from the beginning of the turn; None for audio behind that before it.
+        """
         if turn < self._over_below:
             return False
         reply = self._reply(turn)
         if reply.complete or (pcm and len(reply.waiting) >= _MAX_WAITING):
             return False
-        reply.add(pcm, segment, flags)
+        reply.add(pcm, segment, flags, at)
         return True
 
     def start(self, turn: int, answers: int) -> None:
@@ -189,7 +197,7 @@ class Pacing:
 
     def _heard(self, reply: Reply, piece: Piece) -> None:
         self._sent_from += FRAME_MS
-        reply.heard += piece.samples
+        reply.heard = piece.until
         reply.segment = piece.segment
 
     def _until_middle(self, now_ms: float) -> float:

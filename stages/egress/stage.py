@@ -26,9 +26,10 @@ from schemas.events import (
 )
 from schemas.media import Frame
 from session import recoverable
+from session.entries import Turn
 from session.recoverable import EgressRecoverable
-from session.state import load
-from stages.egress.pacing import NOTHING_PLAYED, Action, Pacing
+from session.state import SessionState, load
+from stages.egress.pacing import Action, Pacing
 from stages.egress.reply import Piece
 from stages.runtime.context import StageContext
 from stages.runtime.providers import Provider, Providers
@@ -74,11 +75,35 @@ class Playback:
         self._call = call
         self._output = output
         self._ticker = ticker
-        left = recoverable.egress(load(call.snapshot))
-        self._pacing = Pacing(left, call.now_ms())
+        self._snapshot = load(call.snapshot)
+        self._pacing = Pacing(recoverable.egress(self._snapshot), call.now_ms())
         self._wake = call.deadline(self._advance)
-        if left != NOTHING_PLAYED:  # a hold to publish again, a turn to end
-            call.later(0, self._advance)
+        self._voice = 0  # epoch of the owner of tts whose audio came last
+
+    def take_over(self) -> None:
+        """Show what the caller saw before, publish a hold again, and end turns that were cancelled."""
+        state, self._snapshot = self._snapshot, SessionState()
+        if state.transport:
+            self._output.show(PlaybackEnded(turn=max(state.turns, default=0), heard_ms=0))  # the agent listens
+        for number, turn in state.turns.items():
+            if turn.active and turn.playback != "ended":
+                self._show_again(number, turn)
+        self._advance()
+
+    def _show_again(self, number: int, turn: Turn) -> None:
+        """Show the sentences of a turn that the caller has not heard to its end."""
+        self._output.show(TurnStarted(turn=number, answers=turn.answers or 0, text=turn.text))
+        for segment, sentence in turn.segments.items():
+            if segment >= turn.segment:
+                self._output.show(SentenceReady(turn=number, segment=segment, text=sentence.text, kind=sentence.kind))
+        if turn.playback == "playing":
+            self._output.show(PlaybackStarted(turn=number))
+
+    @property
+    def idle(self) -> bool:
+        """Whether no turn waits or plays, and none is held."""
+        recorded = self._pacing.recoverable
+        return not recorded.playing and recorded.held is None
 
     @property
     def playhead(self) -> Playhead:
@@ -93,7 +118,11 @@ class Playback:
         """Take a chunk of the reply; the first one is sent at once."""
         if frame.rate != AGENT_HZ:
             self._call.count("wrong_rate")
-        elif self._pacing.add_audio(frame.pcm, frame.turn, frame.segment, frame.flags):
+            return
+        if frame.epoch > self._voice:
+            self._voice = frame.epoch
+            self._pacing.begin_anew()
+        if self._pacing.add_audio(frame.pcm, frame.turn, frame.segment, frame.flags, frame.at):
             self._advance()
         else:
             self._call.count("audio_refused")
@@ -152,7 +181,7 @@ class Playback:
     def _do(self, actions: list[Action]) -> None:
         for action in actions:
             if isinstance(action, Piece):
-                self._output.play(action.pcm, action.turn, action.segment, action.flags)
+                self._output.play(action.pcm, action.turn, action.segment, action.flags, action.until)
             elif isinstance(action, Event):
                 self._output.show(self._call.publish(action))
             else:

@@ -61,7 +61,7 @@ def given_up(stage: str, gave_up: GiveUp) -> tuple[CloseReason, str]:
     """Return the reason to close the session, and the message for the caller."""
     match gave_up.reason:
         case "lost":
-            return LOST[stage], f'the call ended: stage "{stage}" is lost because {gave_up.detail}'
+            return LOST[stage], f'the call ended: stage "{stage}" has no worker any more: {gave_up.detail}'
         case "failed":
             return FAILED[stage], f'cannot start the call: stage "{stage}" failed: {gave_up.detail}'
         case "no_worker":

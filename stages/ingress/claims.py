@@ -21,6 +21,7 @@ from stages.runtime.inbox import Inbox
 from stages.runtime.worker import Worker
 
 CLOSE_WITHIN_S = 2.5  # a stage flushes within 2 s
+OFFLINE_S = 0.05  # between two looks at a lost connection to NATS
 CLOSE_UNOPENED_WITHIN_S = 0.5  # before `session_opened` there is nothing to flush, and a worker may be frozen
 
 
@@ -33,6 +34,17 @@ class Session(Protocol):
 
     def access(self, stage: str) -> RoomAccess | None:
         """How the owner of `stage` enters the caller's room, None if it does not."""
+
+    @property
+    def forwarded(self) -> Playhead | None:
+        """The position behind the last frame that ingress passed to the caller; None where it passes no frames."""
+
+    @property
+    def replay_from(self) -> int:
+        """The first sample of the caller's audio that a new owner of stt needs."""
+
+    def note_stt(self) -> None:
+        """Note that the owner of stt is alive: it has the caller's audio so far."""
 
     def replay(self, owner: Owner) -> None:
         """Send the new owner of stt the caller's audio from the replay buffer."""
@@ -72,6 +84,7 @@ class Claims:
         self._timer: asyncio.TimerHandle | None = None
         self._due_ms = 0
         self._opened = False
+        self._was_offline = False
         self._changed = asyncio.Event()
         self._closed: set[str] = set()  # stages whose owner has answered `close`
 
@@ -118,6 +131,13 @@ class Claims:
         if owner and owner.worker == worker:
             self._heartbeats[stage] = worker, self._now_ms()
             self._playhead = playhead or self._playhead
+            if stage == subjects.STT:
+                self._session.note_stt()
+
+    @property
+    def playhead(self) -> Playhead | None:
+        """How far the caller has heard the agent, for the next owner of egress; None before the first heartbeat."""
+        return self._session.forwarded or self._playhead
 
     def on_unknown(self, stage: str, worker: str) -> None:
         """Note that `worker` does not serve this session."""
@@ -184,14 +204,16 @@ class Claims:
         return control.ClaimStage(context.id, epoch, context.agent_id, self._worker.id, self._transport, providers)
 
     def _start(self, stage: str, owner: Owner) -> control.Start:
+        playhead = self.playhead
         return control.Start(
             session=self._context.id,
             epoch=owner.epoch,
             config=self._context.agent.model_dump(mode="json"),
-            snapshot=dump(locate(self._session.state, self._playhead) if self._playhead else self._session.state),
+            snapshot=dump(locate(self._session.state, playhead) if playhead else self._session.state),
             after=dict(self._session.state.after),
             room=self._session.access(stage),
-            playhead=self._playhead if stage == subjects.EGRESS else None,
+            replay_from=self._session.replay_from if stage == subjects.STT else 0,
+            playhead=playhead if stage == subjects.EGRESS else None,
         )
 
     def _send(self, stage: str, verb: str, epoch: int, subject: str, data: bytes) -> None:
@@ -215,6 +237,14 @@ class Claims:
 
     def _wake(self) -> None:
         self._timer = None
+        if not self._worker.bus.connected:  # no owner can be heard: ask again when the connection is back
+            self._timer = asyncio.get_running_loop().call_later(OFFLINE_S, self._context.lifetime.guard, self._wake)
+            self._was_offline = True
+            return
+        if self._was_offline:  # the owners connect again at the same time as this worker
+            self._was_offline = False
+            for stage, owner in self.owners.all().items():
+                self._heartbeats[stage] = owner.worker, self._now_ms()
         heartbeats, self._heartbeats = self._heartbeats, {}
         actions: list[tuple[str, Action]] = []
         for stage, (worker, at_ms) in heartbeats.items():

@@ -11,8 +11,8 @@ import structlog
 
 from schemas import events, subjects
 from schemas.agent import AgentDocument
-from schemas.audio import CALLER_HZ, SAMPLE_BYTES
-from schemas.control import RoomAccess
+from schemas.audio import AGENT_HZ, CALLER_HZ, SAMPLE_BYTES, samples_to_ms
+from schemas.control import Playhead, RoomAccess
 from schemas.events import FAILED, CloseReason, Event, Owner
 from schemas.media import Flag, Frame
 from session import recoverable
@@ -28,6 +28,7 @@ from transports.transport import Arrival, CallerConnection
 
 ORDERLY = ("hangup", "shutdown", "room_closed")  # reasons that the caller is not told as an error
 KEPT_BEFORE = CALLER_HZ  # samples kept before those that became words: a recognizer needs some audio before speech
+UNREPORTED = CALLER_HZ * 3 // 2  # before a heartbeat of stt: speech in there may not have been published yet
 
 log = structlog.get_logger("ingress")
 
@@ -70,6 +71,8 @@ class Coordinator:
         self._opening = Opening(self.claims, connection, self._publish, offsets)
         self._replay_buffer = AudioBuffer()
         self._received = 0  # samples of the caller's audio
+        self._received_by_stt = 0  # those at the last heartbeat of its owner
+        self._forwarded: Playhead | None = None
         self._texts = 0
         self._ended = asyncio.Event()
         self._reason: CloseReason | None = None
@@ -117,8 +120,10 @@ class Coordinator:
     def on_audio(self, frame: Frame) -> None:
         """Give the caller the agent's audio, in a session whose socket is in ingress."""
         if frame.flags & Flag.DISCONTINUITY:
+            self._forwarded = None  # egress publishes the position that was reached
             self._connection.clear()
         if frame.pcm:
+            self._forwarded = Playhead(frame.turn, frame.segment, samples_to_ms(frame.at, AGENT_HZ))
             self._connection.play(frame.pcm)
 
     @handles(Event)
@@ -173,14 +178,32 @@ class Coordinator:
         """Give egress a new token for the caller's room."""
         return self._arrival.access() if self._arrival.access and stage == subjects.EGRESS else None
 
+    @property
+    def forwarded(self) -> Playhead | None:
+        """The position behind the last frame that was passed to the caller's socket."""
+        return self._forwarded
+
+    @property
+    def replay_from(self) -> int:
+        """The first sample that a new owner of stt needs: it recognizes an open utterance from its beginning."""
+        return recoverable.replay_from(self.state, self._received_by_stt - UNREPORTED)
+
+    def note_stt(self) -> None:
+        """Note that the owner of stt has received the caller's audio so far."""
+        self._received_by_stt = self._received
+
     def replay(self, owner: Owner) -> None:
         """Send a new owner of stt the audio that came before."""
-        for at, pcm in self._replay_buffer.since(0):  # plain calls: no frame of the caller comes in between
+        first = self.replay_from
+        for at, pcm in self._replay_buffer.since(first):  # plain calls: no frame of the caller comes in between
             self._context.send(owner.worker, pcm, CALLER_HZ, at=at)
 
     def change_owner(self, stage: str, owner: Owner) -> None:
         """Publish that a stage has a new owner. `cut` is the last event of the old one in our snapshot."""
+        playhead = self.claims.playhead if stage == subjects.EGRESS else None
         changed = events.OwnerChanged(
+            turn=playhead.turn if playhead else 0,
+            heard_ms=playhead.heard_ms if playhead else 0,
             stage=stage,
             worker=owner.worker,
             owner_epoch=owner.epoch,

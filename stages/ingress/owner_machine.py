@@ -5,7 +5,7 @@ claims takes it. Every pair of a state and an input stands in TRANSITIONS or in 
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from msgspec.structs import replace
 
@@ -17,7 +17,10 @@ from stages.ingress.owner_states import (
     CLAIM_WITHIN_MS,
     OPEN_WITHIN_MS,
     PING_WITHIN_MS,
+    START_PAUSE_MS,
     STATES,
+    TAKEOVER_CLAIM_WITHIN_MS,
+    TAKEOVER_WITHIN_MS,
     Actions,
     Alive,
     Claim,
@@ -83,19 +86,19 @@ def accept(state: Claiming, accepted: ClaimAccepted, now_ms: int, epoch: int) ->
 
 
 def try_again(state: Claiming, refused: ClaimRefused, now_ms: int, _epoch: int) -> Step:
-    """Pause before the next claim, unless no worker at all would accept."""
+    """Pause before the next claim, unless no worker at all would accept: a live session waits for one that does."""
     if refused.epoch != state.epoch or state.waits:
         return state, ()
-    if refused.final:
+    if refused.final and state.progress.opening:
         return Lost(), (GiveUp(refused.final, refused.detail),)
     return replace(state, waits=True, deadline_ms=now_ms + CLAIM_PAUSE_MS, why=refused.detail), ()
 
 
 def claim_again(state: Claiming, _: Deadline, now_ms: int, epoch: int) -> Step:
-    """Send the next claim after a pause or an unanswered claim, until CLAIM_FOR_MS without a live owner are over."""
+    """Send the next claim after a pause or an unanswered claim, until the time without an owner is over."""
     if now_ms < state.deadline_ms:
         return state, ()
-    why = state.why if state.waits else f"none answered within {CLAIM_WITHIN_MS} ms"
+    why = state.why if state.waits else "none answered in time"
     return _claim(state.progress, why, now_ms, epoch)
 
 
@@ -110,11 +113,13 @@ def become_owned(state: Starting | Suspect, started: Started, now_ms: int, _epoc
 
 
 def fail_start(state: Starting | Suspect, failed: StartFailed, now_ms: int, _epoch: int) -> Step:
-    """Claim again where the worker asks for that; another failure would repeat itself on every worker."""
+    """Claim again if the worker asks for that, and in a live session; else every worker would fail alike."""
     if not _from_owner(state, failed.epoch, failed.worker):
         return state, ()
     if failed.reclaim:
         return _lose(state, failed.detail, now_ms)
+    if not state.progress.opening:
+        return _lose(state, failed.detail, now_ms, START_PAUSE_MS)
     return Lost(), (GiveUp("failed", failed.detail),)
 
 
@@ -169,7 +174,7 @@ def lose_silent(state: Suspect, _: Deadline, now_ms: int, _epoch: int) -> Step:
 
 
 def open_session(state: Owned | Suspect, _: Opened, now_ms: int, _epoch: int) -> Step:
-    """Be patient from now on: a loss ends the call."""
+    """Note that the session is open: from now on a lost owner is taken over."""
     if isinstance(state, Suspect):
         before = replace(state.before, progress=replace(state.progress, opening=False))
         return replace(state, before=before), ()
@@ -215,17 +220,17 @@ TRANSITIONS: dict[tuple[type[State], type[OwnerInput]], Row] = {
     #
     (Owned, Heartbeat): Row(note_life, ()),
     (Owned, Undelivered): Row(doubt, (Suspect,)),
-    (Owned, Unknown): Row(lose_unknown, (Claiming, Lost)),
+    (Owned, Unknown): Row(lose_unknown, (Claiming,)),
     (Owned, Deadline): Row(suspect, (Suspect,)),
     (Owned, Opened): Row(open_session, ()),
     #
     (Suspect, Started): Row(become_owned, (Owned,)),
     (Suspect, StartFailed): Row(fail_start, (Claiming, Lost)),
     (Suspect, Heartbeat): Row(note_life, (Starting, Owned)),
-    (Suspect, Undelivered): Row(lose_undelivered, (Claiming, Lost)),
+    (Suspect, Undelivered): Row(lose_undelivered, (Claiming,)),
     (Suspect, Alive): Row(clear, (Starting, Owned)),
-    (Suspect, Unknown): Row(lose_unknown, (Claiming, Lost)),
-    (Suspect, Deadline): Row(lose_silent, (Claiming, Lost)),
+    (Suspect, Unknown): Row(lose_unknown, (Claiming,)),
+    (Suspect, Deadline): Row(lose_silent, (Claiming,)),
     (Suspect, Opened): Row(open_session, ()),
     #
     **{(state, ClaimAccepted): Row(release, ()) for state in STATES if state is not Claiming},
@@ -263,20 +268,23 @@ IGNORED: frozenset[tuple[type[State], type[OwnerInput]]] = frozenset(
 
 def _claim(progress: Progress, why: str, now_ms: int, epoch: int) -> Step:
     """Send the next claim. Its epoch is new: a worker that answers an earlier claim late holds a dead epoch."""
-    until_ms = min(progress.alive_ms + CLAIM_FOR_MS, progress.begun_ms + OPEN_WITHIN_MS)
+    if not progress.opening:
+        until_ms, within_ms = progress.begun_ms + TAKEOVER_WITHIN_MS, TAKEOVER_CLAIM_WITHIN_MS
+    else:
+        until_ms = min(progress.alive_ms + CLAIM_FOR_MS, progress.begun_ms + OPEN_WITHIN_MS)
+        within_ms = CLAIM_WITHIN_MS
     if now_ms >= until_ms:
-        return Lost(), (GiveUp("no_worker", why),)
-    return Claiming(progress, epoch, min(now_ms + CLAIM_WITHIN_MS, until_ms), why=why), (Claim(epoch),)
+        return Lost(), (GiveUp("no_worker" if progress.opening else "lost", why),)
+    return Claiming(progress, epoch, min(now_ms + within_ms, until_ms), why=why), (Claim(epoch),)
 
 
-def _lose(state: Held, why: str, now_ms: int) -> Step:
-    """Claim another worker during the opening; give up in a live session."""
-    if not state.progress.opening:
-        return Lost(), (GiveUp("lost", why),)
+def _lose(state: Held, why: str, now_ms: int, pause_ms: int = CLAIM_PAUSE_MS) -> Step:
+    """Claim another worker after a pause; at once if the owner of a live session had started."""
     progress = state.progress
     if isinstance(state, Owned) or (isinstance(state, Suspect) and isinstance(state.before, Owned)):
         progress = replace(progress, begun_ms=now_ms)  # a caller may take minutes to enter the room
-    claiming = Claiming(progress, state.owner.epoch, now_ms + CLAIM_PAUSE_MS, waits=True, why=why)
+        pause_ms = pause_ms if progress.opening else 0
+    claiming = Claiming(progress, state.owner.epoch, now_ms + pause_ms, waits=True, why=why)
     return claiming, (Release(state.owner.epoch),)
 
 
@@ -285,7 +293,8 @@ def _suspect(state: Starting | Owned, now_ms: int) -> Step:
 
 
 def _too_late(state: Starting) -> Step:
-    return Lost(), (GiveUp("failed", f"it did not start within {OPEN_WITHIN_MS // 1000} s"),)
+    reason: Literal["failed", "lost"] = "failed" if state.progress.opening else "lost"
+    return Lost(), (GiveUp(reason, f"it did not start within {OPEN_WITHIN_MS // 1000} s"),)
 
 
 def _alive(progress: Progress, now_ms: int) -> Progress:

@@ -13,18 +13,22 @@ CLAIM_WITHIN_MS = 150  # a worker answers a claim before it connects to a vendor
 CLAIM_SLOWLY_WITHIN_MS = 1_000  # after an answer that came too late: a worker that loads a model is slow, not frozen
 CLAIM_PAUSE_MS = 50  # after a refusal: full workers get the time to release a session, NATS is not flooded
 CLAIM_FOR_MS = 3_000  # without a live owner the opening fails; a caller waits about as long before saying "hello?"
+TAKEOVER_CLAIM_WITHIN_MS = 60  # a frozen worker stays in the queue group: the next claim reaches another one sooner
+TAKEOVER_WITHIN_MS = 20_000  # a stage of a live session may have no owner this long; the replay buffer keeps 30 s
 OPEN_WITHIN_MS = 20_000  # a provider that was not warm loads its models during the start: up to 15 s on two cores
+START_PAUSE_MS = 1_000  # after a start that failed in a live session: the vendor may be down for a moment
 PING_WITHIN_MS = 500  # a loaded model or a garbage collection stalls a worker's loop for 200 to 400 ms
 OPENING_SILENCE_MS = 450  # four missed heartbeats; with the ping a frozen worker is replaced within the second
 COLD_SILENCE_MS = 10_000  # llama.cpp loads a model without releasing the GIL: 2 s, and 5 s on a loaded machine
-LIVE_SILENCE_MS = 2_500  # with the ping 3 s: a loss ends the call, so a reconnect to NATS must not count as one
+LIVE_SILENCE_MS = 250  # two missed heartbeats; the server answers the ping for a dead worker at once
 
 
 class Progress(Struct, frozen=True):
     """How far the opening of the session has come, for one stage.
 
-    begun_ms: the first claim since the stage had no started owner. alive_ms: the last sign of an owner's life.
-    opening: `session_opened` is not published yet. had_owner: a worker has accepted a claim before.
+    begun_ms: the first claim since the stage had no started owner, or the loss of that owner.
+    alive_ms: the last sign of an owner's life. opening: `session_opened` is not published yet.
+    had_owner: a worker has accepted a claim before.
     """
 
     begun_ms: int
@@ -88,7 +92,7 @@ class Suspect(Struct, frozen=True):
 
 
 class Lost(Struct, frozen=True):
-    """The stage has no owner and gets no other: the session is about to be closed. Takeover will leave this state."""
+    """The stage has no owner and gets no other: the session is about to be closed."""
 
     deadline_ms: None = None
 
@@ -170,7 +174,7 @@ class Deadline(Struct, frozen=True):
 
 
 class Opened(Struct, frozen=True):
-    """`session_opened` was published: from now on a lost owner ends the session."""
+    """`session_opened` was published: from now on a lost owner is taken over, and its successor has more time."""
 
 
 class Ended(Struct, frozen=True):
@@ -232,7 +236,7 @@ class Ping(Struct, frozen=True):
 
 
 class GiveUp(Struct, frozen=True):
-    """Close the session. `lost` is a live owner that fell silent, `failed` a start that failed."""
+    """Close the session. `lost` is a live session whose stage got no new owner, `failed` a start that failed."""
 
     reason: Literal["no_worker", "provider_missing", "version", "failed", "lost"]
     detail: str

@@ -178,6 +178,12 @@ class Ingress:
             for subscription in subscriptions:
                 await subscription.unsubscribe()
 
+    async def drain(self, within_s: float) -> None:
+        """Wait until the callers have hung up, at most `within_s`."""
+        began_s = time.monotonic()
+        while self._worker.sessions and time.monotonic() - began_s < within_s:
+            await asyncio.sleep(EVERY_S / 2)
+
     async def end_session(self, session: str) -> None:
         """End a session because this worker shuts down; returns when the session is closed."""
         if session in self._calls:

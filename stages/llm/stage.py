@@ -85,8 +85,6 @@ class Conversation:
         self._drafts = 0  # begun since the last turn
         self._replies: dict[int, asyncio.Task[None]] = {}  # turn -> its reply, until the turn is history
         self._written: dict[int, Piece] = {}  # turn -> the end of its reply: what it cost, and whether it is whole
-        if self._session.turns or self._session.utterances:
-            call.later(0, self._take_over)
 
     def recoverable(self) -> LlmRecoverable:
         """Return what a new owner of this stage would start with."""
@@ -129,7 +127,12 @@ class Conversation:
     def _played_ms(self, now_ms: int) -> int:
         return now_ms - self._playing_since_ms
 
-    def _take_over(self) -> None:
+    @property
+    def idle(self) -> bool:
+        """Whether neither side speaks, and all words are answered."""
+        return isinstance(self._state, states.Listening) and not self._state.memory.ending
+
+    def take_over(self) -> None:
         """Go on where the owner before left off: end turns that were played, finish the reply, set the alarm."""
         now_ms = self._call.now_ms()
         for number, turn in self._session.turns.items():

@@ -39,6 +39,16 @@ class Outlet(Protocol):
         """Send one frame."""
 
 
+class Silent:
+    """The outlet of a session that another worker owns: nothing is published any more."""
+
+    def publish_event(self, subject: str, data: bytes, message_id: str) -> None: ...
+
+    def publish_ephemeral(self, subject: str, data: bytes) -> None: ...
+
+    def publish_media(self, subject: str, data: bytes) -> None: ...
+
+
 class StageContext:
     """One session in one stage.
 
@@ -115,6 +125,10 @@ class StageContext:
     def count(self, reason: str) -> None:
         """Count something dropped or refused; `antiphon ps` shows the worker's counters."""
         self.counters[reason] = self.counters.get(reason, 0) + 1
+
+    def silence(self) -> None:
+        """Publish and send nothing any more: another worker owns the session."""
+        self._outlet = Silent()
 
     # --- time and tasks -------------------------------------------------------------------------------------------
 

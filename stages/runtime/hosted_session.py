@@ -8,7 +8,7 @@ from schemas import control
 from stages.runtime.context import StageContext
 from stages.runtime.inbox import Inbox, Overloaded
 from stages.runtime.providers import ProviderError, ProviderMissing
-from stages.runtime.stage import HasPlayhead, Stage
+from stages.runtime.stage import HasIdle, HasPlayhead, Stage
 from transports.transport import Refused
 
 
@@ -40,6 +40,16 @@ class HostedSession:
     def playhead(self) -> control.Playhead | None:
         """Return how far the caller has heard the turn; None for a stage that does not play, or is not open."""
         return self._player.playhead if self._player else None
+
+    @property
+    def idle(self) -> bool:
+        """Whether another worker may take the session over unnoticed now."""
+        return self.stage is None or not isinstance(self.stage, HasIdle) or self.stage.idle
+
+    def move(self) -> None:
+        """Publish nothing any more and answer nothing: another worker owns the session."""
+        self.moved = True
+        self.context.silence()
 
     def opened(self, stage: Stage) -> None:
         """Keep the open stage. Asking at each heartbeat whether it plays took a tenth of a worker's processor time."""

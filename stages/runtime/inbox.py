@@ -17,7 +17,7 @@ from schemas.events import Event, Owner
 from schemas.media import Frame
 from session.gate import Gate
 from stages.runtime.context import StageContext
-from stages.runtime.stage import HandlesAudio, Stage, handlers
+from stages.runtime.stage import HandlesAudio, Stage, TakesOver, handlers
 
 MAX_EVENTS = 1_000  # waiting events of one session; a conversation has about ten a second
 MAX_EARLY_FRAMES = 1_500  # 30 s of 20 ms frames that arrive before the provider is open
@@ -25,6 +25,13 @@ MAX_EARLY_FRAMES = 1_500  # 30 s of 20 ms frames that arrive before the provider
 
 class Overloaded(Exception):
     """More events wait than a session may keep: the session ends, because no event may be dropped."""
+
+
+class BeyondCut(Exception):
+    """This stage handled an event that the new owner of another stage does not know: it must start from the snapshot.
+
+    An owner that was given up may publish once more before its receivers learn of its successor.
+    """
 
 
 class Inbox:
@@ -48,6 +55,16 @@ class Inbox:
     async def run(self, stage: Stage) -> None:
         """Hand messages to `stage` until `close`, or raise what made it fail. The caller keeps the stage open."""
         await self._lifetime.run(partial(self._attach, stage))
+
+    def start_from(self, after: dict[str, tuple[int, int]], owners: dict[str, Owner]) -> None:
+        """Begin behind a snapshot. after: stage -> (epoch, seq) of its last event in it. owners: of its session."""
+        self._early_events = [event for event in self._early_events if not self.gate.in_snapshot(event, after)]
+        self.gate.start_after(after)
+        for stage, owner in owners.items():
+            self.gate.raise_minimum(stage, owner.epoch)
+            known = self.context.owners.get(stage)
+            if known is None or known.epoch < owner.epoch:
+                self.context.owners[stage] = owner
 
     def close(self) -> None:
         """Let `run` return, and drop every later message."""
@@ -77,6 +94,9 @@ class Inbox:
         refused = self.gate.event(event)
         if refused:
             self.context.count(refused)
+            return
+        if isinstance(event, events.OwnerChanged) and self._attached and self.gate.beyond(event):
+            self._lifetime.fail(BeyondCut(f"an event of {event.stage} is not in the snapshot"))
             return
         if isinstance(event, events.SessionOpened):
             self.context.owners = dict(event.owners)
@@ -120,6 +140,8 @@ class Inbox:
             self._handlers |= {event: partial(self._queue, handler) for event, handler in slow.items()}
             self.context.spawn(self._handle_waiting())
         self._attached = True
+        if isinstance(stage, TakesOver):
+            stage.take_over()
         for event in self._early_events:
             if not self.gate.stale(event):  # its turn may have been cancelled while it waited
                 self._handle(event)

@@ -38,6 +38,23 @@ class HandlesAudio(Protocol):
 
 
 @runtime_checkable
+class TakesOver(Protocol):
+    """A stage that may start in the middle of a session, from the snapshot of its context."""
+
+    def take_over(self) -> None:
+        """Go on where the owner before left off. Called before the first event and frame are handled."""
+
+
+@runtime_checkable
+class HasIdle(Protocol):
+    """A stage that knows moments at which another worker may take its session over unnoticed."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of this stage is under way: no speech, no turn, no audio."""
+
+
+@runtime_checkable
 class HasPlayhead(Protocol):
     """A stage that plays to the caller. Its position goes out with the worker's heartbeat, every 100 ms."""
 

@@ -20,9 +20,10 @@ from bus.heartbeats import EVERY_S, Heartbeats
 from bus.message import Message
 from schemas import control, events, subjects
 from schemas.agent import AgentDocument
+from session.state import load
 from stages.runtime.context import StageContext
 from stages.runtime.hosted_session import HostedSession, OpeningTimeout, failure
-from stages.runtime.inbox import Inbox
+from stages.runtime.inbox import BeyondCut, Inbox
 from stages.runtime.providers import Provider, ProviderMissing, Providers
 from stages.runtime.stage import StageModule, handlers
 from stages.runtime.worker import Worker
@@ -31,6 +32,8 @@ START_WITHIN_S = 5.0  # ingress gave a claim without a start to another worker: 
 OPEN_WITHIN_S = 18.0  # ingress waits 20 s for `Started`; a provider that was not warm loads its model meanwhile
 FLUSH_WITHIN_S = 2.0  # ingress waits 2.5 s for `Closed`
 ORPHANED_AFTER_S = 5.0
+HANDED_OVER_WITHIN_S = 2.0  # after the request: ingress answers within milliseconds, and the stage closes within 2 s
+LOOK_EVERY_S = 0.05  # for a turn boundary, while a worker drains
 
 REPLACED = "this claim was replaced, forgotten or closed: claim again"
 
@@ -129,6 +132,7 @@ class StageHost(Generic[P, Shared]):
         self._hosted[hosted.id] = hosted
         worker.admit(hosted.inbox)
         if earlier:
+            earlier.move()
             worker.spawn(self._close(earlier))
         return hosted
 
@@ -161,7 +165,7 @@ class StageHost(Generic[P, Shared]):
 
     def _start(self, hosted: HostedSession, start: control.Start, reply: str) -> None:
         if start.epoch > hosted.epoch:  # ingress claimed another worker, which answers
-            hosted.moved = True
+            hosted.move()
             self._worker.spawn(self._close(hosted))
         elif start.epoch < hosted.epoch or hosted.ending or hosted.ended:
             self._worker.bus.publish(reply, control.encode(control.Started(self._worker.id, REPLACED, reclaim=True)))
@@ -173,24 +177,37 @@ class StageHost(Generic[P, Shared]):
                 hosted.life = self._worker.spawn(self._live(hosted, start))
 
     def _release(self, hosted: HostedSession, release: control.Release) -> None:
-        """Drop a claim that ingress did not take up, because another worker answered first."""
+        """Drop a claim: another worker answered first, or is to take the session over."""
         if hosted.epoch <= release.epoch:
-            hosted.moved = True
+            hosted.move()
             self._worker.spawn(self._close(hosted))
 
     async def _live(self, hosted: HostedSession, start: control.Start) -> None:
         try:
-            await self._worker.contain(hosted.id, self._run(hosted, start), partial(self._fail, hosted))
+            await self._worker.contain(hosted.id, self._run_to_end(hosted, start), partial(self._fail, hosted))
         finally:
             self._answer_replaced(hosted)  # it was closed while it opened
             self._forget(hosted)
+
+    async def _run_to_end(self, hosted: HostedSession, start: control.Start) -> None:
+        try:
+            await self._run(hosted, start)
+        except BeyondCut:
+            self._worker.counters["beyond_cut"] += 1
+            hosted.move()
+            self._leave(hosted)
+
+    def _leave(self, hosted: HostedSession) -> None:
+        """Have ingress claim a worker for the session, perhaps this one again."""
+        unknown = control.Unknown(self._worker.id, hosted.id)
+        self._worker.bus.publish(subjects.control(hosted.id, self._worker.stage, "unknown"), control.encode(unknown))
 
     async def _run(self, hosted: HostedSession, start: control.Start) -> None:
         context = hosted.context
         context.agent = AgentDocument.model_validate(start.config)
         context.snapshot = start.snapshot
         context.room = start.room
-        hosted.inbox.gate.start_after(start.after)
+        hosted.inbox.start_from(start.after, load(start.snapshot).owners)
         async with AsyncExitStack() as stack:
             opening = self._module.open_session(context, self._shared)
             try:
@@ -232,10 +249,26 @@ class StageHost(Generic[P, Shared]):
             self._worker.counters["closed_by_force"] += 1
             await asyncio.wait([life], timeout=FLUSH_WITHIN_S)
 
+    async def drain(self, within_s: float) -> None:
+        """Hand every session over to another worker: at its next turn boundary, or when `within_s` are over.
+
+        Ingress answers with `release`, or with the `start` of the next owner; either closes the session here.
+        """
+        clock = asyncio.get_running_loop().time
+        until_s = clock() + within_s
+        asked: set[str] = set()
+        while self._hosted and clock() < until_s + HANDED_OVER_WITHIN_S:
+            for hosted in list(self._hosted.values()):
+                if hosted.id not in asked and hosted.life is not None and (hosted.idle or clock() >= until_s):
+                    asked.add(hosted.id)
+                    self._leave(hosted)
+            await asyncio.sleep(LOOK_EVERY_S)
+
     async def end_session(self, session: str) -> None:
-        """Close a session because the worker stops."""
-        if session in self._hosted:
-            await self._close(self._hosted[session])
+        """Close a session because the worker stops; ingress claims another worker for it."""
+        if hosted := self._hosted.get(session):
+            hosted.move()
+            await self._close(hosted)
 
     def _forget(self, hosted: HostedSession) -> None:
         if hosted.ended:

@@ -26,7 +26,8 @@ from stages.runtime.inbox import Inbox
 from telemetry.logs import places
 
 CAPACITY = 100
-DRAIN_S = 30.0  # SIGTERM waits so long for the worker's sessions
+DRAIN_S = 30.0  # SIGTERM waits so long for the calls of an ingress
+HAND_OVER_S = 5.0  # and so long for the turn boundary at which a session of another stage moves to another worker
 COLLECT_AFTER_S = 1.0  # without a session: the collector then disturbs no call
 UNKNOWN_EVERY_S = 0.1  # the shortest time between two reports of media for an unknown session
 
@@ -38,6 +39,11 @@ T = TypeVar("T")
 log = structlog.get_logger("worker")
 
 
+def default_drain_s(stage: str) -> float:
+    """Return how many seconds a stop waits for the sessions of a worker of `stage`."""
+    return DRAIN_S if stage == subjects.INGRESS else HAND_OVER_S
+
+
 class WorkerRole(Protocol):
     """The work of a stage in its worker: StageHost implements it, and Ingress."""
 
@@ -46,6 +52,9 @@ class WorkerRole(Protocol):
 
     async def serve(self) -> None:
         """Run what goes on beside the sessions, such as heartbeats, until cancelled."""
+
+    async def drain(self, within_s: float) -> None:
+        """Let the sessions end or move to other workers, for `within_s` and a little more."""
 
     async def end_session(self, session: str) -> None:
         """End one session in an orderly way, within 3 s."""
@@ -57,11 +66,12 @@ class WorkerRole(Protocol):
 class Worker:
     """A process's membership in one stage. `run` returns after its stop event is set and the worker has drained."""
 
-    def __init__(self, bus: Bus, stage: str, capacity: int = CAPACITY, drain_s: float = DRAIN_S) -> None:
+    def __init__(self, bus: Bus, stage: str, capacity: int = CAPACITY, drain_s: float | None = None) -> None:
+        """drain_s: how long a stop waits for sessions; None for the default of the stage."""
         self.bus = bus
         self.stage = stage
         self.capacity = capacity
-        self.drain_s = drain_s
+        self.drain_s = default_drain_s(stage) if drain_s is None else drain_s
         self.id = subjects.new_id()
         self.sessions: dict[str, Inbox] = {}
         self.counters: Counter[str] = Counter()
@@ -96,9 +106,7 @@ class Worker:
     async def _drain(self) -> None:
         self.draining = True
         await self._group.leave()
-        began_s = time.monotonic()
-        while self.sessions and time.monotonic() - began_s < self.drain_s:
-            await asyncio.sleep(0.05)
+        await self._role.drain(self.drain_s)
         await asyncio.gather(*(self._role.end_session(session) for session in list(self.sessions)))
 
     # --- sessions ---------------------------------------------------------------------------------------------------

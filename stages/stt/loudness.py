@@ -29,6 +29,11 @@ def _any_loud(pcm: bytes) -> bool:
     return bool(samples.max() > LOUD or samples.min() < -LOUD)
 
 
+def peak(pcm: bytes) -> int:
+    """Return the magnitude of the loudest sample of PCM16."""
+    return int(np.abs(np.frombuffer(pcm, "<i2").astype(np.int32)).max(initial=0))
+
+
 def loud_samples(pcm: bytes) -> list[int]:
     """Return the positions of the samples that are louder than LOUD, ascending."""
     found: list[int] = np.flatnonzero(np.abs(np.frombuffer(pcm, "<i2").astype(np.int32)) > LOUD).tolist()

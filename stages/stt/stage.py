@@ -37,7 +37,7 @@ from stages.stt.contract import (
     SpeechDetector,
 )
 from stages.stt.lateness import Lateness
-from stages.stt.utterances import Utterance, Utterances
+from stages.stt.utterances import NOTHING_HEARD, Utterance, Utterances
 from stages.stt.vad import SCRIPTED, VoiceActivityDetection, open_vad
 from stages.stt.voice_activity import Offset, Onset
 
@@ -46,10 +46,11 @@ CANCEL_WITHIN_S = 1.0  # an adapter that does not let itself be cancelled must n
 # After `final_within_ms`, llm answers with the last interim. A recognizer that is overloaded or reconnects may still
 # deliver for a while: a final that comes within this margin is one part and not an utterance of its own.
 MARGIN_MS = 5_000
+AGAIN_WITHIN_MS = 3_000  # after a takeover: to recognize up to 30 s of audio again, faster than real time
 
 
 class Hearing:
-    """Recognizes the speech of one caller. first_utterance: where numbering goes on after a takeover."""
+    """Recognizes the speech of one caller. left: the utterances that the owner before left unfinished."""
 
     publishes: ClassVar[tuple[type[Event], ...]] = (
         SpeechStarted,
@@ -60,11 +61,11 @@ class Hearing:
         SttProviderFailed,
     )
 
-    def __init__(self, context: StageContext, lateness: Lateness, first_utterance: int = 0) -> None:
+    def __init__(self, context: StageContext, lateness: Lateness, left: SttRecoverable = NOTHING_HEARD) -> None:
         self._context = context
         self._provider = context.agent.stt.provider
         self._lateness = lateness
-        self._utterances = Utterances(first_utterance, self._provider)
+        self._utterances = Utterances(left, self._provider)
         self._ended_ms: dict[int, int] = {}  # utterances that wait for their last part -> when their end was known
         self._capabilities = Capabilities()
         self._fed = 0  # samples
@@ -76,6 +77,17 @@ class Hearing:
     def recoverable(self) -> SttRecoverable:
         """Return what a new owner of this stage would start with."""
         return self._utterances.recoverable
+
+    @property
+    def idle(self) -> bool:
+        """Whether the caller is silent and all speech has its transcript."""
+        return not self._utterances.unfinished
+
+    def take_over(self) -> None:
+        """Set a deadline for the utterances that the owner before left: ingress sends their audio again."""
+        left = tuple(self._utterances.unfinished)
+        if left:
+            self._context.later(self.final_within_ms + AGAIN_WITHIN_MS, lambda: self._overdue_again(left))
 
     # --- audio --------------------------------------------------------------------------------------------------------
 
@@ -140,6 +152,11 @@ class Hearing:
     def _overdue(self, utterance: Utterance) -> None:
         if utterance in self._utterances.unfinished:
             self._force_last(utterance)
+
+    def _overdue_again(self, left: tuple[Utterance, ...]) -> None:
+        if any(one in self._utterances.unfinished for one in left):
+            self._context.count("not_heard_again")
+        self._publish(self._utterances.give_up_on(left))
 
     def _force_last(self, utterance: Utterance) -> None:
         self._context.count("final_overdue")
@@ -230,7 +247,7 @@ async def open_session(context: StageContext, shared: Shared) -> AsyncIterator[H
     """Open a recognizer and VAD for one caller. Raises ProviderMissing or ProviderError if either does not open."""
     name = context.agent.stt.provider
     provider = await shared.providers.get(name)
-    hearing = Hearing(context, shared.lateness[name], recoverable.stt(load(context.snapshot)).next_utterance)
+    hearing = Hearing(context, shared.lateness[name], recoverable.stt(load(context.snapshot)))
     detector = hearing.detector = await shared.vad.open(name, hearing.fail)
     try:
         detector.follow(hearing)  # before the recognizer: an utterance begins before its words

@@ -7,11 +7,15 @@ utterance has `last`:
 - an empty part, once a final that goes beyond the utterance shows that no more comes;
 - a forced part with the words of the last interim, if the recognizer is overdue.
 
+A new owner recognizes unfinished utterances again, from the beginning of the first one. They keep their numbers, and
+what the owner before published about them is not published again.
+
 No words are lost. A final that comes after the `last` of its utterance becomes a part of the next unfinished one. If
 there is none, it becomes an utterance of its own. Words that the forced part has published are removed from it first.
 """
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from schemas.audio import CALLER_HZ, samples_to_ms
@@ -30,6 +34,9 @@ from stages.stt.postprocess import after, same_words
 from stages.stt.voice_activity import SILENCE, Offset
 
 COVERED = SILENCE  # VAD and a recognizer may differ by this much about where speech ended
+
+
+NOTHING_HEARD = SttRecoverable()  # a session in which nothing has happened
 
 
 @dataclass(slots=True)
@@ -52,16 +59,22 @@ class Utterance:
 class Utterances:
     """The utterances of one session. Every method returns the events to publish, in order.
 
-    first: the number of the first utterance, which goes on after a takeover. provider: of TranscriptFinal.
+    left: what the owner before left. provider: of TranscriptFinal.
     """
 
-    def __init__(self, first: int, provider: str) -> None:
-        self.unfinished: list[Utterance] = []  # oldest first
-        self._next = first
+    def __init__(self, left: SttRecoverable, provider: str) -> None:
+        self.unfinished = [  # oldest first
+            Utterance(one.number, one.start, one.end, one.parts, one.until, [one.text] if one.text else [])
+            for one in left.unfinished
+        ]
+        self._next = left.next_utterance
         self._provider = provider
+        self._again = deque(self.unfinished)  # of the owner before, and not found again so far
+        self._transcribed = left.transcribed  # all speech before, except unfinished utterances, has its transcript
+        self._repeats = False  # VAD has speech open whose beginning or transcript was published before
         self._speaking: Utterance | None = None  # the one that VAD has open, which may have its last part already
         self._forced: deque[TranscriptFinal] = deque(maxlen=MOST_UNFINISHED)
-        self._until = 0  # sample up to which something was transcribed
+        self._until = left.transcribed  # sample up to which something was transcribed
 
     @property
     def recoverable(self) -> SttRecoverable:
@@ -71,18 +84,28 @@ class Utterances:
             for one in self.unfinished
         )
         watermark = min((one.until for one in unfinished), default=self._until)
-        return SttRecoverable(watermark, self._next, unfinished)
+        return SttRecoverable(watermark, self._next, unfinished, self._until)
 
     # --- voice activity -----------------------------------------------------------------------------------------------
 
     def speech_started(self, at: int) -> list[Event]:
-        """Open an utterance."""
-        self._speaking = self._open(at)
+        """Open an utterance, or find one of the owner before again."""
+        while self._again and (known := self._again.popleft()):
+            if known.until is None or at < known.until:
+                self._speaking, self._repeats = known, True
+                return []
+        if at < self._transcribed - COVERED:
+            self._speaking, self._repeats = None, True
+            return []
+        self._speaking, self._repeats = self._open(at), False
         return [SpeechStarted(utterance=self._speaking.number, start_sample=at)]
 
     def speech_ended(self, offset: Offset, silence_ms: int, final_within_ms: int) -> list[Event]:
         """End the utterance that VAD has open."""
         utterance, self._speaking = self._speaking, None
+        repeats, self._repeats = self._repeats, False
+        if repeats and (utterance is None or utterance.until is not None):
+            return []
         assert utterance is not None, "VAD ends speech that it began"
         utterance.until = offset.at
         ended = SpeechEnded(
@@ -100,6 +123,8 @@ class Utterances:
     def heard_final(self, final: HeardFinal) -> list[Event]:
         """Assign a final to its utterance."""
         published: list[Event] = []
+        if 0 < final.until_sample <= self._transcribed and not self._is_unfinished(final):
+            return []  # its transcript was published by the owner before
         while self.unfinished and self._is_past(self.unfinished[0], final.start_sample):
             published.append(self._part(self.unfinished[0], "", last=True))
         if not self.unfinished:
@@ -135,6 +160,20 @@ class Utterances:
         number = self._next - 1
         return [TurnJudged(utterance=number, at_sample=at, probability=probability, source="recognizer")]
 
+    def give_up_on(self, utterances: Iterable[Utterance]) -> list[Event]:
+        """Close utterances of the owner before in which nothing was recognized again; [] for all others."""
+        published: list[Event] = []
+        for utterance in utterances:
+            if utterance not in self.unfinished or utterance is self._speaking:
+                continue
+            if utterance.until is None:
+                utterance.until = utterance.settled
+                published.append(
+                    SpeechEnded(utterance=utterance.number, until_sample=utterance.until, final_within_ms=0)
+                )
+            published += self.force_last(utterance)
+        return published
+
     # --- deadlines ----------------------------------------------------------------------------------------------------
 
     def force_last(self, utterance: Utterance) -> list[Event]:
@@ -152,6 +191,13 @@ class Utterances:
         self._next += 1
         self.unfinished.append(utterance)
         return utterance
+
+    def _is_unfinished(self, final: HeardFinal) -> bool:
+        """Return whether a final overlaps an unfinished utterance."""
+        return any(
+            final.until_sample > one.start and (one.until is None or final.start_sample < one.until)
+            for one in self.unfinished
+        )
 
     def _is_past(self, utterance: Utterance, start: int) -> bool:
         """Return whether a final that starts at `start` shows that `utterance` gets no more text."""

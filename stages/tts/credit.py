@@ -27,6 +27,10 @@ class Credit:
             return 0.0
         return math.inf if self._running_since is None else max(too_far, 1.0)
 
+    def move(self, at_ms: float) -> None:
+        """Go on from `at_ms` of the turn: audio behind it is sent once more, or for the first time."""
+        self._sent = self._heard = at_ms
+
     def spend(self, ms: float, now_ms: float) -> None:
         """Count `ms` of audio that were sent."""
         self._advance(now_ms)

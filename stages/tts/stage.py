@@ -19,9 +19,10 @@ from schemas.events import (
     TurnCancelled,
     TurnStarted,
 )
+from schemas.subjects import EGRESS
 from session import recoverable
-from session.recoverable import TtsRecoverable
-from session.state import load
+from session.recoverable import Sentence, TtsRecoverable
+from session.state import SessionState, load
 from stages.runtime.context import StageContext
 from stages.runtime.options import session_options
 from stages.runtime.providers import ProviderError, Providers
@@ -47,10 +48,8 @@ class Voice:
         self._speech: Speech | None = None  # the newest turn
         self._speaking: asyncio.Task[None] | None = None  # its task
         self._failures: list[ProviderError] = []  # of failed turns; refused turns add none
-        left = recoverable.tts(load(session.snapshot))
-        self._unplayed = Unplayed(left)
-        if left != NOTHING_SPOKEN:
-            session.later(0, lambda: self._take_over(left))
+        self._snapshot = load(session.snapshot)
+        self._unplayed = Unplayed(recoverable.tts(self._snapshot))
 
     def recoverable(self) -> TtsRecoverable:
         """Return what a new owner of this stage would start with."""
@@ -74,6 +73,7 @@ class Voice:
     def cancel(self, turn: TurnCancelled) -> None:
         """Stop this turn. The session's gate drops those of its sentences that come later."""
         self._unplayed.end(turn.turn)
+        self._output.end(turn.turn)
         self._stop_below(turn.turn + 1)
 
     @handles(PlaybackStarted, Paused, Resumed)
@@ -86,23 +86,42 @@ class Voice:
     def end(self, playback: PlaybackEnded) -> None:
         """Forget the sentences of a turn that has been played."""
         self._unplayed.follow(playback)
+        self._output.end(playback.turn)
 
     @handles(SessionOpened, OwnerChanged)
-    def find_egress(self, _event: SessionOpened | OwnerChanged) -> None:
-        """Look again which worker owns egress: the session context has noted it."""
+    def find_egress(self, event: SessionOpened | OwnerChanged) -> None:
+        """Look again which worker owns egress; a new owner gets the audio that the caller has not heard."""
         self._output.owners_changed()
+        if isinstance(event, OwnerChanged) and event.stage == EGRESS:
+            self._output.send_again(event.turn, event.heard_ms)
 
-    def _take_over(self, left: TtsRecoverable) -> None:
-        """Speak what the owner before left: egress discards that owner's audio."""
-        for sentence in left.sentences:
-            last = left.complete and sentence is left.sentences[-1]
-            self.speak(SentenceReady(turn=left.turn, segment=sentence.segment, text=sentence.text, last=last))
+    @property
+    def idle(self) -> bool:
+        """Whether no sentence waits to be spoken, or to be played."""
+        return self._unplayed.recoverable.turn == 0
 
-    def _begin(self, turn: int) -> Speech:
+    def take_over(self) -> None:
+        """Speak the sentences that were not played to their end: egress drops those that it has whole."""
+        state, self._snapshot = self._snapshot, SessionState()
+        left = recoverable.tts(state)
+        if left == NOTHING_SPOKEN or not (left.sentences or left.complete):
+            return
+        turn = state.turns[left.turn]
+        first = left.sentences[0].segment if left.sentences else len(turn.segments)
+        before = (made.duration_ms or 0 for segment, made in turn.segments.items() if segment < first)
+        self._speech = self._begin(left.turn, sum(before))
+        if turn.playing:
+            self._output.go_on(turn.heard_ms, paused=turn.playback == "paused")
+        sentences = left.sentences or (Sentence(first, ""),)
+        for sentence in sentences:
+            last = left.complete and sentence is sentences[-1]
+            self._speech.push(SentenceReady(turn=left.turn, segment=sentence.segment, text=sentence.text, last=last))
+
+    def _begin(self, turn: int, at_ms: int = 0) -> Speech:
         self._stop_below(turn)
         if self._speech and self._speech.failure:
             self._failures.append(self._speech.failure)
-        self._output.begin(turn)
+        self._output.begin(turn, at_ms)
         speech = Speech(
             turn,
             self._session,

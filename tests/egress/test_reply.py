@@ -2,8 +2,10 @@
 
 from schemas.audio import AGENT_FRAME_BYTES, SAMPLE_BYTES
 from schemas.media import Flag
+from session.recoverable import Playing
 from stages.egress.reply import Reply
 
+SAMPLES = AGENT_FRAME_BYTES // SAMPLE_BYTES
 FRAME = bytes(range(1, 241)) * (AGENT_FRAME_BYTES // 240)
 
 
@@ -34,3 +36,27 @@ def test_a_new_segment_pads_the_one_before_it() -> None:
     first = [(piece.segment, bool(piece.flags & Flag.FIRST_OF_SEGMENT)) for piece in reply.waiting]
     assert first == [(1, True), (2, True)]
     assert reply.complete
+
+
+def test_a_new_owner_of_tts_begins_the_sentence_anew_that_the_old_one_did_not_finish() -> None:
+    reply = Reply(turn=2)
+    reply.add(FRAME * 2, segment=0, flags=int(Flag.LAST_OF_SEGMENT), at=0)
+    reply.add(FRAME * 2, segment=1, flags=0, at=2 * SAMPLES)
+    reply.begin_anew()
+    assert [piece.segment for piece in reply.waiting] == [0, 0]
+    reply.add(FRAME * 2, segment=0, flags=int(Flag.LAST_OF_SEGMENT), at=0)
+    reply.add(FRAME * 3, segment=1, flags=int(Flag.LAST_OF_TURN), at=2 * SAMPLES)
+    assert [(piece.segment, piece.until // SAMPLES) for piece in reply.waiting] == [
+        (0, 1),
+        (0, 2),
+        (1, 3),
+        (1, 4),
+        (1, 5),
+    ]
+    assert reply.complete
+
+
+def test_the_position_is_that_of_the_audio() -> None:
+    reply = Reply.resume(Playing(turn=2, segment=1, heard_ms=900, sounded=True))
+    reply.add(FRAME, segment=1, flags=0, at=45 * SAMPLES)
+    assert [piece.until for piece in reply.waiting] == [46 * SAMPLES]

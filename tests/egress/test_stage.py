@@ -217,6 +217,7 @@ async def test_a_new_owner_counts_on_where_the_old_one_left_off() -> None:
     snapshot = dump(locate(state, Playhead(turn=2, segment=1, heard_ms=900)))
     async with call(stages.egress.stage, snapshot=snapshot) as egress:
         assert egress.stage.playhead == Playhead(turn=2, segment=1, heard_ms=900)
+        egress.begin_audio(turn=2, at_ms=900)
         speak(egress)
         ended = await egress.publishes(PlaybackEnded, turn=2)
         assert ended.heard_ms == 900 + SPOKEN_MS

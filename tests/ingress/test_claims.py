@@ -221,6 +221,7 @@ class Recorded:
 
     def __init__(self) -> None:
         self.bus = self
+        self.connected = True
         self.sent: list[tuple[str, bytes, str]] = []
         self.state = SessionState()
 
@@ -233,6 +234,15 @@ class Recorded:
         return found[-1][0], int(found[-1][1].rpartition(".")[2])
 
     def access(self, stage: str) -> None: ...
+
+    @property
+    def forwarded(self) -> None: ...
+
+    @property
+    def replay_from(self) -> int:
+        return 0
+
+    def note_stt(self) -> None: ...
 
     def replay(self, owner: events.Owner) -> None: ...
 

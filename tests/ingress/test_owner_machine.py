@@ -15,7 +15,9 @@ from stages.ingress.owner_states import (
     OPEN_WITHIN_MS,
     OPENING_SILENCE_MS,
     PING_WITHIN_MS,
+    START_PAUSE_MS,
     STATES,
+    TAKEOVER_WITHIN_MS,
     Action,
     Alive,
     Claim,
@@ -231,7 +233,7 @@ def test_a_sign_of_life_clears_the_suspicion(sign: OwnerInput, live: bool) -> No
     stage = suspected(live=live)
     assert stage.tell(sign) == []
     assert isinstance(stage.state, Owned)
-    assert stage.wait(OPENING_SILENCE_MS - 1) == []
+    assert stage.wait((LIVE_SILENCE_MS if live else OPENING_SILENCE_MS) - 1) == []
 
 
 @pytest.mark.parametrize("sign", [Heartbeat("w2"), Alive(2), Unknown("w2"), Undelivered(2)])
@@ -251,19 +253,61 @@ def test_a_suspect_may_still_start() -> None:
 
 
 @pytest.mark.parametrize("sign", [Undelivered(1), Unknown("w1")])
-def test_a_live_session_ends_when_its_owner_is_lost(sign: OwnerInput) -> None:
-    [gave_up] = suspected(live=True).tell(sign)
-    assert isinstance(gave_up, GiveUp)
-    assert gave_up.reason == "lost"
+def test_a_lost_owner_of_a_live_session_is_taken_over_at_once(sign: OwnerInput) -> None:
+    stage = suspected(live=True)
+    assert stage.tell(sign) == [Release(1)]
+    assert stage.wait(0) == [Claim(2)]
+    assert stage.tell(ClaimAccepted(2, "w2")) == [OwnerChanged(W2), Replay(W2), Start(W2)]
+    assert stage.tell(Started(2, "w2")) == []
+    assert isinstance(stage.state, Owned)
+    assert stage.wait(LIVE_SILENCE_MS) == [Ping(W2)], "the new owner is watched as closely as the old one"
 
 
-def test_a_live_owner_is_lost_after_three_seconds_of_silence() -> None:
+def test_a_frozen_live_owner_is_lost_within_a_second() -> None:
     stage = owned(live=True)
     assert stage.wait(LIVE_SILENCE_MS - 1) == []
     assert stage.wait(1) == [Ping(W1)]
-    [gave_up] = stage.wait(PING_WITHIN_MS)
+    assert stage.wait(PING_WITHIN_MS) == [Release(1)]
+    assert stage.wait(0) == [Claim(2)]
+    assert LIVE_SILENCE_MS + PING_WITHIN_MS <= 1_000
+
+
+def test_a_live_session_waits_for_a_worker_but_not_for_ever() -> None:
+    stage = suspected(live=True)
+    stage.tell(Undelivered(1))
+    lost_ms = stage.now_ms
+    while isinstance(stage.state, Claiming):
+        assert stage.tell(ClaimRefused(stage.epoch, "none is running", "provider_missing")) == []
+        stage.wait(stage.state.deadline_ms - stage.now_ms)
+    [gave_up] = stage.actions
     assert isinstance(gave_up, GiveUp)
-    assert (gave_up.reason, LIVE_SILENCE_MS + PING_WITHIN_MS) == ("lost", 3_000)
+    assert gave_up.reason == "lost"
+    assert TAKEOVER_WITHIN_MS <= stage.now_ms - lost_ms <= TAKEOVER_WITHIN_MS + CLAIM_PAUSE_MS
+
+
+def test_a_live_session_asks_again_after_a_start_that_failed() -> None:
+    stage = suspected(live=True)
+    stage.tell(Undelivered(1))
+    stage.wait(0)
+    stage.tell(ClaimAccepted(2, "w2"))
+    assert stage.tell(StartFailed(2, "w2", "the vendor is down")) == [Release(2)]
+    assert stage.wait(START_PAUSE_MS - 1) == []
+    assert stage.wait(1) == [Claim(3)]
+
+
+def test_a_live_session_ends_when_no_new_owner_starts_in_time() -> None:
+    stage = suspected(live=True)
+    stage.tell(Undelivered(1))
+    lost_ms = stage.now_ms
+    stage.wait(0)
+    stage.tell(ClaimAccepted(2, "w2"))
+    while isinstance(stage.state, Starting):
+        stage.tell(Heartbeat("w2"))
+        stage.wait(OPENING_SILENCE_MS // 2)
+    [gave_up] = stage.actions
+    assert isinstance(gave_up, GiveUp)
+    assert gave_up.reason == "lost"
+    assert stage.now_ms - lost_ms <= TAKEOVER_WITHIN_MS + OPENING_SILENCE_MS
 
 
 def test_an_undelivered_message_alone_does_not_lose_a_live_owner() -> None:

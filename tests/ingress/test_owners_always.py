@@ -11,6 +11,7 @@ from stages.ingress.owner_machine import TRANSITIONS
 from stages.ingress.owner_states import (
     CLAIM_FOR_MS,
     OPEN_WITHIN_MS,
+    TAKEOVER_WITHIN_MS,
     Action,
     Alive,
     Claim,
@@ -242,7 +243,7 @@ class Session(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Let the world calm down: it ends owned, given up or closed, and only owners hold a claim."""
-        for _ in range((OPEN_WITHIN_MS + CLAIM_FOR_MS) // 50):
+        for _ in range((max(OPEN_WITHIN_MS, TAKEOVER_WITHIN_MS) + CLAIM_FOR_MS) // 50):
             for stage, world in self.worlds.items():
                 while world.claims:
                     self._claim_arrives(stage, world.claims.pop(0), "a")

@@ -9,7 +9,7 @@ import pytest
 from antiphon_testing.agents import scripted_agent
 from antiphon_testing.platform import WITHIN_S, open_platform
 from schemas import control, events, media, subjects
-from stages.ingress import owner_machine, owner_states
+from stages.ingress import owner_machine
 from stages.runtime import stage_host
 
 ECHO = scripted_agent("echo", greeting="Hello.", stt={"texts": ["first", "second"]}, tts={"duration_ms": 200})
@@ -70,14 +70,14 @@ async def test_a_full_worker_leaves_the_group_and_comes_back(tmp_path: Path) -> 
 
 async def test_a_draining_worker_finishes_its_own_and_takes_no_more(tmp_path: Path) -> None:
     async with open_platform(tmp_path, [ECHO]) as home:
-        old = home.workers[subjects.STT][0]
+        old = home.ingress
         first = await home.simulated_call("echo", turns=2, **LONG)
         await first.until(events.SessionOpened)
         draining = asyncio.create_task(home.stop(old))
-        new = await home.add(subjects.STT)
+        new = await home.add(subjects.INGRESS)
         second = await home.simulated_call("echo", turns=1, **LONG)
         opened = await second.until(events.SessionOpened)
-        assert opened.owners[subjects.STT].worker == new.id
+        assert opened.coordinator == new.id
         closed = await first.until(events.SessionClosed)
         assert closed.reason == "hangup"
         assert len(first.all(events.TurnEnded)) == 3
@@ -110,15 +110,31 @@ async def test_a_provider_that_cannot_serve_is_named(tmp_path: Path, changes: di
     assert says in closed.detail
 
 
-async def test_a_worker_that_falls_silent_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(owner_states, "LIVE_SILENCE_MS", 100)
+async def test_a_draining_worker_hands_its_sessions_over(tmp_path: Path) -> None:
+    async with open_platform(tmp_path, [ECHO]) as home:
+        call = await home.simulated_call("echo", turns=2, **LONG)
+        await call.until(events.SessionOpened)
+        for stage in subjects.CLAIMED:
+            [old] = home.workers[stage]
+            await home.add(stage)
+            await home.stop(old, drain_s=5)
+            assert not old.sessions
+        closed = await call.until(events.SessionClosed)
+    assert closed.reason == "hangup"
+    assert [changed.stage for changed in call.all(events.OwnerChanged)] == list(subjects.CLAIMED)
+    assert [ended.heard for ended in call.all(events.TurnEnded)] == ["Hello.", "You said first.", "You said second."]
+
+
+async def test_a_stage_that_stays_without_a_worker_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owner_machine, "TAKEOVER_WITHIN_MS", 300)
     async with open_platform(tmp_path, [ECHO]) as home:
         call = await home.simulated_call("echo", turns=9, **LONG)
         await call.until(events.SessionOpened)
         _stop, run = home._runs.pop(home.workers[subjects.LLM][0].id)
-        run.cancel()  # as good as dead: no beat comes any more
+        run.cancel()  # as good as dead: no heartbeat comes any more
         closed = await call.until(events.SessionClosed)
     assert closed.reason == "llm_lost"
+    assert 'stage "llm"' in closed.detail
 
 
 async def test_sessions_end_by_themselves_when_their_coordinator_is_gone(

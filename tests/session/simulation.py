@@ -23,7 +23,7 @@ from schemas.events import (
 from session.recoverable import SttRecoverable
 from session.state import SessionState, fold, locate
 from stages.stt.contract import HeardFinal, HeardInterim
-from stages.stt.utterances import Utterances
+from stages.stt.utterances import NOTHING_HEARD, Utterances
 from stages.stt.voice_activity import Offset
 
 STAGES = ("ingress", "stt", "llm", "tts", "egress")
@@ -39,7 +39,7 @@ class Stt:
     """A caller and a recognizer, with the utterances of the real stage."""
 
     def __init__(self) -> None:
-        self._utterances = Utterances(0, "scripted")
+        self._utterances = Utterances(NOTHING_HEARD, "scripted")
         self._speaking = False
         self._transcribed = 0  # sample
 

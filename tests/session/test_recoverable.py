@@ -165,7 +165,7 @@ def test_audio_is_recognized_again_from_the_first_utterance_without_its_transcri
     assert part.watermark == 5_000
     assert part.unfinished[0] == UnfinishedUtterance(0, 1_000, 9_000, 1, "one", 5_000)
     both = recoverable.stt(state_of(*spoke, final(1, "two", 29_000), final(0, "one", 9_000)))
-    assert both == SttRecoverable(29_000, 2, ())
+    assert both == SttRecoverable(29_000, 2, (), 29_000)
 
 
 def test_tts_speaks_again_from_the_first_sentence_that_was_not_played_to_its_end() -> None:

@@ -252,7 +252,9 @@ async def test_a_new_owner_goes_on_counting_utterances() -> None:
     outbox = Outbox()
     session = StageContext("stt", "s1", "agent1", EPOCH, outbox, Hearing.publishes)
     session.agent = session.agent.model_validate({"id": "agent1", **SCRIPTED})
-    session.snapshot = msgspec.msgpack.encode(SessionState(utterances={0: Utterance(), 4: Utterance()}))
+    session.snapshot = msgspec.msgpack.encode(
+        SessionState(utterances={0: Utterance(final=True), 4: Utterance(final=True)})
+    )
     async with (
         Providers[RecognizerProvider]("stt", ProviderContext()) as providers,
         stages.stt.stage.open_worker(providers) as shared,

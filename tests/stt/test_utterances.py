@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.events import Event, SpeechEnded, SpeechStarted, TranscriptFinal, TranscriptInterim, TurnJudged
+from session.recoverable import SttRecoverable, UnfinishedUtterance
 from stages.stt.contract import HeardFinal, HeardInterim
 from stages.stt.utterances import COVERED, Utterances
 from stages.stt.voice_activity import Offset
@@ -15,7 +16,7 @@ class Session:
     """The utterances of one session, and everything that was published of them."""
 
     def __init__(self, first: int = 0) -> None:
-        self.utterances = Utterances(first, "acme")
+        self.utterances = Utterances(SttRecoverable(next_utterance=first), "acme")
         self.events: list[Event] = []
 
     def starts(self, at: int) -> None:
@@ -207,3 +208,69 @@ def test_whatever_a_recognizer_does_the_contract_holds(data: st.DataObject) -> N
         numbers = [event.utterance for event in session.events if isinstance(event, kind)]
         assert numbers == list(range(len(numbers)))
         assert set(numbers) == {number for number, _, _, _ in session.finals}
+
+
+# --- a new owner ------------------------------------------------------------------------------------------------------
+
+OPEN = UnfinishedUtterance(3, 10_000, None, 0, "", 10_000)
+ENDED = UnfinishedUtterance(3, 10_000, 20_000, 0, "", 10_000)
+
+
+def taken_over(*left: UnfinishedUtterance, transcribed: int = 5_000) -> Utterances:
+    return Utterances(SttRecoverable(left[0].until, 4 if len(left) == 1 else 5, left, transcribed), "acme")
+
+
+def test_an_open_utterance_that_is_heard_again_keeps_its_number_and_starts_once() -> None:
+    utterances = taken_over(OPEN)
+    assert utterances.speech_started(9_900) == []
+    [ended] = utterances.speech_ended(Offset(20_000, 4_000, 10_000), 250, 400)
+    assert isinstance(ended, SpeechEnded)
+    assert (ended.utterance, ended.until_sample) == (3, 20_000)
+    [final] = utterances.heard_final(HeardFinal("one", 9_900, 20_000))
+    assert isinstance(final, TranscriptFinal)
+    assert (final.utterance, final.text, final.last) == (3, "one", True)
+    [started] = utterances.speech_started(30_000)
+    assert isinstance(started, SpeechStarted)
+    assert started.utterance == 4
+
+
+def test_an_utterance_that_had_ended_gets_its_transcript_and_ends_once() -> None:
+    utterances = taken_over(ENDED)
+    assert utterances.speech_started(10_000) == []
+    assert utterances.speech_ended(Offset(20_100, 4_000, 10_000), 250, 400) == []
+    [final] = utterances.heard_final(HeardFinal("one", 10_000, 20_100))
+    assert isinstance(final, TranscriptFinal)
+    assert (final.utterance, final.text, final.last) == (3, "one", True)
+    assert utterances.recoverable.unfinished == ()
+
+
+def test_parts_that_were_published_are_not_repeated() -> None:
+    utterances = taken_over(UnfinishedUtterance(3, 10_000, None, 1, "one", 15_000), transcribed=15_000)
+    assert utterances.heard_final(HeardFinal("one", 10_000, 15_000)) != [], "it overlaps: ingress replays from the part"
+    utterances = taken_over(UnfinishedUtterance(3, 10_000, None, 1, "one", 15_000), transcribed=15_000)
+    utterances.speech_started(15_000)
+    utterances.speech_ended(Offset(20_000, 4_000, 5_000), 250, 400)
+    [final] = utterances.heard_final(HeardFinal("two", 15_000, 20_000))
+    assert isinstance(final, TranscriptFinal)
+    assert (final.part, final.text, final.last) == (1, "two", True)
+
+
+def test_speech_that_has_its_transcript_is_not_published_again() -> None:
+    utterances = taken_over(ENDED, transcribed=50_000)  # utterance 4 was transcribed before utterance 3
+    utterances.speech_started(10_000)
+    utterances.speech_ended(Offset(20_000, 4_000, 10_000), 250, 400)
+    assert utterances.speech_started(40_000) == []
+    assert utterances.speech_ended(Offset(50_000, 4_000, 10_000), 250, 400) == []
+    [final] = utterances.heard_final(HeardFinal("one", 10_000, 20_000))
+    assert final.utterance == 3  # type: ignore[attr-defined]
+    assert utterances.heard_final(HeardFinal("two", 40_000, 50_000)) == []
+
+
+def test_an_utterance_that_is_not_found_again_is_closed() -> None:
+    utterances = taken_over(OPEN)
+    left = tuple(utterances.unfinished)
+    ended, final = utterances.give_up_on(left)
+    assert isinstance(ended, SpeechEnded)
+    assert isinstance(final, TranscriptFinal)
+    assert (final.utterance, final.text, final.last) == (3, "", True)
+    assert utterances.give_up_on(left) == []

@@ -69,7 +69,7 @@ class RoomOutput:
 
     # --- what egress calls --------------------------------------------------------------------------------------------
 
-    def play(self, pcm: bytes, turn: int, segment: int, flags: int) -> None:
+    def play(self, pcm: bytes, turn: int, segment: int, flags: int, at: int) -> None:
         """Play 20 ms of PCM16 mono at 24 kHz."""
         self._waiting.append(pcm)
         self._wake.set()

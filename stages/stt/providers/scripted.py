@@ -14,8 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from stages.runtime.providers import ProviderContext, parse_options
 from stages.stt.contract import Capabilities, Heard, HeardFinal, HeardInterim, Voice
 from stages.stt.heard_queue import HeardQueue
-from stages.stt.loudness import loud, loud_samples
+from stages.stt.loudness import loud, loud_samples, peak
 from stages.stt.voice_activity import Offset, Onset
+
+LOUDNESS_STEP = 1_000  # of 32,768: far above silence, and room for 32 texts
 
 Delay = Annotated[int, Field(ge=0, le=60_000)]
 
@@ -23,6 +25,8 @@ Delay = Annotated[int, Field(ge=0, le=60_000)]
 class Options(BaseModel):
     """texts: used in turn, again and again; "" is a wordless noise. Delays count from the audio that causes them.
 
+    by_loudness: the loudest sample of an utterance chooses its text instead: the first from LOUDNESS_STEP on, the
+    second from twice that, and so on. So audio that is recognized again has the same text.
     final_ms: from the end of the sound to the final text, or from the end of speech by VAD if the sound was over before
     VAD had found speech. interim_ms: from the onset to an interim. ends_turn: the recognizer's own judgement.
     """
@@ -30,6 +34,7 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     texts: Annotated[list[str], Field(min_length=1)] = ["Hello."]
+    by_loudness: bool = False
     final_ms: Delay = 100
     interim_ms: Delay | None = None
     ends_turn: bool | None = True
@@ -47,6 +52,7 @@ class Script:
         self._utterance = -1  # the newest
         self._start: int | None = None  # of the open utterance
         self._loud = b"", 0  # the last loud frame of the open utterance, and its first sample
+        self._peak = 0  # the loudest sample of the open utterance
         self._settled = False  # the open utterance has its final, or a timer for it
         self._interim: asyncio.TimerHandle | None = None
         self._finals: dict[int, tuple[asyncio.TimerHandle, HeardFinal]] = {}
@@ -58,6 +64,8 @@ class Script:
             return
         if loud(pcm):
             self._loud = pcm, at_sample
+            if self._options.by_loudness:
+                self._peak = max(self._peak, peak(pcm))
             if self._utterance in self._finals:
                 self._finals.pop(self._utterance)[0].cancel()
                 self._settled = False
@@ -86,7 +94,7 @@ class Script:
 
     def speech_started(self, onset: Onset) -> None:
         self._utterance += 1
-        self._start, self._loud, self._settled = onset.at, (b"", 0), False
+        self._start, self._loud, self._settled, self._peak = onset.at, (b"", 0), False, 0
         if self._options.interim_ms is not None and self._text:
             self._interim = self._loop.call_later(self._options.interim_ms / 1000, self._put_interim, onset.at)
 
@@ -114,7 +122,8 @@ class Script:
 
     @property
     def _text(self) -> str:
-        return self._options.texts[self._utterance % len(self._options.texts)]
+        number = self._peak // LOUDNESS_STEP - 1 if self._options.by_loudness else self._utterance
+        return self._options.texts[number % len(self._options.texts)]
 
 
 class Scripted:
