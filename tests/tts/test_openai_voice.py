@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-import openai
 import pytest
 
 from antiphon_testing.conformance.synthesizer import SynthesizerConformance
@@ -149,6 +148,7 @@ async def test_connects_and_drops_leave_no_task_and_no_connection(server: OpenAI
 
 
 async def test_openais_own_client_reads_the_stand_in(server: OpenAISpeechServer) -> None:
+    openai = pytest.importorskip("openai", reason="pip install openai")
     async with (
         openai.AsyncOpenAI(api_key=SECRET, base_url=server.url, max_retries=0) as client,
         client.audio.speech.with_streaming_response.create(

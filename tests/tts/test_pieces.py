@@ -23,5 +23,5 @@ def test_no_letter_is_lost_and_no_piece_is_too_long(text: str, most: int) -> Non
 def test_whole_words_get_their_pronunciation_in_any_case() -> None:
     said = {"Nguyen": "win", "a.b.": "ay bee", "Nguyen Street": "win street"}
     assert respell("NGUYEN of Nguyen street, Nguyens, a.b.", said) == "win of win street, Nguyens, ay bee"
-    assert spoken("**50%** of Nguyen", "en", said) == "50 percent of win"
+    assert spoken("**50 %** of Nguyen", "en", said) == "50 percent of win"
     assert spoken("...", "en", said) == ""

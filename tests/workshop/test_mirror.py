@@ -68,6 +68,8 @@ EXCEPTIONS = {
     "stages/tts/speech.py": "tests/tts/test_stage.py",
     "stages/stt/utterance.py": "tests/stt/test_segmenting_recognizer.py",
     "stages/tts/voice_options.py": "tests/tts/test_openai_voice.py",
+    "stages/tts/context_turn.py": "tests/tts/test_cartesia.py",
+    "stages/tts/vendor_socket.py": "tests/tts/test_cartesia.py",
     "stages/tts/english.py": "tests/tts/test_text_normalization.py",
     "stages/tts/providers/*.py": "tests/tts/test_local_voice.py and test_stage.py",
     "transports/*": "tests/transports/livekit and tests/ingress, with a real server and real sockets",
