@@ -12,14 +12,14 @@ from schemas.subjects import new_id
 from stages.runtime.providers import ProviderError
 from stages.tts.contract import AudioChunk, Capabilities
 from stages.tts.pieces import pieces
-from stages.tts.vendor_socket import (
+from stages.tts.shared_socket import (
     MOST_WAITING,
     Audio,
     Failure,
     Received,
+    SharedSocket,
     SocketPool,
     Target,
-    VendorSocket,
     Words,
 )
 from stages.tts.word_alignment import WordAlignment
@@ -86,7 +86,7 @@ class ContextTurn:
         self._sent: deque[_Piece] = deque()
         self._segments: dict[int, _Segment] = {}
         self._inbox: asyncio.Queue[Received | None] = asyncio.Queue()  # None: look again
-        self._socket: VendorSocket | None = None
+        self._socket: SharedSocket | None = None
         self._context = ""  # of the next piece, "" for a new one
         self._context_samples = 0  # of the pieces of the newest context that have ended
         self._fresh = True  # the socket had no turn before this one
@@ -136,39 +136,33 @@ class ContextTurn:
         if socket is None or socket.lost:
             return
         if self._wire.keeps:
-            await socket.send(message for context in open_contexts for message in self._wire.cancel(context))
+            socket.send(message for context in open_contexts for message in self._wire.cancel(context))
         elif self._sent or open_contexts:
             await socket.close()
             self._pool.warm(self._wire.target)
 
     async def _send_ahead(self) -> None:
         while self._waiting and len(self._sent) < AHEAD:
+            if self._socket and self._socket.lost:
+                if any(piece.text for piece in self._sent):
+                    return  # their failure waits to be read
+                self._forget()
+                self._socket = None
             piece = self._waiting[0]
             if piece.text:
                 await self._send(piece)
             self._sent.append(self._waiting.popleft())
 
     async def _send(self, piece: _Piece) -> None:
-        """Ask for one piece. A socket that was kept open may be dead: then a new one is tried, once."""
-        while True:
-            if self._socket is None:
-                self._socket = await self._pool.take(self._wire.target, AHEAD if self._wire.per_piece else 1)
-                self._fresh = not self._socket.used
-                self._socket.used = True
-            first = not self._context
-            context = self._context or new_id()
-            self._socket.contexts[context] = self._receive
-            try:
-                await self._socket.send(self._wire.say(context, piece.text, first=first))
-            except ProviderError:
-                self._forget()
-                if self._fresh or self._sent:
-                    raise
-                self._socket = None
-                continue
-            piece.context = context
-            self._context = "" if self._wire.per_piece else context
-            return
+        if self._socket is None:
+            self._socket = await self._pool.take(self._wire.target, AHEAD if self._wire.per_piece else 1)
+            self._fresh = not self._socket.used
+            self._socket.used = True
+        context = self._context or new_id()
+        self._socket.contexts[context] = self._receive
+        self._socket.send(self._wire.say(context, piece.text, first=not self._context))
+        piece.context = context
+        self._context = "" if self._wire.per_piece else context
 
     def _receive(self, received: Received) -> None:
         if self._inbox.qsize() >= MOST_WAITING:
@@ -230,7 +224,7 @@ class ContextTurn:
         self._forget()
         self._context_samples = 0
         if context and socket and not socket.lost:
-            await socket.send(self._wire.finish(context))
+            socket.send(self._wire.finish(context))
 
     def _forget(self) -> list[str]:
         """Read no more of the contexts of this turn. Return those that are open."""

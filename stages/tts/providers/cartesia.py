@@ -16,11 +16,12 @@ from pydantic import Field
 
 from schemas.audio import AGENT_HZ
 from stages.runtime.providers import ProviderContext, ProviderError, parse_options
-from stages.runtime.refusals import kind_of, named
 from stages.runtime.vendor_http import Endpoint, VendorHttp, open_http
+from stages.runtime.vendor_socket import decode
 from stages.tts.context_turn import ContextSynthesizer
 from stages.tts.contract import Capabilities
-from stages.tts.vendor_socket import Audio, Failure, PieceEnd, Received, SocketPool, Target, Words, open_pool
+from stages.tts.refusals import refused
+from stages.tts.shared_socket import Audio, Failure, PieceEnd, Received, SocketPool, Target, Words, open_pool
 from stages.tts.voice_options import Name, VoiceOptions
 
 KEY = "CARTESIA_API_KEY"
@@ -69,7 +70,7 @@ class CartesiaWire:
         headers = {"Cartesia-Version": VERSION}
         if endpoint.key:
             headers["Authorization"] = f"Bearer {endpoint.key}"
-        self.target = Target(endpoint.http, f"{endpoint.url}/tts/websocket", headers, read, MOST)
+        self.target = Target("Cartesia", endpoint, "/tts/websocket", headers, (), read, MOST)
         self.capabilities = Capabilities(
             rates=(AGENT_HZ,), word_times=True, multiplexed=True, cancel="message", languages=options.languages
         )
@@ -102,15 +103,15 @@ class CartesiaWire:
 
 
 def read(data: str | bytes) -> Iterator[Received]:
-    """Yield the meaning of one message. Raises ValueError."""
-    message = _MESSAGES.decode(data)
+    """Yield the meaning of one message. Raises ProviderError."""
+    message = decode(_MESSAGES, data)
     context = message.context_id
     match message.type:
         case "chunk":
             try:
                 yield Audio(context, b64decode(message.data, validate=True))
             except binascii.Error:
-                raise ValueError("the audio is not base64") from None
+                raise ProviderError("server", "the audio is not base64", retryable=True) from None
         case "timestamps" if message.word_timestamps:
             times = message.word_timestamps
             words = zip(times.words, times.start, times.end, strict=False)
@@ -118,9 +119,7 @@ def read(data: str | bytes) -> Iterator[Received]:
         case "flush_done":
             yield PieceEnd(context)
         case "error":
-            kind, retryable = kind_of(message.status_code)
-            text = f"the vendor refused the text: {message.status_code}{named(message.error_code)}"
-            yield Failure(context, ProviderError(kind, text, retryable=retryable))
+            yield Failure(context, refused(message.status_code, message.error_code))
 
 
 class Cartesia:

@@ -17,10 +17,10 @@ from pydantic import Field
 from schemas.audio import AGENT_HZ, SAMPLE_BYTES
 from schemas.events import ProviderErrorKind
 from stages.runtime.providers import ProviderContext, ProviderError, parse_options
-from stages.runtime.refusals import refused
 from stages.runtime.vendor_http import Endpoint, VendorHttp, open_http
 from stages.tts.contract import Capabilities
 from stages.tts.pieces import pieces
+from stages.tts.refusals import refused
 from stages.tts.sentence_synthesizer import SentenceSynthesizer
 from stages.tts.voice_options import Name, VoiceOptions
 
@@ -91,7 +91,7 @@ class Speech:
             if response.status == HTTPStatus.OK:
                 return response
             async with response:
-                raise refused(response.status, response.headers, time.time(), await _code(response))
+                raise refused(response.status, await _code(response), response.headers, time.time())
         raise AssertionError("unreachable")
 
     def _body(self, text: str) -> dict[str, object]:
