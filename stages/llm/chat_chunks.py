@@ -160,10 +160,10 @@ class ChatChunks:
 def named(error: object) -> str:
     """Return the code of an error that a server reports, as " (code)"; never its text, which may quote the caller."""
     fields = error if isinstance(error, dict) else {}
-    for name in ("code", "type"):
+    for name in ("code", "type", "status"):  # the last is Google's, whose `code` is the HTTP status
         code = fields.get(name)
-        if isinstance(code, str) and _CODE.fullmatch(code):
-            return f" ({code})"
+        if isinstance(code, str) and _CODE.fullmatch(code.lower()):
+            return f" ({code.lower()})"
     return ""
 
 

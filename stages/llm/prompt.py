@@ -11,6 +11,7 @@ from session.history import Exchange
 from stages.llm.contract import ChatMessage, ReplyRequest
 
 MAX_HISTORY = 16_000  # characters, about 4,000 tokens or 20 minutes of talk: what servers of small models can read
+CALL_BEGINS = "(The call begins.)"  # stands before the greeting, where the caller must come first
 CUT_OFF = " —"  # how writing shows that a speaker was interrupted
 
 _VOICE = (
@@ -45,6 +46,13 @@ def turn_instructions(request: ReplyRequest) -> str:
 def spoken_messages(request: ReplyRequest) -> tuple[ChatMessage, ...]:
     """Return the conversation, which ends with the caller's words; roles alternate."""
     return merged((*request.history, ChatMessage("user", request.utterance)))
+
+
+def begun_by_caller(messages: tuple[ChatMessage, ...]) -> tuple[ChatMessage, ...]:
+    """Return `messages` with one of the caller in front: Bedrock and Gemini refuse that the agent begins."""
+    if messages and messages[0].role == "assistant":
+        return (ChatMessage("user", CALL_BEGINS), *messages)
+    return messages
 
 
 def chat_messages(request: ReplyRequest) -> list[dict[str, str]]:

@@ -160,7 +160,8 @@ async def test_a_provider_that_is_not_there_is_named(files: Files) -> None:
     (Path(next(reversed(stages.llm.providers.__path__))) / "bare.py").write_text("import no_such_sdk", encoding="utf-8")
     async with registry() as providers:
         with pytest.raises(
-            ProviderMissing, match="llm has no provider 'nobody': it has bare, cerebras, groq, local, openai, scripted"
+            ProviderMissing,
+            match="llm has no provider 'nobody': it has bare, cerebras, google, groq, local, openai, scripted",
         ):
             await providers.get("nobody")
         with pytest.raises(ProviderMissing, match=r"needs no_such_sdk: pip install -e '.\[bare\]'"):
