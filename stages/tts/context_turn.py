@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from stages.tts.pieces import pieces
 from stages.tts.shared_socket import (
     MOST_WAITING,
     Audio,
+    Characters,
     Failure,
     Received,
     SharedSocket,
@@ -22,7 +23,7 @@ from stages.tts.shared_socket import (
     Target,
     Words,
 )
-from stages.tts.word_alignment import WordAlignment
+from stages.tts.word_alignment import Letters, Timed, WordAlignment
 
 SAME_MS = 100  # by which a vendor's word times and its audio may differ
 AHEAD = 2  # pieces at the vendor: the second hides its delay, and a cancelled turn has paid for no more than these
@@ -32,13 +33,15 @@ class Wire(Protocol):
     """The messages of one vendor with the options of one session.
 
     target: where its sockets connect. rate: of its audio. per_piece: each piece has a context of its own, because only
-    the end of a context is confirmed. keeps: a socket is used on after a cancel.
+    the end of a context is confirmed. exclusive: audio names no context, so one turn has the socket to its end, and a
+    cancel closes it. most_pieces: of one socket.
     """
 
     target: Target
     rate: int
     per_piece: bool
-    keeps: bool
+    exclusive: bool
+    most_pieces: int | None
     capabilities: Capabilities
 
     def spoken(self, text: str) -> str:
@@ -64,6 +67,7 @@ class _Piece:
     context: str = ""
     came: deque[Received] = field(default_factory=deque)
     samples: int = 0
+    letters: Letters = field(default_factory=Letters)
     words_from_ms: int | None = None  # where the piece begins by the vendor's word times, once it is known
 
 
@@ -113,7 +117,7 @@ class ContextTurn:
                 yield AudioChunk(b"", self._wire.rate, piece.segment, last_of_segment=True)
                 continue
             if not self._sent:
-                await self._finish()
+                self._finish()
                 if self._ended and not self._waiting:
                     return
                 if not self._waiting:
@@ -132,22 +136,24 @@ class ContextTurn:
             return
         self._cancelled = True
         self._inbox.put_nowait(None)
-        socket, open_contexts = self._socket, self._forget()
+        socket, busy = self._socket, any(piece.text for piece in self._sent)
+        contexts = self._leave()
         if socket is None or socket.lost:
             return
-        if self._wire.keeps:
-            socket.send(message for context in open_contexts for message in self._wire.cancel(context))
-        elif self._sent or open_contexts:
+        if not self._wire.exclusive:
+            socket.send(message for context in contexts for message in self._wire.cancel(context))
+        elif busy:
             await socket.close()
             self._pool.warm(self._wire.target)
 
     async def _send_ahead(self) -> None:
         while self._waiting and len(self._sent) < AHEAD:
-            if self._socket and self._socket.lost:
+            if self._socket and (self._socket.lost or self._socket.pieces == self._wire.most_pieces):
                 if any(piece.text for piece in self._sent):
-                    return  # their failure waits to be read
-                self._forget()
-                self._socket = None
+                    return  # their failure, or their audio, waits to be read
+                if not self._socket.lost:
+                    await self._socket.close()
+                self._leave()
             piece = self._waiting[0]
             if piece.text:
                 await self._send(piece)
@@ -155,11 +161,11 @@ class ContextTurn:
 
     async def _send(self, piece: _Piece) -> None:
         if self._socket is None:
-            self._socket = await self._pool.take(self._wire.target, AHEAD if self._wire.per_piece else 1)
-            self._fresh = not self._socket.used
-            self._socket.used = True
+            self._socket = await self._pool.take(self._wire.target, self._receive)
+            self._fresh = not self._socket.pieces
         context = self._context or new_id()
         self._socket.contexts[context] = self._receive
+        self._socket.pieces += 1
         self._socket.send(self._wire.say(context, piece.text, first=not self._context))
         piece.context = context
         self._context = "" if self._wire.per_piece else context
@@ -195,8 +201,18 @@ class ContextTurn:
                 yield AudioChunk(received.pcm, rate, head.segment, words=segment.known)
                 segment.known = ()
         elif isinstance(received, Words):
-            segment.known += self._aligned(head, segment, received)
+            segment.known += self._aligned(head, segment, received.words)
+        elif isinstance(received, Characters):
+            at_ms = samples_to_ms(head.samples, rate)
+            whole = [
+                word
+                for char, start, end in received.characters
+                if (word := head.letters.add(char, start + at_ms, end + at_ms))
+            ]
+            segment.known += self._aligned(head, segment, whole)
         else:
+            if word := head.letters.end():
+                segment.known += self._aligned(head, segment, [word])
             self._sent.popleft()
             self._context_samples = 0 if self._wire.per_piece else self._context_samples + head.samples
             if self._wire.per_piece and self._socket:
@@ -207,39 +223,35 @@ class ContextTurn:
                 yield AudioChunk(b"", rate, head.segment, last_of_segment=True, words=(*segment.known, *words))
                 del self._segments[head.segment]
 
-    def _aligned(self, head: _Piece, segment: _Segment, received: Words) -> tuple[Word, ...]:
+    def _aligned(self, head: _Piece, segment: _Segment, words: Sequence[Timed]) -> tuple[Word, ...]:
         """Return the words of the sentence. Vendors count from the start of the context, some from each flush."""
         before_ms = samples_to_ms(self._context_samples, self._wire.rate)
-        if head.words_from_ms is None and received.words:
-            head.words_from_ms = before_ms if received.words[0][1] >= before_ms - SAME_MS else 0
+        if head.words_from_ms is None and words:
+            head.words_from_ms = before_ms if words[0][1] >= before_ms - SAME_MS else 0
         shift_ms = samples_to_ms(segment.samples - head.samples, self._wire.rate) - (head.words_from_ms or 0)
         aligned: list[Word] = []
-        for text, start_ms, end_ms in received.words:
+        for text, start_ms, end_ms in words:
             aligned += segment.words.add(text, start_ms + shift_ms, end_ms + shift_ms)
         return tuple(aligned)
 
-    async def _finish(self) -> None:
+    def _finish(self) -> None:
         """End the context: the vendor may let it expire while the model writes, and an open one counts as a call."""
         socket, context = self._socket, self._context
-        self._forget()
-        self._context_samples = 0
-        if context and socket and not socket.lost:
+        if self._wire.exclusive and not (self._ended and not self._waiting):
+            return
+        self._leave()
+        if context and socket:
             socket.send(self._wire.finish(context))
 
-    def _forget(self) -> list[str]:
-        """Read no more of the contexts of this turn. Return those that are open."""
-        if self._socket is None:
-            return []
-        mine = [context for context, sink in self._socket.contexts.items() if sink == self._receive]
-        for context in mine:
-            del self._socket.contexts[context]
-        self._context = ""
-        return mine
+    def _leave(self) -> list[str]:
+        """Read the socket no more. Return the contexts that are open."""
+        socket, self._socket = self._socket, None
+        self._context, self._context_samples = "", 0
+        return socket.leave(self._receive) if socket else []
 
     def _ask_again(self) -> None:
         """Send the pieces again on a new socket: the kept one was dead, and nothing of them had come."""
-        self._forget()
-        self._socket = None
+        self._leave()
         self._waiting.extendleft(reversed(self._sent))
         self._sent.clear()
 

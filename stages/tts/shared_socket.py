@@ -30,6 +30,14 @@ class Words:
 
 
 @dataclass(frozen=True)
+class Characters:
+    """Characters with start and end in ms from the start of the audio that comes next."""
+
+    context: str
+    characters: tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True)
 class PieceEnd:
     """All audio of the oldest piece of `context` has come."""
 
@@ -45,12 +53,12 @@ class Failure:
     lost: bool = False
 
 
-Received = Audio | Words | PieceEnd | Failure
+Received = Audio | Words | Characters | PieceEnd | Failure
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where a socket connects. most: contexts that one socket carries at once. read: a message -> its meaning.
+    """Where a socket connects. most: turns that one socket carries at once. read: a message -> its meaning.
 
     vendor: its name in errors. query: of the URL. read raises ProviderError for a message that is none of the vendor's.
     """
@@ -83,21 +91,32 @@ class SharedSocket:
 
     def __init__(self, target: Target) -> None:
         self.contexts: dict[str, Sink] = {}
+        self.turns: set[Sink] = set()
+        self.pieces = 0
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.lost = self.used = False
         self._target = target
         self._socket: VendorSocket | None = None
         self._task = asyncio.create_task(self._live(), name=f"socket to {target.vendor}")
 
-    def room(self, contexts: int) -> bool:
-        """Return whether so many more contexts fit."""
-        return not self.lost and len(self.contexts) + contexts <= self._target.most
+    @property
+    def room(self) -> bool:
+        """Whether one more turn fits."""
+        return not self.lost and len(self.turns) < self._target.most
 
     def send(self, messages: Iterable[str]) -> None:
         """Queue messages in order. Never raises: the turns that read the socket get the failure."""
         if self._socket:
             for message in messages:
                 self._socket.send(message)
+
+    def leave(self, turn: Sink) -> list[str]:
+        """Make room: deliver nothing more to `turn`. Return its contexts that are open."""
+        self.turns.discard(turn)
+        mine = [context for context, sink in self.contexts.items() if sink == turn]
+        for context in mine:
+            del self.contexts[context]
+        return mine
 
     async def close(self) -> None:
         """Close the socket."""
@@ -133,7 +152,7 @@ class SharedSocket:
             if sink := self.contexts.get(received.context):
                 sink(received)
             return
-        for sink in set(self.contexts.values()):
+        for sink in list(self.turns):
             sink(received)
 
 
@@ -169,20 +188,25 @@ class SocketPool:
     def warm(self, target: Target) -> None:
         """Begin to connect unless a socket with room is open. The first turn finds out whether that succeeds."""
         line = self._lines.get(target.key)
-        if line and not any(socket.room(1) for socket in line.sockets):
+        if line and not any(socket.room for socket in line.sockets):
             line.sockets.append(SharedSocket(target))
 
-    async def take(self, target: Target, contexts: int) -> SharedSocket:
-        """Return a socket with room for so many contexts. Raises ProviderError."""
+    async def take(self, target: Target, turn: Sink) -> SharedSocket:
+        """Return a socket on which there is room for `turn`, until `leave`. Raises ProviderError."""
         line = self._lines.get(target.key)
         if line is None:
             raise ProviderError("connection", "the session is closed")
         line.sockets = [socket for socket in line.sockets if not socket.lost]
-        socket = next((socket for socket in line.sockets if socket.room(contexts)), None)
+        socket = next((socket for socket in line.sockets if socket.room), None)
         if socket is None:
             socket = SharedSocket(target)
             line.sockets.append(socket)
-        await asyncio.shield(socket.opened)
+        socket.turns.add(turn)
+        try:
+            await asyncio.shield(socket.opened)
+        except BaseException:
+            socket.leave(turn)
+            raise
         return socket
 
     async def close(self) -> None:

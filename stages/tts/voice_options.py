@@ -10,6 +10,8 @@ MAX_PRONUNCIATIONS = 500
 URL = r"^(https?|wss?)://"
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]  # of a model or a voice
+# No space and no sign that would end a path or a query: these names become a part of a URL.
+PathName = Annotated[str, Field(pattern=r"^[\w.-]{1,200}$")]
 
 
 class VoiceOptions(BaseModel):

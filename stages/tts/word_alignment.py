@@ -11,6 +11,29 @@ from schemas.events import Word
 AHEAD = 8  # words of the sentence among which a reported word is looked for; normalization changes fewer in a row
 
 
+Timed = tuple[str, int, int]  # a reported word, its start and its end in ms
+
+
+class Letters:
+    """Joins the characters that a vendor reports to words."""
+
+    def __init__(self) -> None:
+        self._word: Timed | None = None
+
+    def add(self, letter: str, start_ms: int, end_ms: int) -> Timed | None:
+        """Take one character. Return the word that it ends, if it is a space."""
+        if letter.isspace():
+            return self.end()
+        text, began_ms, _ = self._word or ("", start_ms, end_ms)
+        self._word = text + letter, began_ms, end_ms
+        return None
+
+    def end(self) -> Timed | None:
+        """Return the word that was not ended."""
+        word, self._word = self._word, None
+        return word
+
+
 class WordAlignment:
     """Aligns the words of one sentence as their times come in. Times are ms from the start of the segment."""
 

@@ -27,8 +27,7 @@ from stages.tts.voice_options import Name, VoiceOptions
 KEY = "CARTESIA_API_KEY"
 HOMES = {KEY: "https://api.cartesia.ai"}
 VERSION = "2026-03-01"  # of the API: the newest whose websocket is documented
-MOST = 50  # contexts on one socket; the account's own limit is lower, and another socket does not raise it
-RATES = (8_000, 16_000, 22_050, 24_000, 44_100, 48_000)
+MOST = 50  # turns on one socket, each with one context; an account's own limit is lower
 
 
 class Options(VoiceOptions):
@@ -64,7 +63,8 @@ class CartesiaWire:
 
     rate = AGENT_HZ
     per_piece = False
-    keeps = True
+    exclusive = False
+    most_pieces: int | None = None
 
     def __init__(self, endpoint: Endpoint, options: Options) -> None:
         headers = {"Cartesia-Version": VERSION}
