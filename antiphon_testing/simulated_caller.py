@@ -19,6 +19,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from antiphon_testing.echo_path import EchoPath
 from antiphon_testing.environment import inherited
 from antiphon_testing.recording import Recording
 from antiphon_testing.websocket_caller import Caller, dial
@@ -80,13 +81,13 @@ class ProcessPlatform:
         self.bus = bus
 
     @asynccontextmanager
-    async def call(self, agent: str) -> AsyncIterator[SimulatedCaller]:
-        """Make a call; return after its last event."""
+    async def call(self, agent: str, echo: EchoPath | None = None) -> AsyncIterator[SimulatedCaller]:
+        """Make a call; return after its last event. echo: of a caller on a speakerphone."""
         client = SessionClient(self.bus)
         offer = await client.claim(agent)
         with Recording() as recording:
             async with client.follow(offer.session) as followed:
-                async with dial(offer.url, agent, offer.session, recording) as caller:
+                async with dial(offer.url, agent, offer.session, recording, echo) as caller:
                     simulated = SimulatedCaller(caller, followed)
                     yield simulated
                 await followed.until_closed()

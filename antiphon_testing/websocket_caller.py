@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from antiphon_testing.echo_path import EchoPath
 from antiphon_testing.playout import Playout
 from antiphon_testing.recording import Recording
 from schemas.audio import AGENT_HZ, CALLER_FRAME_BYTES, CALLER_HZ, FRAME_MS, SAMPLE_BYTES
@@ -35,7 +36,13 @@ class Caller:
     sent: samples of the caller's audio that went out.
     """
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse, session: str, recording: Recording | None) -> None:
+    def __init__(
+        self,
+        socket: aiohttp.ClientWebSocketResponse,
+        session: str,
+        recording: Recording | None,
+        echo: EchoPath | None = None,
+    ) -> None:
         self.session = session
         self.over = asyncio.Event()
         self.problem = ""
@@ -43,6 +50,7 @@ class Caller:
         self._socket = socket
         self._recording = recording
         self._ear = Playout()
+        self._echo = echo
         self._words: deque[memoryview] = deque()
         self._began = asyncio.get_running_loop().time()
 
@@ -126,10 +134,13 @@ class Caller:
             frame += words[:missing]
             if rest := words[missing:]:
                 self._words.appendleft(rest)
-        return frame.ljust(CALLER_FRAME_BYTES, b"\x00")
+        frame = frame.ljust(CALLER_FRAME_BYTES, b"\x00")
+        return self._echo.mix(frame) if self._echo else frame
 
     def _record(self, frame: bytes) -> None:
         for heard in self._ear.take(self.sent * AGENT_HZ // CALLER_HZ):
+            if self._echo:
+                self._echo.hear(heard)
             if self._recording:
                 self._recording.heard(heard)
         if self._recording:
@@ -138,17 +149,22 @@ class Caller:
 
 @asynccontextmanager
 async def dial(
-    url: str, agent: str, session: str | None = None, recording: Recording | None = None
+    url: str,
+    agent: str,
+    session: str | None = None,
+    recording: Recording | None = None,
+    echo: EchoPath | None = None,
 ) -> AsyncIterator[Caller]:
     """Call an agent; yields the caller when the session is open, and hangs up. Raises CallFailed.
 
     url: `ws://host:port/v1/call`. session: an id that ingress offered. recording: keeps both lines.
+    echo: brings the agent's sound back into the caller's microphone.
     """
     address = URL(url).update_query({"agent": agent, **({"session": session} if session else {})})
     async with aiohttp.ClientSession() as http:
         socket = await _connect(http, address)
         try:
-            caller = Caller(socket, await _hello(socket), recording)
+            caller = Caller(socket, await _hello(socket), recording, echo)
             halves = [asyncio.create_task(caller.speak()), asyncio.create_task(caller.hear())]
             try:
                 yield caller

@@ -263,7 +263,7 @@ class EgressRecoverable(msgspec.Struct, frozen=True):
     """turn: the newest that started. over_below: turns below are over. playing: started and not ended.
 
     held: the utterance that the agent is silent for, None without a hold. awaits_decision: that utterance has ended.
-    decided: the newest utterance that was decided about.
+    decided: the newest utterance that was decided about. echoes: a mere sound of the caller sets no hold.
     """
 
     turn: int = 0
@@ -272,6 +272,7 @@ class EgressRecoverable(msgspec.Struct, frozen=True):
     held: int | None = None
     awaits_decision: bool = False
     decided: int = -1
+    echoes: bool = False
 
 
 def egress(state: SessionState) -> EgressRecoverable:
@@ -281,7 +282,7 @@ def egress(state: SessionState) -> EgressRecoverable:
     newest = max(started, default=0)
     utterance = max(state.utterances, default=-1)
     decided = max(state.settled, state.released)
-    held = utterance if utterance > decided else None
+    held = utterance if utterance > decided and not state.echoes else None
     return EgressRecoverable(
         turn=newest,
         over_below=max(1, newest, max(over, default=0) + 1),
@@ -293,4 +294,5 @@ def egress(state: SessionState) -> EgressRecoverable:
         held=held,
         awaits_decision=held is not None and state.utterances[held].end is not None,
         decided=decided,
+        echoes=state.echoes,
     )

@@ -44,7 +44,7 @@ class SessionState(msgspec.Struct, frozen=True, omit_defaults=True):
     stt: utterances; until, the sample up to which the caller's words are final.
     llm: turns, in part; settled and settled_text, the last utterance and text that were answered or dismissed; missing,
     the settled utterances whose last transcript llm had not received at that time; history, the turns whose words are
-    kept whole -> their characters.
+    kept whole -> their characters; echoes, the caller's line brings the agent's words back.
     egress: turns, in part; released, the last utterance whose hold egress ended by itself.
     after: stage -> (epoch, seq) of its last event in here.
     """
@@ -72,6 +72,7 @@ class SessionState(msgspec.Struct, frozen=True, omit_defaults=True):
     missing: tuple[Missing, ...] = ()
     history: dict[int, int] = {}
     released: int = -1
+    echoes: bool = False
 
     @property
     def caller_speaks(self) -> bool:
@@ -216,7 +217,8 @@ def _changes(state: SessionState, event: Event) -> dict[str, Any]:
                 "turns": _turn(state, event.turn, history, **asked, started=event.time),
             }
         case events.ReplyResumed():
-            return {"settled": max(state.settled, event.utterance), "missing": event.missing}
+            settled = max(state.settled, event.utterance)
+            return {"settled": settled, "missing": event.missing, "echoes": state.echoes or event.echo}
         case events.SentenceReady():
             first: dict[str, Any] = (
                 {"first_token_ms": event.first_token_ms, "first_sentence": event.time} if event.segment == 0 else {}

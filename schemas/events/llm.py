@@ -71,11 +71,13 @@ class SentenceReady(Decision, tag="llm.sentence_ready", frozen=True):
 class ReplyResumed(Decision, tag="llm.reply_resumed", frozen=True):
     """The caller's sound was no turn: holds for utterances <= `utterance` end and the reply goes on.
 
-    missing: as in `llm.turn_started`.
+    missing: as in `llm.turn_started`. echo: the caller's line brings the agent's own words back, so from now on in this
+    session only the caller's words, and no mere sound, may silence the agent.
     """
 
     utterance: int
     missing: tuple[Missing, ...] = ()
+    echo: bool = False
 
 
 class TurnCancelled(Decision, tag="llm.turn_cancelled", frozen=True):

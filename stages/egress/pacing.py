@@ -50,6 +50,7 @@ class Pacing:
         self._over_below = left.over_below  # turns below this number are over
         self._sent: deque[Piece] = deque()  # sent, and by the clock not yet heard to its end
         self._sent_from = 0.0  # when the first of `_sent` starts to sound; when it is empty, when the last one ended
+        self._echoes = left.echoes
         self._held = left.held  # the newest utterance without a decision
         self._decided = left.decided  # the newest utterance with one
         self._decide_by = now_ms + DECIDE_WITHIN_MS if left.awaits_decision else None
@@ -92,8 +93,8 @@ class Pacing:
             self._stopping = True
 
     def hold(self, utterance: int) -> None:
-        """Hold the agent silent, because the caller began to speak; also if nothing sounds yet."""
-        if utterance <= self._decided:
+        """Hold the agent silent, because the caller began to speak; also if nothing sounds yet. Not for echo."""
+        if utterance <= self._decided or self._echoes:
             return
         self._held = utterance
         self._decide_by = None
@@ -110,6 +111,13 @@ class Pacing:
         """End holds for utterances <= `utterance`, which were no turn: the reply goes on."""
         if self._decide(utterance):
             self._resumes = (utterance, reason)
+
+    def expect_echo(self) -> None:
+        """Hold for no sound from now on: the sounds of this caller may be the agent's own. A hold ends."""
+        self._echoes = True
+        if self._held is not None:
+            self._resumes = (self._held, "decided")
+            self._held = self._decide_by = None
 
     # --- actions ------------------------------------------------------------------------------------------------
 
@@ -167,6 +175,7 @@ class Pacing:
             held=self._held,
             awaits_decision=self._decide_by is not None,
             decided=self._decided,
+            echoes=self._echoes,
         )
 
     # --- how ----------------------------------------------------------------------------------------------------

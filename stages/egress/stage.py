@@ -151,6 +151,8 @@ class Playback:
     @handles(ReplyResumed)
     def resume(self, reply: ReplyResumed) -> None:
         self._pacing.resume(reply.utterance)
+        if reply.echo:
+            self._pacing.expect_echo()
         self._advance()
 
     @handles(SessionOpened, TranscriptInterim, TranscriptFinal, SentenceReady, TurnEnded)

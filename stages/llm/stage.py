@@ -37,7 +37,7 @@ from session import history, recoverable
 from session.recoverable import LlmRecoverable
 from session.retention import KEEP_SEGMENTS
 from session.state import fold, load
-from stages.llm import recovery, states, turns
+from stages.llm import echo, recovery, states, turns
 from stages.llm.contract import LanguageModel, LanguageModelProvider, ReplyRequest
 from stages.llm.draft import Draft
 from stages.llm.fact_retrieval import choose
@@ -80,6 +80,9 @@ class Conversation:
             greeting=bool(call.agent.greeting.strip()),
             english=is_english(call.agent.language),
         )
+        self._echo = echo.Echo(echoes=self._session.echoes)
+        if self._echo.echoes:
+            self._state = turns.expect_echo(self._state)
         self._alarm = call.deadline(self._ring)
         self._draft: Draft | None = None  # of the answer to what the caller may have finished saying
         self._drafts = 0  # begun since the last turn
@@ -97,7 +100,7 @@ class Conversation:
     def follow(self, event: SessionOpened | Heard | TextReceived) -> None:
         """Step the turn machine with an event of the caller."""
         self._fold(event)
-        self._step(event, _cause(event))
+        self._step(self._without_echo(event), _cause(event))
 
     @handles(PlaybackStarted, Resumed, PlaybackEnded)
     def play(self, event: PlaybackStarted | Resumed | PlaybackEnded) -> None:
@@ -110,6 +113,22 @@ class Conversation:
     def note(self, event: Paused | SegmentSynthesized) -> None:
         """Keep an event that decides nothing: positions, and the times of the words, say what was heard."""
         self._fold(event)
+
+    def _without_echo(self, event: SessionOpened | Heard | TextReceived) -> SessionOpened | Heard | TextReceived:
+        """Return a transcript without the agent's own words."""
+        if not isinstance(event, SpeechStarted | TranscriptInterim | TranscriptFinal):
+            return event
+        now = echo.place(self._session, self._played_ms(self._call.now_ms()))
+        if isinstance(event, SpeechStarted):
+            self._echo.started(event.utterance, now)
+            return event
+        final, echoed = isinstance(event, TranscriptFinal), self._echo.echoes
+        text = self._echo.own_words(self._session, event.utterance, event.text, now, final=final)
+        if text != event.text and final:
+            self._call.count("echo")
+        if self._echo.echoes and not echoed:
+            self._state = turns.expect_echo(self._state)
+        return replace(event, text=text)
 
     def finish(self) -> None:
         """End every turn that has not ended, with what was heard of it: the session is over."""
@@ -181,7 +200,11 @@ class Conversation:
                 self._publish(TurnCancelled(turn=turn, reason=reason, carried=carried, cause=cause, now_ms=now_ms))
             case states.Resume(utterance):
                 missing = self._missing()
-                self._publish(ReplyResumed(utterance=utterance, missing=missing, cause=cause, now_ms=now_ms))
+                self._publish(
+                    ReplyResumed(
+                        utterance=utterance, missing=missing, echo=self._echo.echoes, cause=cause, now_ms=now_ms
+                    )
+                )
             case states.EndTurn(turn, _, interrupted):
                 self._end(turn, cause, now_ms, interrupted=interrupted)
 

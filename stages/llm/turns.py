@@ -64,6 +64,8 @@ from stages.llm.utterances import (
 
 Step = tuple[State, Actions]
 
+NEVER_MS = 24 * 3_600_000  # longer than any session
+
 
 def opening(rules: Turns, *, greeting: bool, english: bool = True) -> Opening:
     """Return the state in which every session begins. english: the caller's words can be judged."""
@@ -74,6 +76,12 @@ def step(state: State, event: TurnInput, now_ms: int) -> Step:
     """Return the state after `event`, and the actions. A pair that is not in the table changes nothing."""
     row = TRANSITIONS.get((type(state), type(event)))
     return row.do(state, event, now_ms) if row else (state, ())
+
+
+def expect_echo(state: State) -> State:
+    """Return the state in which words alone interrupt the agent: the caller's sounds may be the agent's own."""
+    rules = state.memory.rules.model_copy(update={"interrupt_after_ms": NEVER_MS})
+    return replace(state, memory=replace(state.memory, rules=rules))
 
 
 # --- opening --------------------------------------------------------------------------------------------------------

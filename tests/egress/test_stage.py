@@ -96,6 +96,27 @@ async def test_a_cough_costs_a_hole_and_then_the_answer_goes_on() -> None:
 
 
 @in_virtual_time
+async def test_a_line_that_echoes_is_held_for_words_and_not_for_sounds() -> None:
+    async with call(stages.egress.stage) as egress:
+        egress.hear(TurnStarted(turn=2, answers=0))
+        speak(egress)
+        await egress.wait_ms(413)
+        egress.hear(SpeechStarted(utterance=1, start_sample=0))
+        await egress.publishes(Paused, turn=2, utterance=1)
+        egress.hear(SpeechEnded(utterance=1, until_sample=0))
+        egress.hear(SpeechStarted(utterance=2, start_sample=0))
+        egress.hear(ReplyResumed(utterance=1, echo=True))
+        await egress.publishes(Resumed, turn=2, utterance=2, reason="decided")
+        egress.hear(SpeechStarted(utterance=3, start_sample=0))
+        await egress.wait_ms(300)
+        assert len(egress.published(Paused)) == 2
+        egress.hear(TurnCancelled(turn=2))
+        ended = await egress.publishes(PlaybackEnded, turn=2)
+    assert ended.interrupted
+    assert 413 + 200 < ended.heard_ms < SPOKEN_MS
+
+
+@in_virtual_time
 async def test_a_lost_decision_does_not_mute_the_agent_for_ever() -> None:
     async with call(stages.egress.stage) as egress:
         egress.hear(TurnStarted(turn=2, answers=0))

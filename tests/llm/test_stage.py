@@ -31,6 +31,8 @@ from schemas.events import (
     TurnStarted,
     Usage,
 )
+from session import recoverable
+from session.state import SessionState, fold
 from stages.llm import stage
 from stages.llm.contract import SILENT_S, Capabilities, Finish, ReplyItem, ReplyRequest, TextDelta
 from stages.llm.reply import APOLOGY, MAX_REPLY
@@ -203,6 +205,49 @@ async def test_a_cough_does_not_end_the_answer() -> None:
         one.call.hear(PlaybackEnded(turn=2, heard_ms=1_200))
         assert (await one.call.publishes(TurnEnded, turn=2)).heard == "One. Two. Three."
         assert one.call.published(TurnCancelled) == []
+
+
+@in_virtual_time
+async def test_the_agents_own_words_are_neither_a_turn_nor_an_interruption() -> None:
+    async with talk("{text}", greeting="Good morning, this is the dental practice. How may I help you?") as one:
+        await one.whole_reply(1)
+        one.call.hear(PlaybackStarted(turn=1, time=1))
+        await one.call.wait_ms(800)
+        one.starts()
+        one.call.hear(Paused(turn=1, segment=0, heard_ms=900, utterance=0))
+        await one.call.wait_ms(300)
+        one.call.hear(TranscriptInterim(utterance=0, text="Good morning", start_sample=0, until_sample=1))
+        one.stops("Good morning, this")
+        assert (await one.call.publishes(ReplyResumed, utterance=0)).echo
+        one.call.hear(Resumed(turn=1, heard_ms=900, utterance=0))
+        one.starts()  # and from now on it goes on as long as the agent speaks
+        await one.call.wait_ms(2_000)
+        one.call.hear(TranscriptInterim(utterance=1, text="Is the dental practise", start_sample=0, until_sample=1))
+        await one.call.wait_ms(400)
+        assert one.call.published(TurnCancelled) == []
+        interim = TranscriptInterim(
+            utterance=1, text="Is the dental practise how are you open now?", start_sample=0, until_sample=2
+        )
+        one.call.hear(interim)
+        await one.call.publishes(TurnCancelled, turn=1, reason="interrupted")
+        one.call.hear(PlaybackEnded(turn=1, heard_ms=3_400, interrupted=True))
+        one.stops("Is the dental practise how are you open now?")
+        assert (await one.call.publishes(TurnStarted, turn=2)).text == "are you open now?"
+
+
+@in_virtual_time
+async def test_a_new_owner_knows_that_the_line_echoes() -> None:
+    async with talk("{text}", greeting="Good morning, this is the dental practice.") as one:
+        one.call.hear(PlaybackStarted(turn=1, time=1))
+        await one.whole_reply(1)
+        await one.call.wait_ms(800)
+        await one.asks("Good morning, this", 400)
+        await one.call.publishes(ReplyResumed, utterance=0, echo=True)
+        state = SessionState()
+        for event in one.call.events:
+            state = fold(state, event)
+    assert state.echoes
+    assert recoverable.egress(state).echoes
 
 
 @in_virtual_time
