@@ -170,6 +170,17 @@ def _store(
     else:
         for agent, revision in revisions.items():
             typer.echo(f"{agent}: revision {revision}")
+    _warn_of_ends(agents)
+
+
+def _warn_of_ends(agents: "list[AgentDocument]") -> None:
+    from datetime import date
+
+    from config_service.model_catalogue import warnings
+
+    for agent in agents:
+        for line in warnings(agent, date.today()):
+            typer.echo(f"warning: agent {agent.id}: {line}", err=True)
 
 
 def _stored(agent: str, nats: str | None, data: Path | None) -> "StoredAgent":

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from bus.connect import Bus
     from bus.settings import BusSettings
+    from schemas.config import AgentLine
 
 NEEDED_PYTHON = (3, 11)
 NEEDED_NATS = (2, 15, 1)  # earlier versions lack features that the journal relies on
@@ -212,7 +213,7 @@ async def _ask_platform(settings: "BusSettings") -> list[Check]:
     from bus.connect import connect
 
     async with connect(settings, "antiphon doctor") as bus:
-        checks = [Check("NATS", "ok", bus.server), await _jetstream(bus), await _config(bus)]
+        checks = [Check("NATS", "ok", bus.server), await _jetstream(bus), *await _config(bus)]
         return checks + await _workers(bus)
 
 
@@ -227,18 +228,34 @@ async def _jetstream(bus: "Bus") -> Check:
     return Check("JetStream", "ok", "it answers")
 
 
-async def _config(bus: "Bus") -> Check:
+async def _config(bus: "Bus") -> list[Check]:
     from bus.errors import BusError
     from config_service.client import ConfigClient
 
     try:
         agents = await ConfigClient(bus).list()
     except BusError as error:
-        return Check("config service", "fail", str(error), "antiphon run config")
+        return [Check("config service", "fail", str(error), "antiphon run config")]
     bad = [agent.id for agent in agents if agent.problem]
     if bad:
-        return Check("config service", "warn", f"not valid any more: {', '.join(bad)}", "antiphon agent list")
-    return Check("config service", "ok", f"{len(agents)} agents")
+        found = Check("config service", "warn", f"not valid any more: {', '.join(bad)}", "antiphon agent list")
+    else:
+        found = Check("config service", "ok", f"{len(agents)} agents")
+    return [found, *_ending(agents)]
+
+
+def _ending(agents: "list[AgentLine]") -> list[Check]:
+    from datetime import date
+
+    from config_service.model_catalogue import warning
+
+    return [
+        Check(f"agent {agent.id}", "warn", line, f"antiphon agent edit {agent.id}")
+        for agent in agents
+        for stage, providers in (("stt", agent.stt), ("llm", agent.llm), ("tts", agent.tts))
+        for choice in providers.split(" > ")
+        if (line := warning(stage, choice, date.today()))
+    ]
 
 
 async def _workers(bus: "Bus") -> list[Check]:

@@ -130,6 +130,15 @@ async def test_a_text_that_cannot_be_stored_is_kept_in_a_file(
     assert (await ConfigClient(platform.bus).get("desk")).document.greeting in ("Hello", "Theirs")
 
 
+async def test_a_model_that_ends_is_warned_of(platform: Platform) -> None:
+    document = "{id: ending, llm: groq/llama-3.1-8b-instant}"  # ended in 2026: no clock makes this warning go away
+    told = await antiphon("agent", "set", "-", "--nats", platform.nats, stdin=document)
+    assert (told.code, told.out.strip()) == (0, "ending: revision 1")
+    assert "warning: agent ending: llm groq/llama-3.1-8b-instant ended on 2026-08-16" in told.err
+    found = await antiphon("doctor", "--json", "--nats", platform.nats)
+    assert "llm groq/llama-3.1-8b-instant ended on 2026-08-16: use openai/gpt-oss-20b" in found.out
+
+
 async def test_an_editor_or_an_agent_that_is_not_there_is_named(platform: Platform) -> None:
     refused(await platform.edit("nobody", "true"), 1, "no agent 'nobody'")
     where = {"ANTIPHON_NATS_URL": platform.nats, "TMPDIR": str(platform.kept)}
