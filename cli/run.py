@@ -42,6 +42,9 @@ def run(
         float | None, typer.Option(min=0, help="Seconds that SIGTERM waits: ingress 30 for its calls, others 5.")
     ] = None,
     warm: Annotated[str, typer.Option(help="Providers to open before it is ready: local,openai")] = "",
+    last_resort: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A provider behind all that documents name; none for none.")
+    ] = None,
     host: Annotated[str, typer.Option(help="ingress, gateway: the address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="ingress, gateway: 0 is any free port.")] = 0,
     public_url: Annotated[
@@ -76,7 +79,7 @@ def run(
     options = Options(
         nats, data, capacity, drain_s, tuple(provider for provider in warm.split(",") if provider),
         host, port, _call_url(public_url), database, livekit_url, agent_name, default_agent, tuple(name or ()),
-        _vad(vad),
+        _vad(vad), _last_resorts(last_resort),
     )  # fmt: skip
     processes.run(Process(options, json=json).run(stages, parent=parent))
 
@@ -98,6 +101,11 @@ def _call_url(public_url: str) -> str:
     if not good:
         raise WrongUse("cannot use --public-url: it is not like wss://voice.example.org or ws://10.0.0.5:8080")
     return public_url.rstrip("/") + PATH
+
+
+def _last_resorts(named: list[str] | None) -> tuple[str, ...] | None:
+    """Return the setting of `--last-resort`; None without it."""
+    return None if not named else tuple(name for name in named if name != "none")
 
 
 def _vad(engine: str) -> "Vad":
@@ -127,6 +135,7 @@ class Options:
     default_agent: str
     names: tuple[str, ...]
     vad: "Vad"
+    last_resorts: tuple[str, ...] | None  # None for the worker's own
 
     def worker(self, stage: str) -> "WorkerSettings":
         from cli.discovery import weights_folder
@@ -139,7 +148,7 @@ class Options:
         except ValueError as error:
             raise WrongUse(str(error)) from None
         context = ProviderContext(keys, PrivateHosts.from_environment(os.environ), weights_folder(), self.vad)
-        return WorkerSettings(stage, self.capacity, self.drain_s, self.warm, context)
+        return WorkerSettings(stage, self.capacity, self.drain_s, self.warm, context, self.last_resorts)
 
     def ingress(self) -> "IngressSettings":
         from antiphon_testing.caller_pattern import simulate

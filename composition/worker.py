@@ -9,11 +9,15 @@ from typing import cast
 
 from bus.connect import Bus
 from schemas import subjects
+from stages.runtime.provider_health import ProviderHealth, fingerprint
 from stages.runtime.providers import Provider, ProviderContext, Providers
 from stages.runtime.stage import StageModule
 from stages.runtime.stage_host import StageHost
 from stages.runtime.worker import CAPACITY, Worker, WorkerRole
 from transports.outputs import preload
+
+# Of each stage: one that is not installed here, or has no key here, is passed over.
+LAST_RESORTS = {subjects.STT: ("local",), subjects.LLM: ("openai", "local"), subjects.TTS: ("cartesia", "local")}
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,8 @@ class WorkerSettings:
     stage: one of `subjects.STAGES`. capacity: sessions at once. drain_s: how many seconds a stop waits for sessions;
     None for the default of the stage.
     warm: names of providers to open before the worker is ready; for egress, names of transports.
-    providers: the keys, model files and VAD engine that providers may use.
+    providers: the keys, model files and VAD engine that providers may use. last_resorts: names of providers that stand
+    behind those of every document; None for those of LAST_RESORTS.
     """
 
     stage: str
@@ -31,6 +36,7 @@ class WorkerSettings:
     drain_s: float | None = None
     warm: tuple[str, ...] = ()
     providers: ProviderContext = field(default_factory=ProviderContext)
+    last_resorts: tuple[str, ...] | None = None
 
 
 class OpenWorker:
@@ -61,7 +67,10 @@ async def open_stage(bus: Bus, settings: WorkerSettings) -> AsyncIterator[OpenWo
     """Open what the sessions of a worker share. Raises ProviderMissing or ProviderError for a provider of `warm`."""
     worker = Worker(bus, settings.stage, settings.capacity, settings.drain_s)
     module = stage_module(settings.stage)
-    async with Providers[Provider](settings.stage, settings.providers) as providers:
+    health = ProviderHealth(worker.id, fingerprint(settings.providers.keys))
+    last_resorts = LAST_RESORTS.get(settings.stage, ()) if settings.last_resorts is None else settings.last_resorts
+    opening = Providers[Provider](settings.stage, settings.providers, health=health, last_resorts=last_resorts)
+    async with health.shared(bus), opening as providers:
         for name in settings.warm:
             await (preload(name) if settings.stage == subjects.EGRESS else providers.get(name))
         async with module.open_worker(providers) as shared:

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from schemas import config, control, events, media, subjects
+from schemas import breakers, config, control, events, media, subjects
 
 MSGPACK, JSON, BINARY = "application/x-msgpack", "application/json", "application/octet-stream"
 
@@ -84,6 +84,12 @@ CHANNELS = {
         MSGPACK,
         "What concerns one room of LiveKit: the ingress that serves it listens.",
     ),
+    "breaker": Channel(
+        subjects.breaker_changed(),
+        (breakers.BreakerState,),
+        MSGPACK,
+        "The health of providers: a worker publishes each change, and every worker avoids a provider that fails.",
+    ),
     "webhook": Channel(
         subjects.webhook(),
         (control.Webhook,),
@@ -157,6 +163,7 @@ OPERATIONS = (
     Operation(
         "gateway", "checks", SEND, "webhook", (control.Webhook,), (control.WebhookChecked,), "Is this from LiveKit?"
     ),
+    Operation("worker", "warns", SEND, "breaker", (breakers.BreakerState,), (), "Avoid a provider, or use it again."),
     Operation("anyone", "asks_worker", SEND, "worker", (), (control.WorkerStatus,), "What `antiphon ps` shows."),
     Operation("anyone", "gets", SEND, "config", (config.GetAgent,), (config.StoredAgent,), "Read an agent."),
     Operation("anyone", "sets", SEND, "config", (config.SetAgents,), (config.AgentsSet,), "Write agents."),

@@ -20,6 +20,8 @@ UNITS = {
     "time": SINCE_1970,
     "updated": SINCE_1970,
     "clock_offset_us": "us",
+    "changed_us": SINCE_1970,
+    "retry_us": SINCE_1970,
 }
 
 _SESSION = "a5a2394096c07dd7106af6f71d16363f"
@@ -129,6 +131,12 @@ EXAMPLES: dict[str, Any] = {
     "host": "voice-1",
     "capacity": 100,
     "state": "ready",
+    # the health of providers
+    "key": {"stage": "llm", "provider": "openai"},
+    "BreakerState.state": "open",
+    "BreakerState.worker": _OWNERS["llm"],
+    "changed_us": 1_767_258_008_624_128,
+    "retry_us": 1_767_258_009_624_128,
     # agents
     "document": _DOCUMENT,
     "documents": [_DOCUMENT],

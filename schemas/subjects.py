@@ -113,6 +113,11 @@ def config(verb: str) -> str:
     return f"{ROOT}.config.{check_id(verb, 'verb')}"
 
 
+def breaker_changed() -> str:
+    """Return where a worker publishes that the breaker of a provider changed."""
+    return f"{ROOT}.breaker.changed"
+
+
 def room(name: str, verb: str) -> str:
     """Between those who serve a room or want to: `held` asks, `taken` and `finished` tell. Any name makes a token."""
     return room_token(hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:32], verb)

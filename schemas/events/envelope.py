@@ -52,12 +52,14 @@ class ProviderFailed(Event, frozen=True):
     """A provider failed, and the stage went on without its answer.
 
     message: the cause, without secrets and without speech. retryable: a later request may succeed.
+    next: the provider that goes on in its place, "" if none is left.
     """
 
     provider: str
     kind: ProviderErrorKind
     message: str
     retryable: bool = False
+    next: str = ""
 
 
 class StageFailed(Event, frozen=True):

@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from typing import Any
 
-from stages.llm.contract import ReplyItem, ReplyRequest
-from stages.llm.reply import Piece, segments
+from stages.llm.contract import ReplyRequest
+from stages.llm.reply import Piece
 
 Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
@@ -14,11 +14,11 @@ Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 class Draft:
     """The reply to `request`, kept segment by segment until it is used. failed: asking again may do better."""
 
-    def __init__(self, request: ReplyRequest, stream: AsyncGenerator[ReplyItem, None], spawn: Spawn) -> None:
+    def __init__(self, request: ReplyRequest, pieces: AsyncGenerator[Piece, None], spawn: Spawn) -> None:
         self.request = request
         self.failed = False
         self._pieces: asyncio.Queue[Piece] = asyncio.Queue()  # MAX_REPLY bounds it
-        self._writing = spawn(self._write(stream))
+        self._writing = spawn(self._write(pieces))
 
     async def pieces(self) -> AsyncGenerator[Piece, None]:
         """Yield the segments that are there, then those that come."""
@@ -32,8 +32,10 @@ class Draft:
         """Stop the model."""
         self._writing.cancel()
 
-    async def _write(self, stream: AsyncGenerator[ReplyItem, None]) -> None:
-        async with aclosing(segments(stream)) as pieces:
+    async def _write(self, reply: AsyncGenerator[Piece, None]) -> None:
+        retryable = False
+        async with aclosing(reply) as pieces:
             async for piece in pieces:
-                self.failed = self.failed or (piece.failure is not None and piece.failure.retryable)
+                retryable = retryable or (piece.failure is not None and piece.failure.retryable)
+                self.failed = retryable and piece.last and (piece.truncated or piece.kind == "notice")
                 self._pieces.put_nowait(piece)

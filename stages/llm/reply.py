@@ -23,14 +23,26 @@ from stages.runtime.item_timeout import with_item_timeout
 from stages.runtime.providers import ProviderError
 
 MAX_REPLY = 4_000  # characters, about 1,000 tokens: four minutes of speech, longer than any caller waits
-FIRST_WORDS_S = 30.0  # a model that shows life may reason this long before its first words
 FRAGMENT_S = 3.0  # words of a slow model wait this long for the end of their sentence
 APOLOGY = "I'm sorry, something went wrong and I can't answer that just now. Please ask me again."
+
+
+class Patience(NamedTuple):
+    """How long a model may stay silent, in seconds: without a sign of life, and without words at first."""
+
+    silent_s: float
+    first_words_s: float
+
+
+FIRST_WORDS_S = 30.0  # a model that shows life may reason this long before its first words
+PATIENT = Patience(SILENT_S, FIRST_WORDS_S)
+QUICK = Patience(2.5, 8.0)  # where another provider waits: with it a caller hears words again within 3 s
 
 
 class Piece(NamedTuple):
     """A segment to speak, or a `failure` of the model without one.
 
+    provider, next: with a failure, the provider that failed and the one that goes on, "" for none.
     last: the reply has no more. kind: a `notice` stands in for a reply that failed, and is no part of the conversation.
     first_token_s: when the first text came, on the loop's clock. With the last piece: usage, the tokens that the model
     counted; truncated, whether the reply ends before the model had finished it.
@@ -41,6 +53,8 @@ class Piece(NamedTuple):
     kind: Literal["reply", "notice"] = "reply"
     first_token_s: float | None = None
     failure: ProviderError | None = None
+    provider: str = ""
+    next: str = ""
     usage: Usage | None = None
     truncated: bool = False
 
@@ -60,22 +74,25 @@ async def ask(model: LanguageModel, request: ReplyRequest) -> AsyncGenerator[Rep
             yield item
 
 
-async def segments(stream: AsyncGenerator[ReplyItem, None]) -> AsyncGenerator[Piece, None]:
+async def segments(
+    stream: AsyncGenerator[ReplyItem, None], patience: Patience = PATIENT, *, begun: bool = False
+) -> AsyncGenerator[Piece, None]:
     """Yield `stream` segment by segment; the last piece, and only that one, has `last`.
 
     A model that fails, or says nothing, yields one piece with a `failure`. An apology follows if no segment came
     before; otherwise the reply ends with its last whole segment. Closing this generator closes the stream.
+    begun: the stream continues a reply, and may add nothing to it.
     """
-    reply = _Reply()
+    reply = _Reply(patience, begun=begun)
     try:
-        async with aclosing(with_item_timeout(stream, SILENT_S)) as items:
+        async with aclosing(with_item_timeout(stream, patience.silent_s)) as items:
             async for item in items:
                 for text in reply.take(item, asyncio.get_running_loop().time()):
                     yield Piece(text, first_token_s=reply.first_token_s)
                 if reply.ended:
                     break
     except TimeoutError:
-        reply.failure = ProviderError("timeout", f"no sign of life for {SILENT_S:g} s", retryable=True)
+        reply.failure = ProviderError("timeout", f"no sign of life for {patience.silent_s:g} s", retryable=True)
     except ProviderError as error:
         reply.failure = error
     rest = reply.rest()
@@ -90,13 +107,14 @@ async def segments(stream: AsyncGenerator[ReplyItem, None]) -> AsyncGenerator[Pi
 class _Reply:
     """The state of one reply while it is read."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: Patience, *, begun: bool) -> None:
         self.first_token_s: float | None = None
-        self.spoken = False
+        self.spoken = begun
         self.ended = False
         self.truncated = False
         self.usage: Usage | None = None
         self.failure: ProviderError | None = None
+        self._first_words_s = patience.first_words_s
         self._markup = MarkupRemover()
         self._segmenter = Segmenter()
         self._left = MAX_REPLY
@@ -116,8 +134,8 @@ class _Reply:
             case Finish(reason):
                 self.ended = True
                 self.truncated = reason in ("length", "content_filter")
-        if self.first_token_s is None and now_s - self._began_s > FIRST_WORDS_S:
-            raise ProviderError("timeout", f"no words for {FIRST_WORDS_S:g} s", retryable=True)
+        if self.first_token_s is None and now_s - self._began_s > self._first_words_s:
+            raise ProviderError("timeout", f"no words for {self._first_words_s:g} s", retryable=True)
         return self._overdue(now_s)
 
     def rest(self) -> str:

@@ -1,10 +1,9 @@
 """The llm stage: steps the turn machine of one session, and publishes its decisions and replies."""
 
 import asyncio
-import dataclasses
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
-from typing import ClassVar, Literal
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from typing import Any, ClassVar, Literal
 
 from msgspec.structs import replace
 
@@ -41,12 +40,14 @@ from stages.llm import echo, recovery, states, turns
 from stages.llm.contract import LanguageModel, LanguageModelProvider, ReplyRequest
 from stages.llm.draft import Draft
 from stages.llm.fact_retrieval import choose
+from stages.llm.fallback import Replies
 from stages.llm.prompt import conversation
-from stages.llm.reply import Piece, ask, recite, segments
+from stages.llm.reply import Piece, recite, segments
 from stages.llm.utterances import Heard
+from stages.runtime.chain import Failure, ProviderChain
 from stages.runtime.context import StageContext
-from stages.runtime.options import is_english, session_options
-from stages.runtime.providers import ProviderError, Providers
+from stages.runtime.options import is_english
+from stages.runtime.providers import Providers
 from stages.runtime.stage import handles
 
 MOST_DRAFTS = 3  # a turn: a caller who pauses again and again is not worth a model's work each time
@@ -68,9 +69,9 @@ class Conversation:
         LlmProviderFailed,
     )
 
-    def __init__(self, call: StageContext, model: LanguageModel) -> None:
+    def __init__(self, call: StageContext, models: Replies) -> None:
         self._call = call
-        self._model = model
+        self._models = models
         self._session = load(call.snapshot)
         self._playing_since_ms = call.now_ms()  # when egress last reported the position of the turn that sounds
         self._state: states.State = recovery.resume(
@@ -167,8 +168,7 @@ class Conversation:
         """Ask for the rest of the reply, behind the sentences that were published."""
         text = self._session.turns[turn].text
         if text:
-            request = dataclasses.replace(self._ask(text), already_spoken=" ".join(given))
-            pieces = segments(ask(self._model, request))
+            pieces = self._models.pieces(self._ask(text), given)
         elif not given:
             pieces = segments(recite(self._call.agent.greeting))
         else:  # a greeting is published whole, or its owner died within a millisecond
@@ -242,7 +242,7 @@ class Conversation:
             now_ms=now_ms,
         )
         if turn != states.GREETING:
-            ended = replace(ended, provider=self._call.agent.llm.provider, model=self._model.model)
+            ended = replace(ended, provider=self._models.provider, model=self._models.model)
         self._publish(ended)
 
     def _parts(self) -> tuple[Part, ...]:
@@ -281,7 +281,7 @@ class Conversation:
             self._draft = self._begin(self._ask(text))
 
     def _begin(self, request: ReplyRequest) -> Draft:
-        return Draft(request, ask(self._model, request), self._call.spawn)
+        return Draft(request, self._models.pieces(request), self._call.spawn)
 
     def _drop(self, draft: Draft) -> None:
         draft.drop()
@@ -295,7 +295,7 @@ class Conversation:
         async with aclosing(pieces):
             async for piece in pieces:
                 if piece.failure:
-                    self._fail(turn, piece.failure)
+                    self._publish(provider_failed(turn, Failure(piece.provider, piece.failure, piece.next)))
                     continue
                 token_ms = _first_token_ms(piece, began_s) if segment == 0 and turn != states.GREETING else None
                 last = piece.last or segment >= KEEP_SEGMENTS - 1
@@ -317,16 +317,18 @@ class Conversation:
                 if last:
                     return
 
-    def _fail(self, turn: int, error: ProviderError) -> None:
-        self._publish(
-            LlmProviderFailed(
-                turn=turn,
-                provider=self._call.agent.llm.provider,
-                kind=error.kind,
-                message=str(error),
-                retryable=error.retryable,
-            )
-        )
+
+def provider_failed(turn: int, failure: Failure) -> LlmProviderFailed:
+    """Return the event. turn: 0 for a failure as the session opened."""
+    provider, error, upcoming = failure
+    return LlmProviderFailed(
+        turn=turn,
+        provider=provider,
+        kind=error.kind,
+        message=str(error),
+        retryable=error.retryable,
+        next=upcoming,
+    )
 
 
 STAGE = Conversation
@@ -340,14 +342,23 @@ async def open_worker(providers: Providers[LanguageModelProvider]) -> AsyncItera
 
 @asynccontextmanager
 async def open_session(call: StageContext, providers: Providers[LanguageModelProvider]) -> AsyncIterator[Conversation]:
-    """Yield the conversation of `call`. Raises ProviderMissing or ProviderError if its model does not open."""
-    provider = await providers.get(call.agent.llm.provider)
-    async with provider.open(session_options(call.agent, call.agent.llm)) as model:
-        conversation = Conversation(call, model)
+    """Yield the conversation of `call`. Raises ProviderMissing or ProviderError if no model opens."""
+    chain = ProviderChain(providers, call.agent, call.agent.llm, _open)
+    async with chain:
+        first = await chain.open_first(lambda failure: _publish_failure(call, failure))
+        conversation = Conversation(call, Replies(chain, first))
         try:
             yield conversation
         finally:
             conversation.finish()
+
+
+def _open(provider: LanguageModelProvider, options: Mapping[str, Any]) -> AbstractAsyncContextManager[LanguageModel]:
+    return provider.open(dict(options))
+
+
+def _publish_failure(call: StageContext, failure: Failure) -> None:
+    call.publish(provider_failed(0, failure))
 
 
 def _cause(event: Event) -> Cause:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from schemas.events.envelope import ProviderErrorKind
 from schemas.provider_keys import PrivateHosts, ProviderKeys
+from stages.runtime.provider_health import ProviderHealth
 
 OPEN_WITHIN_S = 30.0  # the slowest local model needs about 10 s to load on a busy machine
 CLOSE_WITHIN_S = 3.0  # a vendor that does not answer a goodbye must not keep the process alive
@@ -78,6 +79,7 @@ class Provider(Protocol):
 # --- loading --------------------------------------------------------------------------------------------------------
 
 P = TypeVar("P", bound=Provider)
+T = TypeVar("T")
 P_co = TypeVar("P_co", bound=Provider, covariant=True)
 
 
@@ -126,12 +128,17 @@ class Providers(Generic[P]):
         *,
         open_within_s: float = OPEN_WITHIN_S,
         close_within_s: float = CLOSE_WITHIN_S,
+        health: ProviderHealth | None = None,
+        last_resorts: tuple[str, ...] = (),
     ) -> None:
+        """health: None for breakers that this registry shares with nobody. last_resorts: names, first choice first."""
         self.context = context
-        self._stage = stage
+        self.stage = stage
+        self.health = health or ProviderHealth()
+        self.last_resorts = last_resorts
         self._open_within_s = open_within_s
         self._close_within_s = close_within_s
-        self._entries: dict[str, _Entry[P]] = {}
+        self._entries: dict[str, OwnedContext[P]] = {}
 
     async def __aenter__(self) -> "Providers[P]":
         return self
@@ -140,7 +147,7 @@ class Providers(Generic[P]):
         """Close every provider, the last one opened first."""
         for name, entry in reversed(list(self._entries.items())):
             if not await entry.close(self._close_within_s):
-                log.warning("provider did not close", stage=self._stage, provider=name)
+                log.warning("provider did not close", stage=self.stage, provider=name)
         self._entries.clear()
 
     async def get(self, name: str) -> P:
@@ -148,19 +155,21 @@ class Providers(Generic[P]):
         entry = self._entries.get(name)
         if entry is None or entry.failed:
             self._entries.pop(name, None)  # the order of this dict is the order of opening
-            entry = self._entries[name] = _Entry(lambda: self._open(name), self._open_within_s, f"{self._stage} {name}")
+            entry = self._entries[name] = OwnedContext(
+                lambda: self._open(name), self._open_within_s, f"{self.stage} {name}"
+            )
         return await asyncio.shield(entry.opened)
 
     def opened(self, name: str) -> P | None:
         """Return the provider if it is open already."""
         entry = self._entries.get(name)
-        return entry.provider if entry else None
+        return entry.value if entry else None
 
     def check(self, name: str) -> None:
         """Raise ProviderMissing unless this stage has a provider of that name; imports nothing."""
-        if name not in names(self._stage):
-            known = ", ".join(names(self._stage))
-            raise ProviderMissing(f"{self._stage} has no provider {name!r}: it has {known}")
+        if name not in names(self.stage):
+            known = ", ".join(names(self.stage))
+            raise ProviderMissing(f"{self.stage} has no provider {name!r}: it has {known}")
 
     async def _open(self, name: str) -> AbstractAsyncContextManager[P]:
         module = await asyncio.to_thread(self._import, name)  # an SDK takes up to a second to import
@@ -170,20 +179,24 @@ class Providers(Generic[P]):
         self.check(name)
         try:
             # The cast is the loading edge: a stage's contract says what its folder's modules yield.
-            return cast("ProviderModule[P]", importlib.import_module(f"stages.{self._stage}.providers.{name}"))
+            return cast("ProviderModule[P]", importlib.import_module(f"stages.{self.stage}.providers.{name}"))
         except ImportError as error:
             raise ProviderMissing(
-                f"{self._stage} provider {name!r} needs {error.name}: pip install -e '.[{name}]'"
+                f"{self.stage} provider {name!r} needs {error.name}: pip install -e '.[{name}]'"
             ) from error
 
 
-class _Entry(Generic[P]):
-    """One provider and the task in which it opens, lives and closes. opened: resolves when it is open or has failed."""
+class OwnedContext(Generic[T]):
+    """A context manager and the task in which it opens, lives and closes. opened: resolves when it is open, or failed.
+
+    No session that is cancelled while it waits closes it, and it closes in the task in which it opened.
+    """
 
     def __init__(
-        self, load: Callable[[], Awaitable[AbstractAsyncContextManager[P]]], open_within_s: float, title: str
+        self, load: Callable[[], Awaitable[AbstractAsyncContextManager[T]]], open_within_s: float, title: str
     ) -> None:
-        self.opened: asyncio.Future[P] = asyncio.get_running_loop().create_future()
+        """load: makes the context manager; its time does not count. title: names it in logs and errors."""
+        self.opened: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self.opened.add_done_callback(_retrieve)
         self._closing = asyncio.Event()
         self._title = title
@@ -191,14 +204,16 @@ class _Entry(Generic[P]):
 
     @property
     def failed(self) -> bool:
+        """Whether it did not open."""
         return self.opened.done() and (self.opened.cancelled() or self.opened.exception() is not None)
 
     @property
-    def provider(self) -> P | None:
+    def value(self) -> T | None:
+        """Return what it yielded; None until it is open."""
         return self.opened.result() if self.opened.done() and not self.failed else None
 
     async def close(self, within_s: float) -> bool:
-        """Let the provider close, by force after `within_s`. False: it took force."""
+        """Let it close, by force after `within_s`. False: it took force."""
         self._closing.set()
         if not self.opened.done():  # no session needs it any more
             self._task.cancel()
@@ -209,7 +224,7 @@ class _Entry(Generic[P]):
         await asyncio.wait({self._task}, timeout=within_s)
         return False
 
-    async def _live(self, load: Callable[[], Awaitable[AbstractAsyncContextManager[P]]], open_within_s: float) -> None:
+    async def _live(self, load: Callable[[], Awaitable[AbstractAsyncContextManager[T]]], open_within_s: float) -> None:
         deadline: asyncio.Timeout | None = None
         try:
             async with AsyncExitStack() as exits:
@@ -232,7 +247,7 @@ class _Entry(Generic[P]):
                 self.opened.set_exception(ProviderError("connection", "this worker is closing", retryable=True))
 
 
-def _retrieve(opened: "asyncio.Future[P]") -> None:
+def _retrieve(opened: "asyncio.Future[T]") -> None:
     """Mark a failure as seen: every session that waited may be gone, and asyncio would report it as lost."""
     if not opened.cancelled():
         opened.exception()

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from typing import ClassVar
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any, ClassVar
 
 from schemas.audio import CALLER_HZ, SAMPLE_BYTES, samples_to_ms
 from schemas.events import (
@@ -21,8 +21,8 @@ from schemas.media import Frame
 from session import recoverable
 from session.recoverable import SttRecoverable
 from session.state import load
+from stages.runtime.chain import Failure, ProviderChain
 from stages.runtime.context import StageContext
-from stages.runtime.options import session_options
 from stages.runtime.providers import ProviderError, Providers, names
 from stages.stt.contract import (
     Capabilities,
@@ -164,6 +164,11 @@ class Hearing:
 
     # --- the recognizer -----------------------------------------------------------------------------------------------
 
+    def use(self, provider: str, lateness: Lateness) -> None:
+        """Name the provider in transcripts from now on. lateness: of its recent finals."""
+        self._provider, self._lateness = provider, lateness
+        self._utterances.provider = provider
+
     def listen_to(self, recognizer: Recognizer) -> "asyncio.Task[None]":
         """Publish what `recognizer` hears, in a task that the caller cancels."""
         self.recognizer, self._capabilities = recognizer, recognizer.capabilities
@@ -246,14 +251,20 @@ async def open_worker(providers: Providers[RecognizerProvider]) -> AsyncIterator
 async def open_session(context: StageContext, shared: Shared) -> AsyncIterator[Hearing]:
     """Open a recognizer and VAD for one caller. Raises ProviderMissing or ProviderError if either does not open."""
     name = context.agent.stt.provider
-    provider = await shared.providers.get(name)
     hearing = Hearing(context, shared.lateness[name], recoverable.stt(load(context.snapshot)))
     detector = hearing.detector = await shared.vad.open(name, hearing.fail)
     try:
         detector.follow(hearing)  # before the recognizer: an utterance begins before its words
-        options = session_options(context.agent, context.agent.stt)
-        async with provider.open(options, detector) as recognizer:
-            following = hearing.listen_to(recognizer)
+
+        def open_one(
+            provider: RecognizerProvider, options: Mapping[str, Any]
+        ) -> AbstractAsyncContextManager[Recognizer]:
+            return provider.open(options, detector)
+
+        async with ProviderChain(shared.providers, context.agent, context.agent.stt, open_one) as chain:
+            used = await chain.open_first(lambda failure: _publish_failure(context, failure))
+            hearing.use(used.choice.provider, shared.lateness[used.choice.provider])
+            following = hearing.listen_to(used.value)
             try:
                 yield hearing
                 await hearing.finish()
@@ -263,3 +274,12 @@ async def open_session(context: StageContext, shared: Shared) -> AsyncIterator[H
                 await asyncio.wait([following], timeout=CANCEL_WITHIN_S)
     finally:
         detector.close()
+
+
+def _publish_failure(context: StageContext, failure: Failure) -> None:
+    provider, error, upcoming = failure
+    context.publish(
+        SttProviderFailed(
+            provider=provider, kind=error.kind, message=str(error), retryable=error.retryable, next=upcoming
+        )
+    )

@@ -68,7 +68,7 @@ class Utterances:
             for one in left.unfinished
         ]
         self._next = left.next_utterance
-        self._provider = provider
+        self.provider = provider
         self._again = deque(self.unfinished)  # of the owner before, and not found again so far
         self._transcribed = left.transcribed  # all speech before, except unfinished utterances, has its transcript
         self._repeats = False  # VAD has speech open whose beginning or transcript was published before
@@ -216,7 +216,7 @@ class Utterances:
             end_of_turn=final.end_of_turn if final else None,
             part=utterance.parts,
             last=last,
-            provider=self._provider,
+            provider=self.provider,
             audio_ms=samples_to_ms(until - start, CALLER_HZ) if text or final else 0,
         )
         utterance.parts += 1

@@ -1,9 +1,9 @@
 """The tts stage: turns the sentences of the agent into audio, at most 5 s ahead of playback."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import ClassVar
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, ClassVar
 
 from schemas.events import (
     Event,
@@ -23,8 +23,8 @@ from schemas.subjects import EGRESS
 from session import recoverable
 from session.recoverable import Sentence, TtsRecoverable
 from session.state import SessionState, load
+from stages.runtime.chain import Failure, ProviderChain
 from stages.runtime.context import StageContext
-from stages.runtime.options import session_options
 from stages.runtime.providers import ProviderError, Providers
 from stages.runtime.stage import handles
 from stages.tts.agent_audio import AgentAudio
@@ -160,7 +160,20 @@ async def open_worker(providers: Providers[SynthesizerProvider]) -> AsyncIterato
 @asynccontextmanager
 async def open_session(session: StageContext, providers: Providers[SynthesizerProvider]) -> AsyncIterator[Voice]:
     """Open the voice of one session. Raises ProviderMissing or ProviderError."""
-    choice = session.agent.tts
-    provider = await providers.get(choice.provider)
-    async with provider.open(session_options(session.agent, choice)) as synthesizer:
-        yield Voice(session, choice.provider, synthesizer)
+    chain = ProviderChain(providers, session.agent, session.agent.tts, _open)
+    async with chain:
+        used = await chain.open_first(lambda failure: _publish_failure(session, failure))
+        yield Voice(session, used.choice.provider, used.value)
+
+
+def _open(provider: SynthesizerProvider, options: Mapping[str, Any]) -> AbstractAsyncContextManager[Synthesizer]:
+    return provider.open(options)
+
+
+def _publish_failure(session: StageContext, failure: Failure) -> None:
+    provider, error, upcoming = failure
+    session.publish(
+        TtsProviderFailed(
+            provider=provider, kind=error.kind, message=str(error), retryable=error.retryable, next=upcoming
+        )
+    )

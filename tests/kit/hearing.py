@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from antiphon_testing.stage import Worker
-from stages.runtime.providers import Providers
+from stages.runtime.providers import ProviderContext, Providers
 from stages.stt.contract import Capabilities, Heard, Recognizer, RecognizerProvider, SpeechDetector, Voice
 from stages.stt.contract import VoiceActivityEngine as Engine
 from stages.stt.heard_queue import HeardQueue
@@ -14,8 +14,9 @@ from stages.stt.stage import Hearing, Shared, open_session
 from stages.stt.vad import VoiceActivityDetection
 
 
-class _Providers:
+class _Providers(Providers[RecognizerProvider]):
     def __init__(self, provider: RecognizerProvider) -> None:
+        super().__init__("stt", ProviderContext())
         self._provider = provider
 
     async def get(self, name: str) -> RecognizerProvider:
@@ -61,7 +62,6 @@ class ByHand:
 
 def hearing(provider: RecognizerProvider, engine: Engine | None = None) -> Worker:
     """Return a worker whose sessions all get a recognizer of `provider`, and VAD of `engine` (else by loudness)."""
-    providers = cast("Providers[RecognizerProvider]", _Providers(provider))
     vad = cast("VoiceActivityDetection", _Vad(engine or LoudnessEngine()))
-    shared = Shared(providers, vad)
+    shared = Shared(_Providers(provider), vad)
     return Worker(Hearing, lambda context: open_session(context, shared), shared)

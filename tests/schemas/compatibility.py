@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from docs import asyncapi
-from schemas import config, control, events, media
+from schemas import breakers, config, control, events, media
 
 RELEASED = Path(__file__).parent / "released"
 WORDS = ("title", "description")  # of a schema: may be put better
@@ -108,8 +108,8 @@ def _read(name: str, data: bytes) -> Any:
     kind, _, message = name.partition(".")
     if kind == "media":
         return media.decode(data)
-    if kind == "control":
-        return control.decode(data, getattr(control, message))
+    if kind in ("control", "breakers"):
+        return control.decode(data, getattr(control if kind == "control" else breakers, message))
     if kind == "config":
         return msgspec.json.decode(data, type=getattr(config, message))
     return events.decode(data)

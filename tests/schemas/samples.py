@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from docs import json_schemas
-from schemas import config, control, events, media
+from schemas import breakers, config, control, events, media
 
 FOLDER = Path(__file__).parent / "golden"
 
@@ -53,7 +53,7 @@ def messages(module: types.ModuleType) -> dict[str, type[msgspec.Struct]]:
     }
 
 
-CONTROLS = messages(control)  # msgpack on the wire
+CONTROLS = messages(control) | messages(breakers)  # msgpack on the wire
 REQUESTS = messages(config)  # JSON on the wire
 
 

@@ -87,7 +87,7 @@ def test_an_example_is_what_its_schema_says(name: str) -> None:
 
 def test_everything_that_is_said_is_in_it() -> None:
     asked = {name.partition(".")[2] for name in (*samples.CONTROLS, *samples.REQUESTS)}
-    parts = {"Playhead", "RoomAccess", "WorkerSession", "AgentLine"}  # of messages, none of their own
+    parts = {"Playhead", "RoomAccess", "WorkerSession", "AgentLine", "BreakerKey"}  # of messages, none of their own
     assert set(MESSAGES) == set(samples.sample_events()) | (asked - parts) | {"Frame"}
     assert parts <= set(SCHEMAS)
 
@@ -118,6 +118,7 @@ def test_addresses_are_the_subjects_that_are_used() -> None:
         "config": subjects.config("a-verb"),
         "room": subjects.room_token("a-room", "a-verb"),
         "webhook": subjects.webhook(),
+        "breaker": subjects.breaker_changed(),
         "reply": None,  # an inbox has no name of its own
     }
     told = {name: channel["address"] for name, channel in DOCUMENT["channels"].items()}

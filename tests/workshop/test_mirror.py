@@ -58,6 +58,7 @@ EXCEPTIONS = {
     "stages/llm/refusals.py": "tests/llm/test_openai.py",
     "stages/llm/states.py": "the table of tests/llm/test_turns.py",
     "stages/llm/utterances.py": "tests/llm/test_turns.py",
+    "stages/runtime/chain.py": "tests/llm/test_fallback.py",
     "stages/runtime/engine_thread.py": "tests/stt/test_local.py",
     "stages/tts/refusals.py": "tests/tts/test_openai_voice.py",
     "stages/runtime/inbox.py": "tests/runtime/test_context.py and every test_stage.py",

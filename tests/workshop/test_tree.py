@@ -24,6 +24,7 @@ SHELLS = (
     "stages.ingress.*",  # coordinates: it has a clock and asks over the bus
     "stages.llm.chat_client",  # asks vendors over HTTP
     "stages.llm.http_stream",  # reads a vendor's answer, with deadlines
+    "stages.llm.fallback",  # asks one model after another
     "stages.llm.draft",  # a reply as a task that runs before its turn
     "stages.llm.reply",  # reads a model's stream, with a deadline
     "stages.stt.heard_queue",  # waits for outputs
