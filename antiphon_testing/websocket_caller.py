@@ -103,6 +103,8 @@ class Caller:
                     self._ear.play(message.data, self._now())
                 elif message.type is aiohttp.WSMsgType.TEXT:
                     self._on_message(_parse(message.data))
+        except (ConnectionError, aiohttp.ClientError):  # a ping of the server came while the socket closed
+            pass
         finally:
             self._end(LOST)
 

@@ -56,7 +56,15 @@ CHANNELS = {
     ),
     "control": Channel(
         subjects.control("SESSION", "STAGE", "VERB"),
-        (control.Start, control.Close, control.Release, control.Unknown, control.PreConnectAudio, control.Configure),
+        (
+            control.Start,
+            control.Close,
+            control.Release,
+            control.Unknown,
+            control.Orphaned,
+            control.PreConnectAudio,
+            control.Configure,
+        ),
         MSGPACK,
         "The life of a session between its coordinator and its owners.",
     ),
@@ -153,6 +161,15 @@ OPERATIONS = (
         "operator", "configures", SEND, "control", (control.Configure,), (control.Configured,), "Change a live session."
     ),
     Operation("worker", "disowns", SEND, "control", (control.Unknown,), (), "Say that a session is not its own."),
+    Operation(
+        "worker",
+        "reports_orphan",
+        SEND,
+        "control",
+        (control.Orphaned,),
+        (control.Closed,),
+        "Have another ingress publish the end of a session whose ingress is gone.",
+    ),
     Operation("worker", "lives", SEND, "heartbeat", (), (), "Tell each coordinator that the worker lives."),
     Operation("ingress", "asks_room", SEND, "room", (), (control.RoomHeld,), "Does somebody serve this room?"),
     Operation("ingress", "takes", SEND, "room", (control.RoomTaken,), (), "Say that it serves a room from now on."),

@@ -53,6 +53,7 @@ CLOSED: dict[CloseReason, Meaning] = {
     "llm_failed": Meaning("llm did not start, its provider failed for good, or it has a bug.", _STAGE_LOG),
     "tts_failed": Meaning("tts did not start, its provider failed for good, or it has a bug.", _STAGE_LOG),
     "egress_failed": Meaning("egress did not start, or it has a bug.", _STAGE_LOG),
+    "ingress_lost": Meaning("The ingress worker of the call died. Another one published this.", _LOST),
     "stt_lost": Meaning("The stt worker was lost, and no other took over within 20 s.", _LOST),
     "llm_lost": Meaning("The llm worker was lost, and no other took over within 20 s.", _LOST),
     "tts_lost": Meaning("The tts worker was lost, and no other took over within 20 s.", _LOST),

@@ -185,6 +185,17 @@ class Unknown(msgspec.Struct, frozen=True):
     session: str
 
 
+class Orphaned(msgspec.Struct, frozen=True):
+    """worker -> queue group `ingress`: the coordinator of this session is gone; publish the session's end.
+
+    The ingress that takes this up answers `Closed`.
+    """
+
+    session: str
+    agent: str
+    coordinator: str
+
+
 class Heartbeat(msgspec.Struct, frozen=True):
     """A worker's liveness message to one coordinator, every 100 ms, with every session it owns for that coordinator.
 

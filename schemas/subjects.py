@@ -88,6 +88,16 @@ def hang_ups() -> str:
     return f"{ROOT}.control.*.{INGRESS}.close"
 
 
+def orphaned(session: str) -> str:
+    """Request to one ingress to end a session whose own ingress is gone."""
+    return control(session, INGRESS, "orphaned")
+
+
+def orphans() -> str:
+    """All such requests."""
+    return f"{ROOT}.control.*.{INGRESS}.orphaned"
+
+
 def claim(stage: str) -> str:
     """Requests for a worker of `stage`; the queue group has the same name as the stage."""
     return f"{ROOT}.claim.{check_id(stage, 'stage')}"

@@ -16,6 +16,7 @@ CloseReason = Literal[
     "room_unreachable",
     "terminated",
     "shutdown",
+    "ingress_lost",
     "no_worker",
     "provider_missing",
     "version",

@@ -9,12 +9,13 @@ from typing import Any, TypeVar
 import structlog
 
 from bus.connect import Bus
+from bus.errors import BusError, NoResponders
 from bus.heartbeats import EVERY_S
 from bus.message import Message
 from config_service.client import BUILT_IN, AgentUnavailable, ConfigClient, Runtime, UnknownAgent
 from schemas import control, subjects
 from schemas.control import WorkerSession
-from schemas.events import CloseReason, MetadataRefused
+from schemas.events import CloseReason, MetadataRefused, SessionClosed
 from schemas.subjects import BadId, check_id
 from stages.ingress.caller_input import CheckedInput
 from stages.ingress.claims import utc_us
@@ -36,6 +37,8 @@ from transports.transport import (
 )
 from transports.websocket import call_url
 
+ORPHANS_EPOCH = 1 << 20  # of the last event of a session whose ingress is gone: above every epoch of that ingress
+ALIVE_WITHIN_S = 1.0  # an ingress that answers is not gone
 FIRST_EPOCH = 1  # ingress publishes at this epoch; every claim of a stage takes a higher one
 
 log = structlog.get_logger("ingress")
@@ -273,6 +276,7 @@ class Ingress:
         await bus.subscribe(subjects.heartbeats_to(self._worker.id), self._on_heartbeat)
         await bus.subscribe(subjects.unknowns(), self._on_unknown)
         await bus.subscribe(subjects.hang_ups(), self._on_hang_up)
+        await bus.subscribe(subjects.orphans(), self._on_orphan, queue=subjects.INGRESS)
         while True:
             await asyncio.sleep(RESERVED_S / 10)
             self._reserved.expire(time.monotonic())
@@ -309,6 +313,28 @@ class Ingress:
         if close and close.session in self._calls:  # another ingress answers for its own sessions
             self._calls[close.session].hang_up(close.reason)
             self._worker.bus.publish(message.reply, control.encode(control.Closed(self._worker.id)))
+
+    def _on_orphan(self, message: Message) -> None:
+        orphaned = self._read(message.data, control.Orphaned, "bad_control")
+        if orphaned:
+            self._worker.spawn(self._end_orphan(orphaned, message.reply))
+
+    async def _end_orphan(self, orphaned: control.Orphaned, reply: str) -> None:
+        """Publish the end of a session unless its ingress lives. Each worker of the session reports it.
+
+        Whichever ingress publishes, and however often: the event is the same, and the journal keeps it once.
+        """
+        try:
+            await self._worker.bus.request(subjects.worker(check_id(orphaned.coordinator)), b"", ALIVE_WITHIN_S)
+        except NoResponders:
+            context = StageContext(
+                subjects.INGRESS, orphaned.session, orphaned.agent, ORPHANS_EPOCH, self._worker, Coordinator.publishes
+            )
+            context.publish(SessionClosed(reason="ingress_lost", detail=f"ingress {orphaned.coordinator} is gone"))
+            log.warning("session of a lost ingress closed", session=orphaned.session, coordinator=orphaned.coordinator)
+        except (BusError, BadId):
+            self._worker.counters["bad_control"] += 1
+        self._worker.bus.publish(reply, control.encode(control.Closed(self._worker.id)))
 
     def _read(self, data: bytes, kind: type[T], counted: str) -> T | None:
         """Decode a message; None, and counted, if it is no message of that kind."""

@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
+from bus.errors import BusError, NoResponders
 from bus.heartbeats import EVERY_S, Heartbeats
 from bus.message import Message
 from schemas import control, events, subjects
@@ -32,6 +33,7 @@ START_WITHIN_S = 5.0  # ingress gave a claim without a start to another worker: 
 OPEN_WITHIN_S = 18.0  # ingress waits 20 s for `Started`; a provider that was not warm loads its model meanwhile
 FLUSH_WITHIN_S = 2.0  # ingress waits 2.5 s for `Closed`
 ORPHANED_AFTER_S = 5.0
+REPORTS, REPORT_EVERY_S = 30, 1.0  # of an orphaned session, until an ingress takes it up
 HANDED_OVER_WITHIN_S = 2.0  # after the request: ingress answers within milliseconds, and the stage closes within 2 s
 LOOK_EVERY_S = 0.05  # for a turn boundary, while a worker drains
 
@@ -328,7 +330,23 @@ class StageHost(Generic[P, Shared]):
                 self._worker.counters["orphaned"] += len(sessions)
                 self._heartbeats.forget(coordinator)
                 for hosted in sessions:
-                    self._worker.spawn(self._close(hosted))
+                    self._worker.spawn(self._abandon(hosted))
+
+    async def _abandon(self, hosted: HostedSession) -> None:
+        """Close a session whose coordinator is gone, and have another ingress publish its end."""
+        await self._close(hosted)
+        context = hosted.context
+        orphaned = control.encode(control.Orphaned(context.id, context.agent_id, context.coordinator))
+        for _ in range(REPORTS):
+            if self._worker.draining:
+                return
+            try:
+                await self._worker.bus.request(subjects.orphaned(context.id), orphaned, REPORT_EVERY_S)
+                return
+            except NoResponders:  # no ingress runs now; `antiphon up` starts one again
+                await asyncio.sleep(REPORT_EVERY_S)
+            except BusError:
+                continue
 
     def describe(self, session: Inbox) -> control.WorkerSession:
         """Return the row of a session in `antiphon ps`."""

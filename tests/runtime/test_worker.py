@@ -8,7 +8,9 @@ import pytest
 
 from antiphon_testing.agents import scripted_agent
 from antiphon_testing.platform import WITHIN_S, open_platform
+from bus import journal
 from schemas import control, events, media, subjects
+from session.state import SessionState, fold
 from stages.ingress import owner_machine
 from stages.runtime import stage_host
 
@@ -150,6 +152,28 @@ async def test_sessions_end_by_themselves_when_their_coordinator_is_gone(
         async with asyncio.timeout(5):
             while any(home.workers[stage][0].sessions for stage in subjects.CLAIMED):
                 await asyncio.sleep(0.02)
+
+
+async def test_another_ingress_publishes_the_end_of_a_session_whose_ingress_died(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage_host, "ORPHANED_AFTER_S", 0.5)
+    async with open_platform(tmp_path, [ECHO]) as home:
+        call = await home.simulated_call("echo", turns=9, **LONG)
+        await call.until(events.SessionOpened)
+        _stop, run = home._runs.pop(home.ingress.id)
+        run.cancel()
+        await home.ingress.bus.client.close()
+        await home.add(subjects.INGRESS)
+        closed = await call.until(events.SessionClosed)
+        assert closed.reason == "ingress_lost"
+        await asyncio.sleep(1)  # every worker reports
+        kept = [events.decode(data) for data in await journal.read(home.bus, call.session)]
+    state = SessionState()
+    for event in call.events:
+        state = fold(state, event)
+    assert state.closed == "ingress_lost"
+    assert sum(isinstance(event, events.SessionClosed) for event in kept) == 1
 
 
 async def test_a_claim_that_no_start_follows_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
