@@ -88,7 +88,9 @@ async def local_voice() -> AsyncIterator[LocalVoice]:
     hibari = importlib.import_module("hibari")  # of the extra `local`, which only tests with real speech need
     with engine_thread("vendor voice") as thread:
         engine = await asyncio.get_running_loop().run_in_executor(thread, lambda: hibari.Hibari(threads=1))
-        yield LocalVoice(engine, thread)
+        voice = LocalVoice(engine, thread)
+        await voice.speak("Warming up.")  # the first sentence takes ten times as long as any other
+        yield voice
 
 
 def _estimated(text: str, pcm: "np.ndarray[tuple[int], np.dtype[np.int16]]") -> tuple[Word, ...]:

@@ -13,19 +13,18 @@ from stages.runtime.providers import ProviderError
 from stages.tts.agent_audio import AgentAudio
 from stages.tts.contract import AudioChunk, Synthesizer, TurnSynthesis
 from stages.tts.segment_audio import SegmentAudio
-from stages.tts.text_normalization import normalize
+from stages.tts.text_normalization import UNDETERMINED, normalize
 
 CHUNK_WITHIN_S = 10.0  # a voice silent for this long has failed; the slowest measured engine needs about 2 s
 SILENCE_MS = 10_000  # the same bound for a voice whose chunks hold only silence
 CANCEL_WITHIN_S = 1.0  # an adapter takes 100 ms; a vendor that hangs must not keep the task of a finished turn
 MAX_WAITING = 500  # sentences of one turn: half an hour of speech
-UNDETERMINED = "und"  # ISO 639: normalization then keeps letters and digits, and makes words of no sign
 
 
 class Speech:
     """The sentences of one turn and their synthesis. Publishes one SegmentSynthesized for each segment with text.
 
-    voice: the name of the provider. refusal: ends the turn at once, so that the provider gets no text.
+    voice: returns the name of the provider that speaks. refusal: ends the turn at once, before any text is sent.
     measured: called with each SegmentSynthesized.
     failure: the error that ended the turn, or that left all of its text without audio.
     closing: only the vendor's work is still to be stopped.
@@ -36,7 +35,7 @@ class Speech:
         turn: int,
         session: StageContext,
         output: AgentAudio,
-        voice: str,
+        voice: Callable[[], str],
         synthesizer: Synthesizer,
         refusal: ProviderError | None = None,
         *,
@@ -59,6 +58,11 @@ class Speech:
         self._audible = False  # some audio of the turn was not silence
         self._reported: ProviderError | None = None  # published as tts.provider_failed
         self._ended = False  # the end of the turn was sent to egress
+
+    @property
+    def spoke(self) -> bool:
+        """Whether the caller got sound, and no failure."""
+        return self._audible and self.failure is None
 
     def push(self, sentence: SentenceReady) -> None:
         """Give one sentence to the synthesizer. Raises Overloaded, which ends the session."""
@@ -111,7 +115,7 @@ class Speech:
         if sentence.text:
             async for chunk in chunks:
                 if chunk.segment != sentence.segment:
-                    raise ValueError(f"{self._voice}: audio of segment {chunk.segment} within {sentence.segment}")
+                    raise ValueError(f"{self._voice()}: audio of segment {chunk.segment} within {sentence.segment}")
                 pcm = audio.take(chunk)
                 if pcm:
                     first = first_audio_ms is None
@@ -157,7 +161,7 @@ class Speech:
             self._session.publish(
                 TtsProviderFailed(
                     turn=self.turn,
-                    provider=self._voice,
+                    provider=self._voice(),
                     kind=error.kind,
                     message=str(error),
                     retryable=error.retryable,
@@ -174,7 +178,7 @@ class Speech:
                 duration_ms=duration_ms,
                 first_audio_ms=first_audio_ms,
                 words=self._audio.words if spoken else (),
-                provider=self._voice,
+                provider=self._voice(),
                 characters=len(sentence.text) if spoken else 0,
             )
             self._session.publish(synthesized)

@@ -23,12 +23,13 @@ from schemas.subjects import EGRESS
 from session import recoverable
 from session.recoverable import Sentence, TtsRecoverable
 from session.state import SessionState, load
-from stages.runtime.chain import Failure, ProviderChain
+from stages.runtime.chain import Failure, InUse
 from stages.runtime.context import StageContext
 from stages.runtime.providers import ProviderError, Providers
 from stages.runtime.stage import handles
 from stages.tts.agent_audio import AgentAudio
 from stages.tts.contract import Synthesizer, SynthesizerProvider
+from stages.tts.fallback import FORGIVEN_S, FallbackSynthesizer, VoiceChain
 from stages.tts.speech import Speech
 from stages.tts.unplayed import NOTHING_SPOKEN, Unplayed
 
@@ -40,14 +41,14 @@ class Voice:
 
     publishes: ClassVar[tuple[type[Event], ...]] = (SegmentSynthesized, TtsProviderFailed)
 
-    def __init__(self, session: StageContext, provider: str, synthesizer: Synthesizer) -> None:
+    def __init__(self, session: StageContext, chain: VoiceChain, first: InUse[Synthesizer]) -> None:
         self._session = session
-        self._provider = provider
-        self._synthesizer = synthesizer
+        self._voices = FallbackSynthesizer(chain, first, self._report)
         self._output = AgentAudio(session)
         self._speech: Speech | None = None  # the newest turn
         self._speaking: asyncio.Task[None] | None = None  # its task
-        self._failures: list[ProviderError] = []  # of failed turns; refused turns add none
+        self._failures: list[ProviderError] = []  # of failed turns in a row; refused turns add none
+        self._failed_ms = 0
         self._snapshot = load(session.snapshot)
         self._unplayed = Unplayed(recoverable.tts(self._snapshot))
 
@@ -121,13 +122,16 @@ class Voice:
         self._stop_below(turn)
         if self._speech and self._speech.failure:
             self._failures.append(self._speech.failure)
+            self._failed_ms = self._session.now_ms()
+        elif self._speech and self._speech.spoke:
+            self._failures.clear()
         self._output.begin(turn, at_ms)
         speech = Speech(
             turn,
             self._session,
             self._output,
-            self._provider,
-            self._synthesizer,
+            lambda: self._voices.name,
+            self._voices,
             self._refusal(),
             measured=self._unplayed.measure,
         )
@@ -142,10 +146,14 @@ class Voice:
 
     def _refusal(self) -> ProviderError | None:
         """Return the error of a turn for which the provider is not asked again."""
-        if len(self._failures) < MAX_FAILED_TURNS:
+        if len(self._failures) < MAX_FAILED_TURNS or self._session.now_ms() - self._failed_ms > FORGIVEN_S * 1000:
             return None
         last = self._failures[-1]
         return ProviderError(last.kind, f"not asked again after {MAX_FAILED_TURNS} failed turns; the last one: {last}")
+
+    def _report(self, failure: Failure) -> None:
+        """Publish that another voice goes on in the turn that is spoken."""
+        _publish_failure(self._session, failure, self._speech.turn if self._speech else 0)
 
 
 STAGE = Voice
@@ -160,20 +168,20 @@ async def open_worker(providers: Providers[SynthesizerProvider]) -> AsyncIterato
 @asynccontextmanager
 async def open_session(session: StageContext, providers: Providers[SynthesizerProvider]) -> AsyncIterator[Voice]:
     """Open the voice of one session. Raises ProviderMissing or ProviderError."""
-    chain = ProviderChain(providers, session.agent, session.agent.tts, _open)
+    chain = VoiceChain(providers, session.agent, session.agent.tts, _open)
     async with chain:
         used = await chain.open_first(lambda failure: _publish_failure(session, failure))
-        yield Voice(session, used.choice.provider, used.value)
+        yield Voice(session, chain, used)
 
 
 def _open(provider: SynthesizerProvider, options: Mapping[str, Any]) -> AbstractAsyncContextManager[Synthesizer]:
     return provider.open(options)
 
 
-def _publish_failure(session: StageContext, failure: Failure) -> None:
+def _publish_failure(session: StageContext, failure: Failure, turn: int = 0) -> None:
     provider, error, upcoming = failure
     session.publish(
         TtsProviderFailed(
-            provider=provider, kind=error.kind, message=str(error), retryable=error.retryable, next=upcoming
+            turn=turn, provider=provider, kind=error.kind, message=str(error), retryable=error.retryable, next=upcoming
         )
     )

@@ -19,6 +19,7 @@ _EMOJI = re.compile(
     "[\U0001f000-\U0001faff\u2139\u2194-\u21aa\u2934\u2935\u2300-\u23ff\u24c2\u25a0-\u27bf\u2b00-\u2bff\u3030\u303d\u3297\u3299"
     "\ufe0e\ufe0f\u20e3\U000e0020-\U000e007f]\u200d?"
 )
+UNDETERMINED = "und"  # ISO 639: normalization then keeps letters and digits, and makes words of no sign
 _SPACES = re.compile(r"[^\S\n]+")
 _BEFORE_MARK = re.compile(r" +(?=[,.;:!?](?:\s|$))")
 _SAID = re.compile(r"[^\W_]")

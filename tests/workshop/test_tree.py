@@ -36,6 +36,7 @@ SHELLS = (
     "stages.stt.vad",  # loads the model of a worker
     "stages.tts.agent_audio",  # waits for credit
     "stages.tts.context_turn",  # waits for a vendor's messages
+    "stages.tts.fallback",  # waits for the voices of a chain
     "stages.tts.shared_socket",  # connects to vendors
     "stages.tts.sentence_synthesizer",  # queues the sentences of a turn
     "stages.tts.speech",  # reads a synthesizer's stream, with a deadline
