@@ -7,7 +7,7 @@ import msgspec
 from schemas import events
 from schemas.events import Event, SessionClosed, SessionOpened
 from schemas.subjects import EGRESS, LLM, BadId, check_id
-from session import latency
+from session import latency, recoverable
 from session.entries import Turn
 from session.state import SessionState, fold
 
@@ -39,7 +39,7 @@ TURNS: Columns = {
     "stream_seq": int,  # of the event that completed the turn
     "session": str,
     "agent": str,
-    "turn": int,
+    "turn": int,  # null: no turn answered these words
     "answers": int,
     "caller": str,
     "heard": str,
@@ -91,7 +91,10 @@ class _Call(NamedTuple):
 
 
 class Turns:
-    """Makes a row of each turn that is complete: its text and its audio have ended, or the call has closed."""
+    """Makes a row of each turn that is complete: its text and its audio have ended, or the call has closed.
+
+    A call that closed before the agent answered the caller's last words has one more row, for those words.
+    """
 
     def __init__(self) -> None:
         self._calls: dict[str, _Call] = {}
@@ -118,7 +121,10 @@ class Turns:
             self._closed.add(event.session)
         else:
             self._calls[event.session] = _Call(state, told.union(done))
-        return [_turn_row(sequence, event.time, state, number) for number in done]
+        rows = [_turn_row(sequence, event.time, state, number) for number in done]
+        if closes and (unanswered := _unanswered_row(sequence, event.time, state)):
+            rows.append(unanswered)
+        return rows
 
 
 def _complete(turn: Turn | None, closes: bool) -> bool:
@@ -149,6 +155,23 @@ def _turn_row(sequence: int, now: int, state: SessionState, number: int) -> Row:
         **dict.fromkeys(_STEPS.values()),
         **steps,
         "total_ms": falls.total_ms,
+    }
+
+
+def _unanswered_row(sequence: int, now: int, state: SessionState) -> Row | None:
+    """Return the row of the words that no turn answered before the call closed at `now`; None if there are none."""
+    parts = [part for part in recoverable.turn_taking(state).unanswered if part.text.strip()]
+    if not parts:
+        return None
+    return {
+        **dict.fromkeys(TURNS),
+        "stream_seq": sequence,
+        "session": state.session,
+        "agent": state.agent,
+        "answers": parts[-1].utterance,
+        "caller": " ".join(part.text.strip() for part in parts),
+        "interrupted": False,
+        "ended": now,
     }
 
 

@@ -88,6 +88,17 @@ def spoken(turn: int) -> list[Event]:
     ]
 
 
+def heard(utterance: int, text: str) -> list[Event]:
+    """What stt publishes of one utterance."""
+    return [
+        events.SpeechStarted(utterance=utterance, start_sample=utterance * 16_000),
+        events.SpeechEnded(utterance=utterance, until_sample=utterance * 16_000 + 8_000),
+        events.TranscriptFinal(
+            utterance=utterance, text=text, start_sample=utterance * 16_000, until_sample=utterance * 16_000 + 8_000
+        ),
+    ]
+
+
 @pytest.fixture
 async def desk(bus: Bus) -> Desk:
     made = Desk(bus)
@@ -194,6 +205,23 @@ async def test_a_turn_that_was_going_on_at_the_last_run_is_told_whole_by_the_nex
         (3, "question 3", None, 0),  # the call closed over it
     ]
     assert told[1]["started"] < told[1]["ended"]
+
+
+async def test_words_that_no_turn_answered_have_a_row_once_the_call_has_closed(
+    nats: str, desk: Desk, tmp_path: Path
+) -> None:
+    target = tmp_path / "turns.parquet"
+    await desk.say("s1", OPENED, *heard(1, "question 1"), *spoken(1), *heard(2, "and one"), *heard(3, "more thing"))
+    await run(nats, target, what=What.TURNS)
+    assert [row["turn"] for row in rows(target)] == [1]
+    await desk.say("s1", events.TextReceived(text="typed", number=1), events.SessionClosed(reason="hangup"))
+    await desk.say("s2", OPENED, *heard(1, "question 1"), *spoken(1), events.SessionClosed(reason="hangup"))
+    await run(nats, target, what=What.TURNS)
+    _, lost, other = rows(target)
+    assert (lost["session"], lost["agent"], lost["turn"], lost["answers"]) == ("s1", "desk", None, 3)
+    assert (lost["caller"], lost["heard"], lost["started"]) == ("and one more thing typed", None, None)
+    assert lost["ended"] is not None
+    assert (other["session"], other["turn"]) == ("s2", 1)  # a call without unanswered words has no such row
 
 
 async def test_an_export_may_begin_at_any_time(nats: str, desk: Desk, tmp_path: Path) -> None:
