@@ -7,7 +7,7 @@ tree together with the last changes to sheet and matching, and whoever wrote the
 would need questions of people who have never seen the sheet.
 
     python -m bench.questions [--answers matched|both|model]
-                              [--set tuned|seen|held-out|elsewhere] [--json]
+                              [--set tuned|seen|held-out|elsewhere|two-parts] [--json]
 """
 
 import argparse
@@ -131,7 +131,20 @@ ELSEWHERE = tuple(  # questions outside of the fact sheet: any fact would be abs
     )
 )
 
-SETS = {"tuned": TUNED, "seen": SEEN, "held-out": HELD_OUT, "elsewhere": ELSEWHERE}
+TWO_PARTS = (  # both halves must be answered
+    Question("What does a check-up cost, and can I pay by card?", r"\b60\b.*card"),
+    Question("When are you open and where can I park?", r"\b8 am.*free parking"),
+    Question("Where are you? And do you take new patients?", r"24 mill street.*new patients"),
+    Question("how much is a cleaning and how long does it take", r"\b85\b.*45 minutes"),
+    Question("Are you open on Saturday and on Sunday?", r"9 am to 1 pm.*closed on sunday"),
+    Question("Do you have parking, and is there a bus?", r"free parking.*number 12"),
+    Question("Do you see children, and how do I book?", r"children.*book"),
+    Question("Can I get in with a wheelchair, and do you take my insurance?", r"no steps.*insurance plans"),
+    Question("Do you treat cats, and do you sell coffee?", HANDS_OVER),
+    Question("How much is a check-up and a filling?", r"\b60\b.*\b120\b"),
+)
+
+SETS = {"tuned": TUNED, "seen": SEEN, "held-out": HELD_OUT, "elsewhere": ELSEWHERE, "two-parts": TWO_PARTS}
 
 
 @dataclass(frozen=True)

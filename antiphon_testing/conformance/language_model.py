@@ -34,7 +34,15 @@ from antiphon_testing.vendors.faults import (
 )
 from schemas.agent import AgentFact
 from schemas.events.llm import Usage
-from stages.llm.contract import ChatMessage, Finish, LanguageModelProvider, ReplyItem, ReplyRequest, TextDelta
+from stages.llm.contract import (
+    ChatMessage,
+    Finish,
+    LanguageModelProvider,
+    ReplyItem,
+    ReplyRequest,
+    ScoredFact,
+    TextDelta,
+)
 from stages.runtime.providers import ProviderError
 
 WITHIN_S = 20.0  # a whole reply; the slowest local model needs about 3 s
@@ -45,7 +53,7 @@ ASKED = ReplyRequest(
     "You are a receptionist. Answer in one short sentence.",
     "When do you open?",
     (ChatMessage("assistant", "Good morning."), ChatMessage("user", "Hello."), ChatMessage("assistant", "Hello.")),
-    ((0.9, AgentFact(text="We open at nine.", asks=["when do you open"])),),
+    (ScoredFact(0.9, AgentFact(text="We open at nine.", asks=["when do you open"]), answers=True),),
 )
 
 # Any: the options of one provider, as they stand in an agent document.

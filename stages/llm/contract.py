@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -31,12 +31,20 @@ class Tool(msgspec.Struct, frozen=True):
     parameters: dict[str, object]
 
 
+class ScoredFact(NamedTuple):
+    """A fact and how well it fits the caller's words, from 0 to 1. answers: it is the answer, or a part of it."""
+
+    score: float
+    fact: AgentFact
+    answers: bool = False
+
+
 @dataclass(frozen=True)
 class ReplyRequest:
     """The question to a language model.
 
     utterance: the caller's words that the reply answers. history: the conversation before them, oldest first.
-    facts: those chosen for this utterance, best first, with scores from 0 to 1. tools: those the model may call.
+    facts: those chosen for this utterance, the answering ones first. tools: those the model may call.
     already_spoken: the beginning of this reply, which the caller has heard; the model continues behind it.
     """
 
@@ -44,7 +52,7 @@ class ReplyRequest:
     prompt: str
     utterance: str
     history: tuple[ChatMessage, ...] = ()
-    facts: tuple[tuple[float, AgentFact], ...] = ()
+    facts: tuple[ScoredFact, ...] = ()
     tools: tuple[Tool, ...] = ()
     already_spoken: str = ""
 

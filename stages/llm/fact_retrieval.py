@@ -11,11 +11,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from difflib import SequenceMatcher
+from itertools import pairwise
 
 from schemas.agent import AgentFact
-from stages.llm.contract import ChatMessage
-
-Scored = tuple[float, AgentFact]
+from stages.llm.contract import ChatMessage, ScoredFact
+from stages.llm.question_parts import question_parts
 
 MATCHED = 0.55  # from here on the fact itself is the answer
 RELATED = 0.30  # below, the sheet knows nothing of it
@@ -52,28 +52,53 @@ _FOLLOWS = re.compile(r"^\W*(and|what about|how about|or)\b|\b(that|it|those|the
 _FOLLOW_UP_WORDS = 3  # a question of fewer telling words may lean on the one before
 
 
-def choose(facts: Sequence[AgentFact], utterance: str, history: Sequence[ChatMessage] = ()) -> tuple[Scored, ...]:
+def choose(facts: Sequence[AgentFact], utterance: str, history: Sequence[ChatMessage] = ()) -> tuple[ScoredFact, ...]:
     """The `CHOSEN` best facts for `utterance` with scores from 0 to 1, best first; empty only if `facts` is.
 
+    A question in parts has one answering fact for each part, if every part has one of its own.
     history: the call so far, oldest first; a question such as "and on Sunday?" is read with the one before it.
     """
     if not facts:
         return ()
-    earlier = [message.content for message in history if message.role == "user"]
-    sheet = [[words(ask) for ask in fact.asks] for fact in facts]
-    texts = [words(fact.text) for fact in facts]
-    weights = _rarity(
-        [{*text, *(word for ask in asks for word in ask)} for text, asks in zip(texts, sheet, strict=True)]
-    )
-    telling = [_heard(word, weights) for word in words(utterance)]
-    said = {word: weights.get(word, STRANGE) for word in telling}
-    about = [word for word in telling if word not in _WHEN][-1:]
-    said |= {word: STRANGE_OBJECT for word in about if word not in weights}
-    context = _context(earlier[-1], weights) if earlier and follows_up(utterance) else {}
-    scored = [
-        (_score(said, context, asks, text, weights), fact) for fact, asks, text in zip(facts, sheet, texts, strict=True)
-    ]
-    return tuple(sorted(scored, key=lambda pair: -pair[0])[:CHOSEN])
+    sheet = _Sheet(facts)
+    earlier = next((message.content for message in reversed(history) if message.role == "user"), "")
+    ranked = sheet.rank(utterance, earlier)
+    parts = question_parts(utterance)
+    first = [sheet.rank(part, before)[0] for before, part in pairwise((earlier, *parts))]
+    if len({id(best.fact) for best in first}) < len(parts) or any(best.score < MATCHED for best in first):
+        first = ranked[:1]
+    answers = [best._replace(answers=best.score >= MATCHED) for best in first]
+    rest = [other for other in ranked if all(other.fact is not best.fact for best in first)]
+    return tuple([*answers, *rest][:CHOSEN])
+
+
+class _Sheet:
+    """A fact sheet as telling words, with the weight of each."""
+
+    def __init__(self, facts: Sequence[AgentFact]) -> None:
+        self._facts = facts
+        self._asks = [[words(ask) for ask in fact.asks] for fact in facts]
+        self._texts = [words(fact.text) for fact in facts]
+        self._weights = _rarity(
+            [
+                {*text, *(word for ask in asks for word in ask)}
+                for text, asks in zip(self._texts, self._asks, strict=True)
+            ]
+        )
+
+    def rank(self, utterance: str, earlier: str) -> list[ScoredFact]:
+        """Return all facts, best first. earlier: what the caller asked just before, or an empty text."""
+        weights = self._weights
+        telling = [_heard(word, weights) for word in words(utterance)]
+        said = {word: weights.get(word, STRANGE) for word in telling}
+        about = [word for word in telling if word not in _WHEN][-1:]
+        said |= {word: STRANGE_OBJECT for word in about if word not in weights}
+        context = _context(earlier, weights) if follows_up(utterance) else {}
+        scored = (
+            ScoredFact(_score(said, context, asks, text, weights), fact)
+            for fact, asks, text in zip(self._facts, self._asks, self._texts, strict=True)
+        )
+        return sorted(scored, key=lambda one: -one.score)
 
 
 def words(text: str) -> tuple[str, ...]:

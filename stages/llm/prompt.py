@@ -35,7 +35,7 @@ def standing_instructions(request: ReplyRequest) -> str:
 
 def turn_instructions(request: ReplyRequest) -> str:
     """Return the part of the system message that changes from turn to turn: facts, and what was already spoken."""
-    facts = json.dumps([fact.text for _, fact in request.facts], ensure_ascii=False)
+    facts = json.dumps([one.fact.text for one in request.facts], ensure_ascii=False)
     text = f"<facts>\n{_inside(facts)}\n</facts>"
     if request.already_spoken:
         spoken_before = json.dumps(request.already_spoken, ensure_ascii=False)

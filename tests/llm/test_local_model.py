@@ -70,7 +70,7 @@ async def test_without_facts_the_model_speaks_and_says_the_same_twice(provider: 
 async def test_picking_among_facts_it_makes_nothing_up(provider: "Local") -> None:
     request = asks("When can I come by tonight and see you?")
     picked = await answer(provider, request, answers="both")
-    allowed = {local.UNKNOWN, local.STILL_UNKNOWN} | {fact.text for _, fact in request.facts}
+    allowed = {local.UNKNOWN, local.STILL_UNKNOWN} | {one.fact.text for one in request.facts}
     assert picked.strip() in allowed
 
 

@@ -18,7 +18,7 @@ import xllamacpp
 from pydantic import BaseModel, ConfigDict, Field
 
 from stages.llm.contract import Capabilities, ChatMessage, ContextTooLong, Finish, ReplyItem, ReplyRequest, TextDelta
-from stages.llm.fact_retrieval import MATCHED, RELATED
+from stages.llm.fact_retrieval import RELATED
 from stages.llm.small_talk import courtesy
 from stages.runtime.engine_thread import engine_thread
 from stages.runtime.options import English
@@ -148,10 +148,9 @@ class Receptionist:
         polite = courtesy(request.utterance, request.history)
         if polite is not None or not request.facts:
             return polite
-        score, fact = request.facts[0]
-        if score >= MATCHED:
-            return fact.text
-        if score >= RELATED and self._options.answers == "both":
+        if answers := [one.fact.text for one in request.facts if one.answers]:
+            return " ".join(answers)
+        if request.facts[0].score >= RELATED and self._options.answers == "both":
             return None
         said = [message.content for message in request.history if message.role == "assistant"]
         return STILL_UNKNOWN if said and said[-1] == UNKNOWN else UNKNOWN
@@ -162,7 +161,7 @@ class Receptionist:
             recent = [_message(message) for message in request.history[-REMEMBERED:]]
             messages = [_system(request.prompt), *recent, _user(request.utterance)]
             return {**limits, "messages": messages}
-        notes = tuple(fact.text for _, fact in request.facts[:READ])
+        notes = tuple(one.fact.text for one in request.facts[:READ])
         messages = [_system("Answer the caller from the notes.")]
         for asked, given, answer in _EXAMPLES:
             messages += [_user(_noted(asked, given)), _message(ChatMessage("assistant", answer))]
