@@ -100,6 +100,7 @@ class Turns(_Document):
     preemptive_generation: the model begins its reply in that silence; if the caller goes on, the reply is dropped.
     interrupt_after_ms: speech of this length is an interruption, not a cough. resume_after_ms: after a sound without
     words, the agent stays silent for at least this long. decide_within_ms: a hold without a decision ends here.
+    notice_after_ms: a reply without words for this long is announced: "One moment, please."
     """
 
     min_delay_ms: Annotated[int, Field(ge=0, le=10_000)] = 300
@@ -108,6 +109,7 @@ class Turns(_Document):
     interrupt_after_ms: Annotated[int, Field(ge=0, le=10_000)] = 500
     resume_after_ms: Annotated[int, Field(ge=0, le=10_000)] = 400
     decide_within_ms: Annotated[int, Field(ge=100, le=30_000)] = 2_000
+    notice_after_ms: Annotated[int, Field(ge=500, le=30_000)] = 3_000
 
 
 class AgentDocument(_Document):

@@ -44,6 +44,7 @@ from stages.llm.fallback import Replies
 from stages.llm.prompt import conversation
 from stages.llm.reply import Piece, recite, segments
 from stages.llm.utterances import Heard
+from stages.llm.waiting_notice import notice, with_waiting_notice
 from stages.runtime.chain import Failure, ProviderChain
 from stages.runtime.context import StageContext
 from stages.runtime.options import is_english
@@ -168,7 +169,9 @@ class Conversation:
         """Ask for the rest of the reply, behind the sentences that were published."""
         text = self._session.turns[turn].text
         if text:
-            pieces = self._models.pieces(self._ask(text), given)
+            segments_so_far = self._session.turns[turn].segments.values()
+            spoken = tuple(one.text for one in segments_so_far if one.kind == "reply")
+            pieces = self._models.pieces(self._ask(text), spoken)
         elif not given:
             pieces = segments(recite(self._call.agent.greeting))
         else:  # a greeting is published whole, or its owner died within a millisecond
@@ -224,6 +227,9 @@ class Conversation:
                 now_ms=now_ms,
             )
         )
+        if draft:
+            agent = self._call.agent
+            pieces = with_waiting_notice(pieces, agent.turns.notice_after_ms, notice(agent.language))
         self._replies[turn] = speaking = self._call.spawn(self._speak(turn, pieces, cause))
         if draft:
             speaking.add_done_callback(lambda _speaking: draft.drop())

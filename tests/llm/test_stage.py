@@ -34,10 +34,12 @@ from schemas.events import (
 from session import recoverable
 from session.state import SessionState, fold
 from stages.llm import stage
-from stages.llm.contract import SILENT_S, Capabilities, Finish, ReplyItem, ReplyRequest, TextDelta
+from stages.llm.contract import SILENT_S, Capabilities, Finish, Progress, ReplyItem, ReplyRequest, TextDelta
 from stages.llm.reply import APOLOGY, MAX_REPLY
+from stages.llm.waiting_notice import notice
 from stages.runtime.providers import ProviderError, Providers
 
+WAIT = notice("en")
 WORD_MS = 400  # how long every word of the agent sounds in these stories
 
 
@@ -375,7 +377,7 @@ def test_the_model_is_asked_with_what_was_heard_and_with_the_facts_that_fit(monk
         ([ProviderError("quota", "no more", retryable=True)], [APOLOGY], "quota"),
         (["We op", ProviderError("server", "gone")], [APOLOGY], "server"),
         (["We open. At n", ProviderError("server", "gone")], ["We open.", ""], "server"),
-        ([SILENT_S * 2, "Too late."], [APOLOGY], "timeout"),
+        ([SILENT_S * 2, "Too late."], [WAIT, APOLOGY], "timeout"),
         (["We open. ", "At ", SILENT_S * 2, "nine."], ["We open.", ""], "timeout"),
         ([], [APOLOGY], "server"),
         ([" ", "**"], [APOLOGY], "server"),
@@ -396,6 +398,23 @@ def test_a_model_that_fails_never_leaves_the_caller_in_silence(
             [failed] = one.call.published(LlmProviderFailed)
             assert (failed.turn, failed.kind) == (2, kind)
             assert model.closed == 1
+
+    story()
+
+
+def test_a_slow_reply_is_announced_once_and_then_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        reasons: list[ReplyItem | float] = [Progress(), 1.0]
+        model = Model(*reasons * 8, "At nine.")
+        async with talk_to(model, monkeypatch, turns={"preemptive_generation": False}) as one:
+            await one.asks("When do you open?")
+            first = await one.call.publishes(SentenceReady, turn=2)
+            assert (first.text, first.kind, first.last) == (WAIT, "notice", False)
+            assert first.now_ms - one.call.published(TurnStarted)[-1].now_ms == pytest.approx(3_000, abs=100)
+            assert await one.is_heard_out(2) == "At nine."  # no word of the notice is history
+            assert texts(await one.whole_reply(2)) == [WAIT, "At nine."]
+            assert one.call.published(LlmProviderFailed) == []
 
     story()
 
