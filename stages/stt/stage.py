@@ -21,7 +21,7 @@ from schemas.media import Frame
 from session import recoverable
 from session.recoverable import SttRecoverable
 from session.state import load
-from stages.runtime.chain import Failure, ProviderChain
+from stages.runtime.chain import Failure, InUse, ProviderChain
 from stages.runtime.context import StageContext
 from stages.runtime.providers import ProviderError, Providers, names
 from stages.stt.contract import (
@@ -36,6 +36,7 @@ from stages.stt.contract import (
     RecognizerProvider,
     SpeechDetector,
 )
+from stages.stt.fallback import FallbackRecognizer
 from stages.stt.lateness import Lateness
 from stages.stt.utterances import NOTHING_HEARD, Utterance, Utterances
 from stages.stt.vad import SCRIPTED, VoiceActivityDetection, open_vad
@@ -67,7 +68,6 @@ class Hearing:
         self._lateness = lateness
         self._utterances = Utterances(left, self._provider)
         self._ended_ms: dict[int, int] = {}  # utterances that wait for their last part -> when their end was known
-        self._capabilities = Capabilities()
         self._fed = 0  # samples
         self._finishing = False
         self._failed = False
@@ -144,6 +144,10 @@ class Hearing:
             self._context.later(within_ms + MARGIN_MS, lambda: self._overdue(newest))
 
     @property
+    def _capabilities(self) -> Capabilities:
+        return self.recognizer.capabilities if self.recognizer else Capabilities()
+
+    @property
     def final_within_ms(self) -> int:
         """From the end of speech to the last part, 99th percentile: declared by the recognizer, else measured."""
         declared = self._capabilities.final_within_ms
@@ -171,7 +175,7 @@ class Hearing:
 
     def listen_to(self, recognizer: Recognizer) -> "asyncio.Task[None]":
         """Publish what `recognizer` hears, in a task that the caller cancels."""
-        self.recognizer, self._capabilities = recognizer, recognizer.capabilities
+        self.recognizer = recognizer
         self._following = asyncio.create_task(self._follow(recognizer), name="recognizer")
         return self._following
 
@@ -259,17 +263,24 @@ async def open_session(context: StageContext, shared: Shared) -> AsyncIterator[H
         def open_one(
             provider: RecognizerProvider, options: Mapping[str, Any]
         ) -> AbstractAsyncContextManager[Recognizer]:
-            return provider.open(options, detector)
+            return provider.open(options, recognizer.voice())
+
+        def report(failure: Failure) -> None:
+            _publish_failure(context, failure)
+
+        def switched(used: InUse[Recognizer]) -> None:
+            hearing.use(used.choice.provider, shared.lateness[used.choice.provider])
 
         async with ProviderChain(shared.providers, context.agent, context.agent.stt, open_one) as chain:
-            used = await chain.open_first(lambda failure: _publish_failure(context, failure))
-            hearing.use(used.choice.provider, shared.lateness[used.choice.provider])
-            following = hearing.listen_to(used.value)
+            recognizer = FallbackRecognizer(chain, detector, report, switched, lambda: hearing.final_within_ms)
+            recognizer.begin_with(await chain.open_first(report))
+            following = hearing.listen_to(recognizer)
             try:
                 yield hearing
                 await hearing.finish()
             finally:
                 hearing.recognizer = None
+                recognizer.close()
                 following.cancel()
                 await asyncio.wait([following], timeout=CANCEL_WITHIN_S)
     finally:

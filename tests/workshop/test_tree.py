@@ -28,6 +28,7 @@ SHELLS = (
     "stages.llm.draft",  # a reply as a task that runs before its turn
     "stages.llm.reply",  # reads a model's stream, with a deadline
     "stages.llm.waiting_notice",  # waits for the first words of a reply
+    "stages.stt.fallback",  # waits for the recognizers of a chain
     "stages.stt.heard_queue",  # waits for outputs
     "stages.stt.transcription_scheduler",  # shares the one transcriber of a worker between its callers
     "stages.stt.segmenting_recognizer",  # waits for a transcriber
