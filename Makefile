@@ -10,7 +10,7 @@ LOCK := requirements/lock.txt
 PEER := requirements/peer.txt
 LIVEKIT := v1.13.5
 LIVEKIT_SERVER := .tools/bin/livekit-server
-EXTRAS := docs export livekit local picture postgres testing dev vad
+EXTRAS := amazon docs export livekit local picture postgres testing dev vad
 
 # pip's own bar is one a file; this is one line a package, and its errors still come through on stderr.
 NARROW := awk '/^ *(Downloading|Using cached) / && !/metadata/ {sub(/^ *(Downloading|Using cached) /, ""); sub(/-(py|cp)[0-9][^ ]*\.whl/, ""); printf "  [%d/%d] %s\n", ++n, all, $$0} /^Installing collected/ {print "  installing"} {fflush()}'

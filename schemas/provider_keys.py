@@ -15,6 +15,12 @@ KEY_HOSTS = "ANTIPHON_KEY_HOSTS"
 PRIVATE_HOSTS = "ANTIPHON_PRIVATE_HOSTS"
 DEFAULT_PORTS = {"https": 443, "http": 80}
 
+# AWS' own names: Bedrock takes a bearer token, or requests that are signed with the three others.
+AWS_BEARER_TOKEN = "AWS_BEARER_TOKEN_BEDROCK"  # noqa: S105 - the name of a variable
+AWS_ACCESS_KEY_ID, AWS_SECRET_KEY, AWS_SESSION_TOKEN = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
+AWS_KEYS = (AWS_BEARER_TOKEN, AWS_ACCESS_KEY_ID, AWS_SECRET_KEY, AWS_SESSION_TOKEN)
+AWS_URL, AWS_REGIONS = "AWS_ENDPOINT_URL_BEDROCK_RUNTIME", ("AWS_REGION", "AWS_DEFAULT_REGION")
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -24,17 +30,25 @@ class ProviderKeys:
     """The provider keys of a worker, each bound to the origins that may receive it.
 
     values: variable -> key. urls: variable of a key -> the URL that the operator set for that vendor.
-    hosts: variable -> the origins that the operator named for it.
+    hosts: variable -> the origins that the operator named for it. aws_region: "" if the operator named none.
     """
 
     values: Mapping[str, SecretStr] = field(default_factory=dict)
     urls: Mapping[str, str] = field(default_factory=dict)
     hosts: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    aws_region: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "ProviderKeys":
-        """From `*_API_KEY`, `*_BASE_URL` and ANTIPHON_KEY_HOSTS. Raises ValueError that names the wrong variable."""
-        values = {name: SecretStr(value) for name, value in environment.items() if name.endswith(KEY_SUFFIX) and value}
+        """From `*_API_KEY`, `*_BASE_URL`, ANTIPHON_KEY_HOSTS and AWS' own variables.
+
+        Raises ValueError that names the wrong variable.
+        """
+        values = {
+            name: SecretStr(value)
+            for name, value in environment.items()
+            if value and (name.endswith(KEY_SUFFIX) or name in AWS_KEYS)
+        }
         urls = {}
         for name, url in environment.items():
             if name.endswith(URL_SUFFIX) and url:
@@ -42,13 +56,17 @@ class ProviderKeys:
                 urls[variable] = url
                 if variable in values:  # other programs' variables may hold anything
                     _origin_in(name, url)
+        if bedrock := environment.get(AWS_URL):
+            _origin_in(AWS_URL, bedrock)
+            urls |= {AWS_BEARER_TOKEN: bedrock, AWS_SECRET_KEY: bedrock}
+        region = next((environment[name] for name in AWS_REGIONS if environment.get(name)), "")
         hosts: dict[str, set[str]] = {}
         for entry in environment.get(KEY_HOSTS, "").replace(",", " ").split():
             variable, _, host = entry.partition("=")
             if not (variable and host):
                 raise ValueError(f"{KEY_HOSTS} holds {entry!r}: write it like GROQ_API_KEY=api.groq.com")
             hosts.setdefault(variable, set()).add(_origin_in(KEY_HOSTS, host if "://" in host else f"https://{host}"))
-        return cls(values, urls, {variable: frozenset(origins) for variable, origins in hosts.items()})
+        return cls(values, urls, {variable: frozenset(origins) for variable, origins in hosts.items()}, region)
 
     def find(self, url: str, homes: Mapping[str, str]) -> tuple[str, SecretStr | None]:
         """Return the variable that is bound to the origin of `url` ("" if none is), and its key if it is set.

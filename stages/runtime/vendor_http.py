@@ -92,6 +92,10 @@ class VendorHttp:
         key = secret.get_secret_value() if secret else None
         return Endpoint(self._trusted if ours else self._guarded, url.rstrip("/"), key)
 
+    def at(self, homes: Mapping[str, str]) -> "VendorHttp":
+        """Return these connections for a vendor whose own URL depends on a session's options."""
+        return VendorHttp(self._context, homes, self._trusted, self._guarded)
+
     def key_name(self, url: str) -> str:
         """Return the variable of the key that is bound to the host of `url`, "" if none is."""
         return self._context.keys.find(url, self._homes)[0]

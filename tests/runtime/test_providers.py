@@ -161,7 +161,7 @@ async def test_a_provider_that_is_not_there_is_named(files: Files) -> None:
     async with registry() as providers:
         with pytest.raises(
             ProviderMissing,
-            match="llm has no provider 'nobody': it has bare, cerebras, google, groq, local, openai, scripted",
+            match="llm has no provider 'nobody': it has amazon, bare, cerebras, google, groq, local, openai, scripted",
         ):
             await providers.get("nobody")
         with pytest.raises(ProviderMissing, match=r"needs no_such_sdk: pip install -e '.\[bare\]'"):

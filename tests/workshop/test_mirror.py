@@ -49,6 +49,7 @@ EXCEPTIONS = {
     "session/entries.py": "tests/session/test_state.py",
     "session/retention.py": "tests/session/test_state.py",
     "stages/ingress/*": "tests/ingress/test_stage.py",
+    "stages/llm/bedrock_events.py": "tests/llm/test_amazon.py",
     "stages/llm/gemini_chunks.py": "tests/llm/test_google.py",
     "stages/llm/http_stream.py": "tests/llm/test_openai.py and test_chat_client.py",
     "stages/llm/providers/cerebras.py": "tests/llm/test_chat_client.py",
