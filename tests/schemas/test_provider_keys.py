@@ -82,7 +82,7 @@ def test_a_wrong_variable_is_named(environment: dict[str, str], says: str) -> No
 
 
 def test_variables_of_other_programs_do_no_harm() -> None:
-    keys = ProviderKeys.from_environment({"CI_BASE_URL": "no url", "PATH": "/bin", "AWS_SECRET_ACCESS_KEY": "aws"})
+    keys = ProviderKeys.from_environment({"CI_BASE_URL": "no url", "PATH": "/bin", "TWILIO_AUTH_TOKEN": "t"})
     assert keys.find("https://elsewhere.example", HOMES) == ("", None)
     assert not keys.values
 
