@@ -1,29 +1,31 @@
 """Run `antiphon agent`: list, show, set, edit and import agents through the config service."""
 
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli import versions
+from cli.config_access import ask, author, key_of
 from cli.discovery import EXAMPLES
 from cli.errors import Failed, WrongUse
 from cli.options import Data, Nats
 
 if TYPE_CHECKING:
-    from config_service.client import ConfigClient
-    from schemas.agent import AgentDocument
-    from schemas.config import StoredAgent
+    from collections.abc import Awaitable, Mapping
 
-T = TypeVar("T")
+    from config_service.client import ConfigClient
+    from config_service.files import Bundle
+    from schemas.agent import AgentDocument
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
-    help="List, show, set, edit and import agents.\n\nExample: antiphon agent show receptionist",
+    help="List, show, set, edit, publish and import agents.\n\nExample: antiphon agent show receptionist",
 )
+versions.add_to(app)
 
 Json = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="The agent's id.")]
@@ -35,7 +37,7 @@ def list_(nats: Nats = None, data: Data = None, json: Json = False) -> None:
 
     Example: antiphon agent list --json | jq -r '.agents[].id'
     """
-    lines = _ask(nats, data, lambda client: client.list())
+    lines = ask(nats, data, lambda client: client.list())
     if json:
         import msgspec
 
@@ -47,27 +49,10 @@ def list_(nats: Nats = None, data: Data = None, json: Json = False) -> None:
 
     table = Table("agent", "name", "revision", "stt", "llm", "tts", "facts", "", box=None)
     for line in lines:
-        revision = str(line.revision or "built in")
+        revision = str(line.revision or ("draft" if line.latest else "built in"))
         problem = f"[red]{escape(line.problem)}[/]"
         table.add_row(line.id, escape(line.name), revision, line.stt, line.llm, line.tts, str(line.facts), problem)
     Console().print(table)
-
-
-@app.command()
-def show(agent: Id, nats: Nats = None, data: Data = None, json: Json = False) -> None:
-    """Print one agent as YAML, which can be edited and set again.
-
-    Example: antiphon agent show receptionist > mine.yaml
-    """
-    stored = _stored(agent, nats, data)
-    if json:
-        import msgspec
-
-        typer.echo(msgspec.json.encode(stored).decode())
-    else:
-        from config_service.source_text import write_yaml
-
-        typer.echo(write_yaml(stored.document), nl=False)
 
 
 @app.command("set")
@@ -76,6 +61,7 @@ def set_(
     if_revision: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Only if the agent is at revision N; 0: only if it is new.")
     ] = None,
+    draft: Annotated[bool, typer.Option("--draft", help="Save a version, and publish nothing.")] = False,
     nats: Nats = None,
     data: Data = None,
     json: Json = False,
@@ -86,6 +72,8 @@ def set_(
 
     Example: echo '{id: desk, greeting: Good morning!, facts: [We open at nine.]}' | antiphon agent set -
     """
+    from config_service.files import Bundle
+
     if file == "-":
         from config_service.files import read_bytes
 
@@ -94,7 +82,8 @@ def set_(
         agents = load([Path(file)])
     if if_revision is not None and len(agents) != 1:
         raise WrongUse(f"--if-revision is for one agent, and {file} holds {len(agents)}: set them one by one")
-    _store(agents, nats, data, json, if_revision)
+    conditions = None if if_revision is None else {agents[0].id: if_revision}
+    _store(Bundle(agents, [], []), nats, data, json, conditions, draft=draft)
 
 
 @app.command()
@@ -107,9 +96,11 @@ def edit(agent: Id, nats: Nats = None, data: Data = None) -> None:
     """
     from cli.editor import edited
     from config_service.documents import BadDocument
+    from config_service.files import Bundle
     from config_service.source_text import write_yaml
 
-    stored = _stored(agent, nats, data)
+    key = key_of(agent)
+    stored = ask(nats, data, lambda client: client.stored(*key))
     before = write_yaml(stored.document)
     file = edited(before, f"antiphon-{agent}-")
     try:
@@ -119,7 +110,7 @@ def edit(agent: Id, nats: Nats = None, data: Data = None) -> None:
             agents = load([file])
             if [document.id for document in agents] != [agent]:
                 raise BadDocument(f"{file}: not {agent} alone: use `antiphon agent set` for agents of other ids")
-            _store(agents, nats, data, False, stored.revision)
+            _store(Bundle(agents, [], []), nats, data, False, {agent: stored.revision})
     except BaseException:
         again = f"antiphon agent set {file} --if-revision {stored.revision}"
         typer.echo(f"your text is kept in {file}; when it is right: {again}", err=True)
@@ -134,11 +125,31 @@ def import_(
     data: Data = None,
     json: Json = False,
 ) -> None:
-    """Store many agents: all of them, or none if one is wrong.
+    """Store many agents, campaigns and numbers: all of them, or none if one is wrong.
 
     Example: antiphon agent import examples/agents/
     """
-    _store(load(paths), nats, data, json)
+    from config_service.files import read_bundle
+
+    _store(read_bundle(paths), nats, data, json)
+
+
+@app.command()
+def export(
+    agents: Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="These agents; all by default.")] = None,
+    nats: Nats = None,
+    data: Data = None,
+) -> None:
+    """Print the published agents, their campaigns and numbers as YAML, which `import` reads.
+
+    Example: antiphon agent export > backup.yaml
+    """
+    from config_service.editor import exported
+    from config_service.source_text import write_yaml
+
+    chosen = [key_of(agent).agent for agent in agents or []]
+    texts = [write_yaml(document) for document in ask(nats, data, lambda client: exported(client, chosen))]
+    typer.echo("---\n".join(texts), nl=False)
 
 
 def load(paths: list[Path]) -> "list[AgentDocument]":
@@ -154,13 +165,28 @@ def example_agent() -> "AgentDocument":
 
 
 def _store(
-    agents: "list[AgentDocument]", nats: str | None, data: Path | None, json: bool, if_revision: int | None = None
+    bundle: "Bundle",
+    nats: str | None,
+    data: Path | None,
+    json: bool,
+    conditions: "Mapping[str, int] | None" = None,
+    *,
+    draft: bool = False,
 ) -> None:
     from config_service.documents import StaleRevision
 
-    conditions = {} if if_revision is None else {agent.id: if_revision for agent in agents}
+    def set_all(client: "ConfigClient") -> "Awaitable[dict[str, int]]":
+        return client.set(
+            bundle.agents,
+            conditions,
+            campaigns=bundle.campaigns,
+            numbers=bundle.numbers,
+            author=author(),
+            draft=draft,
+        )
+
     try:
-        revisions = _ask(nats, data, lambda client: client.set(agents, conditions))
+        revisions = ask(nats, data, set_all)
     except StaleRevision as stale:
         raise Failed(f"{stale}. Compare with `antiphon agent show`, then name that revision.") from None
     if json:
@@ -169,8 +195,8 @@ def _store(
         typer.echo(msgspec.json.encode({"set": revisions}).decode())
     else:
         for agent, revision in revisions.items():
-            typer.echo(f"{agent}: revision {revision}")
-    _warn_of_ends(agents)
+            typer.echo(f"{agent}: revision {revision}{' (draft)' if draft else ''}")
+    _warn_of_ends(bundle.agents)
 
 
 def _warn_of_ends(agents: "list[AgentDocument]") -> None:
@@ -181,30 +207,3 @@ def _warn_of_ends(agents: "list[AgentDocument]") -> None:
     for agent in agents:
         for line in warnings(agent, date.today()):
             typer.echo(f"warning: agent {agent.id}: {line}", err=True)
-
-
-def _stored(agent: str, nats: str | None, data: Path | None) -> "StoredAgent":
-    from schemas.subjects import BadId, check_id
-
-    try:
-        check_id(agent, "agent id")
-    except BadId as wrong:
-        raise WrongUse(str(wrong)) from None
-    return _ask(nats, data, lambda client: client.stored(agent))
-
-
-def _ask(nats: str | None, data: Path | None, question: "Callable[[ConfigClient], Awaitable[T]]") -> T:
-    from bus.connect import connect
-    from bus.errors import NoResponders
-    from cli import processes
-    from cli.discovery import bus_settings
-    from config_service.client import ConfigClient
-
-    async def ask() -> T:
-        async with connect(bus_settings(nats, data), "antiphon agent") as bus:
-            try:
-                return await question(ConfigClient(bus))
-            except NoResponders:
-                raise Failed("no config service answers: start `antiphon up` or `antiphon run config`") from None
-
-    return processes.run(ask())

@@ -26,7 +26,9 @@ COMMANDS = {  # name -> its line in `antiphon --help`, which is also the first l
     "fetch": "Fetch what the local models need: 104 MB, once.",
     "doctor": "Check this machine and the platform, and say what to do about each fault.",
     "dispatch": "Send an agent into a room of LiveKit.",
-    "agent": "List, show, set, edit and import agents.",
+    "agent": "List, show, set, edit, publish and import agents.",
+    "campaign": "List, show, set and publish campaigns.",
+    "number": "List, set and remove phone numbers.",
 }
 
 # Exceptions of these packages carry a text for users. Any other exception is a fault of Antiphon, and its text may

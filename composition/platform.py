@@ -116,7 +116,7 @@ async def open_platform(settings: PlatformSettings, stop: asyncio.Event) -> Asyn
 async def store_new(bus: Bus, agents: Sequence[AgentDocument]) -> list[str]:
     """Store those agents that are not stored yet; return their ids."""
     client = ConfigClient(bus)
-    known = {line.id for line in await client.list() if line.revision}
+    known = {line.id for line in await client.list() if line.latest}
     return list(await client.set([agent for agent in agents if agent.id not in known]))
 
 

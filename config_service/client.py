@@ -7,7 +7,6 @@ connection to NATS was lost and such a message may have been missed (docs/adr/00
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -15,24 +14,17 @@ import structlog
 
 from bus import kv
 from bus.connect import Bus
-from bus.errors import BusError, ServiceError
+from bus.errors import BusError
 from bus.message import Message
 from config_service import documents
-from config_service.documents import BadDocument, StaleRevision
+from config_service.documents import BadDocument
+from config_service.editor import ConfigEditor, UnknownAgent
 from schemas import subjects
 from schemas.agent import AgentDocument
 from schemas.config import (
     BUCKET,
-    MAX_SET_BYTES,
-    STALE,
-    UNKNOWN,
     AgentChanged,
-    AgentLine,
-    AgentPage,
-    AgentsSet,
     GetAgent,
-    ListAgents,
-    SetAgents,
     StoredAgent,
 )
 from schemas.subjects import check_id
@@ -42,13 +34,10 @@ REMEMBERED = 1_000  # agents; some 20 MB if every one has a long prompt
 FRESH_S = 300.0  # bounds how long a lost change goes unseen
 WITHIN_S = 0.5  # a caller waits for this, in silence
 CACHE_WITHIN = 0.5  # share of the time: a cache that hangs leaves as much for the service
-EDIT_WITHIN_S = 5.0  # a person waits for a command
+
+__all__ = ["BUILT_IN", "AgentUnavailable", "ConfigClient", "Runtime", "UnknownAgent"]
 
 log = structlog.get_logger("config client")
-
-
-class UnknownAgent(Exception):
-    """The config service answers that there is no such agent."""
 
 
 class AgentUnavailable(Exception):
@@ -75,11 +64,11 @@ class _Remembered(NamedTuple):
     reconnects: int  # of the bus when it was read
 
 
-class ConfigClient:
+class ConfigClient(ConfigEditor):
     """The agents as one process sees them. It subscribes to changes when it is first asked."""
 
     def __init__(self, bus: Bus) -> None:
-        self._bus = bus
+        super().__init__(bus)
         self._memory: OrderedDict[str, _Remembered] = OrderedDict()
         self._bucket: kv.Bucket | None = None
         self._opening = asyncio.Lock()
@@ -114,48 +103,6 @@ class ConfigClient:
             self._memory.popitem(last=False)
         return found
 
-    async def stored(self, agent: str) -> StoredAgent:
-        """Return an agent as the config service has it. Raises UnknownAgent, BadId or BusError."""
-        answer = await self._ask("get", GetAgent(check_id(agent, "agent id")))
-        return msgspec.json.decode(answer, type=StoredAgent)
-
-    async def set(self, agents: list[AgentDocument], if_revisions: Mapping[str, int] | None = None) -> dict[str, int]:
-        """Store all agents or none; returns id -> new revision.
-
-        if_revisions: id -> the revision that the writer read; 0 for an agent that must not be stored yet. Raises
-        StaleRevision if an agent is at another one, BadDocument or BusError.
-        """
-        asked = SetAgents([documents.plain(agent) for agent in agents], dict(if_revisions or {}))
-        size = len(msgspec.json.encode(asked))
-        if size > MAX_SET_BYTES:
-            raise BadDocument(f"{size} bytes in one go are more than {MAX_SET_BYTES}: set fewer agents at a time")
-        return msgspec.json.decode(await self._ask("set", asked), type=AgentsSet).revisions
-
-    async def list(self) -> list[AgentLine]:
-        """Return every agent in the order of ids, the built-in one included. Raises BusError."""
-        lines: list[AgentLine] = []
-        more = True
-        while more:
-            asked = ListAgents(lines[-1].id if lines else "")
-            page = msgspec.json.decode(await self._ask("list", asked), type=AgentPage)
-            lines += page.agents
-            more = page.more
-        if all(line.id != documents.DEFAULT_ID for line in lines):
-            built_in = documents.DEFAULT
-            choices = (built_in.stt.names, built_in.llm.names, built_in.tts.names)
-            lines.append(AgentLine(built_in.id, 0, 0, *choices, name=built_in.id))
-        return sorted(lines, key=lambda line: line.id)
-
-    async def _ask(self, verb: str, question: msgspec.Struct, within_s: float = EDIT_WITHIN_S) -> bytes:
-        try:
-            return await self._bus.request(subjects.config(verb), msgspec.json.encode(question), within_s)
-        except ServiceError as refused:
-            if refused.code == UNKNOWN:
-                raise UnknownAgent(str(refused)) from None
-            if refused.code == STALE:
-                raise StaleRevision(str(refused)) from None
-            raise
-
     async def _cached(self, agent: str, within_s: float) -> Runtime | None:
         assert self._bucket
         try:
@@ -166,7 +113,7 @@ class ConfigClient:
             return None
 
     async def _served(self, agent: str, within_s: float) -> Runtime:
-        return _runtime(await self._ask("get", GetAgent(agent), within_s), "service")
+        return _runtime(await self.ask("get", GetAgent(agent), within_s), "service")
 
     def _last_known(self, agent: str, error: Exception) -> Runtime:
         """Return the document that this process read last, or the built-in one for its own id.

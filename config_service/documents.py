@@ -42,7 +42,11 @@ class BadDocument(ValueError):
 
 
 class StaleRevision(Exception):
-    """An agent is not at the revision that its writer read: another writer stored it meanwhile."""
+    """An agent or campaign is not at the version that its writer read: another writer stored it meanwhile."""
+
+
+class UnknownVersion(Exception):
+    """There is no such agent, campaign or version."""
 
 
 def parse(data: Any, places: Places = NOWHERE) -> AgentDocument:
@@ -56,7 +60,7 @@ def parse(data: Any, places: Places = NOWHERE) -> AgentDocument:
     try:
         document = _validate(data, places)
     except ValidationError as error:
-        raise _complaints(error.errors(), places) from None
+        raise complaints(error.errors(), places) from None
     size = len(encode(document))
     if size > MAX_DOCUMENT_BYTES:
         raise BadDocument(f"{document.id}: {size} bytes are more than {MAX_DOCUMENT_BYTES}: shorten facts or options")
@@ -72,8 +76,8 @@ def encode(document: AgentDocument) -> bytes:
 
 
 def plain(document: AgentDocument) -> dict[str, Any]:
-    """Return the document as maps and lists, without the fields that have their default."""
-    return document.model_dump(exclude_defaults=True)
+    """Return the document as maps and lists, with the fields that its author set."""
+    return document.model_dump(exclude_unset=True)
 
 
 def _validate(data: dict[str, Any], places: Places) -> AgentDocument:
@@ -103,13 +107,13 @@ def _place(field: Path, places: Places) -> tuple[Path, Place | None]:
     return field, places.get(field)
 
 
-def _complaints(errors: list[ErrorDetails], places: Places) -> BadDocument:
+def complaints(errors: list[ErrorDetails], places: Places) -> BadDocument:
     """Return one error for all; the line of the first stands in `line`, so that the reader puts the file beside it."""
     lines = [place.line if place else None for _path, place in (_place(wrong["loc"], places) for wrong in errors)]
-    complaints = [_complaint(wrong) for wrong in errors]
-    others = zip(lines[1:], complaints[1:], strict=True)
-    rest = [f"line {line}: {complaint}" if line else complaint for line, complaint in others]
-    return BadDocument("; ".join([complaints[0], *rest]), lines[0])
+    texts = [_complaint(wrong) for wrong in errors]
+    others = zip(lines[1:], texts[1:], strict=True)
+    rest = [f"line {line}: {text}" if line else text for line, text in others]
+    return BadDocument("; ".join([texts[0], *rest]), lines[0])
 
 
 def _complaint(wrong: ErrorDetails) -> str:

@@ -1,5 +1,6 @@
 """`antiphon agent` against a real config service."""
 
+import getpass
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -9,7 +10,9 @@ import pytest
 import yaml
 
 from antiphon_testing.command import Finished, antiphon
-from bus.connect import Bus
+from bus import server
+from bus.connect import Bus, connect
+from bus.settings import BusSettings
 from cli.agent import load
 from composition.platform import store_new
 from config_service.client import ConfigClient
@@ -28,6 +31,9 @@ class Platform:
 
     async def agent(self, *arguments: object, stdin: str = "") -> Finished:
         return await antiphon("agent", *arguments, stdin=stdin, ANTIPHON_NATS_URL=self.nats)
+
+    async def run(self, *arguments: object, stdin: str = "") -> Finished:
+        return await antiphon(*arguments, stdin=stdin, ANTIPHON_NATS_URL=self.nats)
 
     async def edit(self, agent: str, script: str) -> Finished:
         """Run `agent edit` with an editor that runs `script` on the file, which is `$1`."""
@@ -197,6 +203,96 @@ async def test_what_is_not_there_is_said(platform: Platform, tmp_path: Path) -> 
     empty = tmp_path / "empty"
     empty.mkdir()
     refused(await platform.agent("import", empty), 1, "no .yaml, .yml, .json file in this folder")
+
+
+async def test_versions_are_drafted_compared_published_and_rolled_back(platform: Platform) -> None:
+    await platform.agent("set", "-", stdin="{id: desk, greeting: One, facts: [Open.]}")
+    await platform.agent("set", "-", stdin="{id: desk, greeting: Two}")
+    drafted = await platform.agent("set", "-", "--draft", stdin="{id: desk, greeting: Three, turns: {min_delay_ms: 9}}")
+    assert drafted == (0, "desk: revision 3 (draft)\n", "")
+    client = ConfigClient(platform.bus)
+    assert (await client.get("desk")).document.greeting == "Two"
+    changed = 'greeting: "Two" -> "Three"\nturns.min_delay_ms: (none) -> 9\n'
+    assert await platform.agent("diff", "desk") == (0, changed, "")
+    told = json.loads((await platform.agent("diff", "desk", 1, 2, "--json")).out)["changes"]
+    assert told == [
+        {"path": "facts", "before": [{"text": "Open."}]},
+        {"path": "greeting", "before": "One", "after": "Two"},
+    ]
+    assert await platform.agent("publish", "desk") == (0, "desk: revision 3 is published\n", "")
+    assert (await client.get("desk")).document.greeting == "Three"
+    assert await platform.agent("rollback", "desk") == (0, "desk: revision 2 is published\n", "")
+    assert (await client.get("desk")).document.greeting == "Two"
+    refused(
+        await platform.agent("publish", "desk", "--version", 3, "--if-revision", 3), 1, "desk is at revision 2, not 3"
+    )
+    refused(await platform.agent("rollback", "desk", "--to", 7), 2, "it has no version 7")
+    await platform.agent("rollback", "desk", "--to", 1)
+    refused(await platform.agent("rollback", "desk"), 1, "no version is older")
+    lines = json.loads((await platform.agent("versions", "desk", "--json")).out)["versions"]
+    assert [(line["version"], line["published"]) for line in lines] == [(3, False), (2, False), (1, True)]
+    assert all(line["author"] == getpass.getuser() for line in lines)
+    assert "published" in (await platform.agent("versions", "desk")).out
+    assert yaml.safe_load((await platform.agent("show", "desk", "--version", 3)).out)["greeting"] == "Three"
+
+
+async def test_campaigns_and_numbers_are_set_and_shown(platform: Platform) -> None:
+    await platform.agent("set", "-", stdin="id: desk")
+    summer = "{agent: desk, campaign: summer, overrides: {greeting: Hot!}}"
+    assert await platform.run("campaign", "set", "-", stdin=summer) == (0, "desk:summer: revision 1\n", "")
+    shown = yaml.safe_load((await platform.run("campaign", "show", "desk:summer")).out)
+    assert shown == {"agent": "desk", "campaign": "summer", "overrides": {"greeting": "Hot!"}}
+    stale = await platform.run("campaign", "set", "-", "--if-revision", 4, stdin=summer)
+    refused(stale, 1, "campaign summer of agent desk is at revision 1, not 4")
+    wrong = await platform.run("campaign", "set", "-", stdin=summer.replace("greeting", "greting"))
+    refused(wrong, 1, "campaign summer of desk: greting", "Did you mean greeting?")
+    refused(await platform.run("campaign", "set", "-", stdin="id: desk"), 2, "not one campaign")
+    listed = json.loads((await platform.run("campaign", "list", "desk", "--json")).out)["campaigns"]
+    assert [(line["agent"], line["campaign"], line["revision"]) for line in listed] == [("desk", "summer", 1)]
+    assert "desk:summer" in (await platform.run("campaign", "list")).out
+    refused(await platform.run("campaign", "show", "desk:winter"), 1, "no campaign 'winter'", "antiphon campaign list")
+    refused(await platform.run("campaign", "show", "desk:"), 2, "campaign id '' is not allowed")
+    answered = await platform.run("number", "set", "+15551234567", "desk:summer")
+    assert answered == (0, "+15551234567: desk:summer answers\n", "")
+    assert (await platform.run("number", "list")).out == "+15551234567 desk:summer\n"
+    assert len(json.loads((await platform.run("number", "list", "--json")).out)["numbers"]) == 1
+    refused(await platform.run("number", "set", "+15551234567", "desk:winter"), 1, "there is no campaign winter")
+    refused(await platform.run("number", "set", "0123", "desk"), 1, "'0123' is no phone number")
+    assert (await platform.run("number", "remove", "+15551234567")).code == 0
+    assert (await platform.run("number", "list")).out == ""
+
+
+async def test_an_export_is_imported_into_an_empty_database_whole(
+    platform: Platform, nats: str, tmp_path: Path
+) -> None:
+    everything = """
+id: desk
+greeting: Grüezi!
+facts: [{text: Open., asks: [hours]}]
+llm: {provider: local, options: {answers: matched}}
+---
+id: shop
+---
+{agent: desk, campaign: summer, overrides: {greeting: null, turns: {min_delay_ms: 5}}}
+---
+{number: "+15551234567", agent: desk, campaign: summer}
+"""
+    file = tmp_path / "all.yaml"
+    file.write_text(everything)
+    told = await platform.agent("import", file)
+    assert sorted(told.out.splitlines()) == ["desk: revision 1", "desk:summer: revision 1", "shop: revision 1"]
+    text = (await platform.agent("export")).out
+    assert [*yaml.safe_load_all(text)] == [*yaml.safe_load_all(everything.replace("[Open.]", "[{text: Open.}]"))]
+    assert [*yaml.safe_load_all((await platform.agent("export", "shop")).out)] == [{"id": "shop"}]
+    file.write_text(text)
+    (tmp_path / "bus").mkdir()
+    async with (
+        server.serve(tmp_path / "bus") as url,
+        connect(BusSettings(url=url)) as bus,
+        open_service(bus, f"sqlite:///{tmp_path / 'other.db'}"),
+    ):
+        assert (await antiphon("agent", "import", file, ANTIPHON_NATS_URL=url)).code == 0
+        assert (await antiphon("agent", "export", ANTIPHON_NATS_URL=url)).out == text
 
 
 async def test_without_a_service_it_says_how_to_start_one(nats: str) -> None:

@@ -9,10 +9,13 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from config_service.documents import BadDocument, StaleRevision
-from config_service.store import DRIVERS, StoreUnavailable, open_store
+from config_service.database import DRIVERS, StoreUnavailable
+from config_service.documents import BadDocument, StaleRevision, UnknownVersion
+from config_service.keys import Key
+from config_service.store import open_store
 from schemas.agent import AgentDocument
-from schemas.config import StoredAgent
+from schemas.campaign import CampaignDocument, PhoneNumber
+from schemas.config import NumberLine, StoredAgent
 
 
 def agent(name: str, **more: object) -> AgentDocument:
@@ -89,7 +92,7 @@ async def test_pages_follow_each_other(database_url: str) -> None:
 async def test_a_stored_document_that_is_not_valid_any_more_is_told_by_id_and_field(database_url: str) -> None:
     async with open_store(database_url) as store:
         await store.set([agent("good"), agent("old")])
-        spoil = """UPDATE agents SET document = '{"id": "old", "mood": "grim"}' WHERE id = 'old'"""
+        spoil = """UPDATE versions SET document = '{"id": "old", "mood": "grim"}' WHERE agent = 'old'"""
         await rewrite(database_url, spoil)
         with pytest.raises(BadDocument, match="agent old is stored but not valid: mood: Extra inputs"):
             await store.get("old")
@@ -101,7 +104,9 @@ async def test_a_stored_document_that_is_not_valid_any_more_is_told_by_id_and_fi
 async def test_a_document_that_an_earlier_version_stored_still_loads(database_url: str) -> None:
     async with open_store(database_url) as store:
         await store.set([agent("old")])
-        await rewrite(database_url, """UPDATE agents SET document = '{"id": "old", "turns": {"think_ahead": false}}'""")
+        await rewrite(
+            database_url, """UPDATE versions SET document = '{"id": "old", "turns": {"think_ahead": false}}'"""
+        )
         stored = await store.get("old")
         assert stored == StoredAgent({"id": "old", "turns": {"preemptive_generation": False}}, 1)
 
@@ -121,7 +126,7 @@ async def test_sqlite_lets_readers_go_on_while_somebody_writes(tmp_path: Path) -
         await store.set([agent("desk")])
         writer = sqlite3.connect(file, isolation_level=None)
         writer.execute("BEGIN IMMEDIATE")
-        writer.execute("DELETE FROM agents")
+        writer.execute("DELETE FROM versions")
         stored = await store.get("desk")
         writer.close()
     assert stored
@@ -143,3 +148,100 @@ async def test_a_database_that_is_not_there_is_told_in_one_line(url: str, told: 
             pass
     assert "hush" not in str(away.value)
     assert "\n" not in str(away.value)
+
+
+SUMMER = CampaignDocument(agent="desk", campaign="summer", overrides={"greeting": "Hot today!"})
+
+
+async def test_every_save_is_a_version_and_published_is_a_pointer(database_url: str) -> None:
+    desk = Key("desk")
+    async with open_store(database_url) as store:
+        await store.set([agent("desk", prompt="one")], author="ann")
+        await store.set([agent("desk", prompt="two")], author="bob")
+        assert await store.set([agent("desk", prompt="three")], author="cid", draft=True) == {"desk": 3}
+        assert await store.get("desk") == StoredAgent({"id": "desk", "prompt": "two"}, 2)
+        assert await store.get("desk", 3) == StoredAgent({"id": "desk", "prompt": "three"}, 3)
+        lines = await store.versions(desk)
+        assert [(line.version, line.author, line.published) for line in lines] == [
+            (3, "cid", False),
+            (2, "bob", True),
+            (1, "ann", False),
+        ]
+        assert lines[0].saved >= lines[1].saved >= lines[2].saved > 0
+        assert await store.publish(desk) == 3
+        assert await store.publish(desk, 1, if_published=3) == 1  # back
+        assert await store.get("desk") == StoredAgent({"id": "desk", "prompt": "one"}, 1)
+        with pytest.raises(StaleRevision, match="agent desk is at revision 1, not 3"):
+            await store.publish(desk, 2, if_published=3)
+        with pytest.raises(UnknownVersion, match="agent desk has no version 9"):
+            await store.publish(desk, 9)
+        with pytest.raises(UnknownVersion, match="there is no agent shop"):
+            await store.publish(Key("shop"))
+        assert await store.get("desk") == StoredAgent({"id": "desk", "prompt": "one"}, 1)
+        assert await store.set([agent("desk", prompt="four")], {"desk": 1}) == {"desk": 4}
+        assert [line.version for line in await store.versions(desk, before=3, limit=1)] == [2]
+
+
+async def test_a_draft_of_a_new_agent_is_listed_and_answers_no_call(database_url: str) -> None:
+    async with open_store(database_url) as store:
+        assert await store.set([AgentDocument(id="desk", name="Desk")], {"desk": 0}, draft=True) == {"desk": 1}
+        assert await store.get("desk") is None
+        assert await store.ids() == []
+        assert [(line.id, line.name, line.revision, line.latest) for line in await store.page()] == [
+            ("desk", "Desk", 0, 1)
+        ]
+        with pytest.raises(StaleRevision, match="agent desk is at revision 1, not 0"):
+            await store.set([agent("desk")], {"desk": 0})
+        with pytest.raises(StaleRevision, match="agent desk is at revision 1, not 2"):
+            await store.set([agent("desk")], {"desk": 2}, draft=True)
+        assert await store.set([agent("desk")], {"desk": 1}, draft=True) == {"desk": 2}
+
+
+async def test_a_campaign_has_versions_of_its_own(database_url: str) -> None:
+    async with open_store(database_url) as store:
+        with pytest.raises(UnknownVersion, match="there is no agent desk: store the agent before its campaign summer"):
+            await store.set([], campaigns=[SUMMER])
+        assert await store.campaigns() == []
+        assert await store.set([agent("desk")], campaigns=[SUMMER]) == {"desk": 1, "desk:summer": 1}
+        assert await store.set([], {"desk:summer": 1}, campaigns=[SUMMER], draft=True) == {"desk:summer": 2}
+        with pytest.raises(StaleRevision, match="campaign summer of agent desk is at revision 1, not 2"):
+            await store.set([], {"desk:summer": 2}, campaigns=[SUMMER])
+        assert await store.document(Key("desk", "summer")) == StoredAgent({"greeting": "Hot today!"}, 1)
+        assert await store.get("desk") == StoredAgent({"id": "desk"}, 1)
+        await store.set([agent("shop")], campaigns=[SUMMER.model_copy(update={"agent": "shop"})])
+        assert [(line.agent, line.campaign, line.revision, line.latest) for line in await store.campaigns()] == [
+            ("desk", "summer", 1, 2),
+            ("shop", "summer", 1, 1),
+        ]
+        assert [line.agent for line in await store.campaigns("shop")] == ["shop"]
+        assert [line.agent for line in await store.campaigns(after=("desk", "summer"), limit=1)] == ["shop"]
+
+
+async def test_a_published_campaign_that_its_agent_does_not_fit_is_refused_and_nothing_changes(
+    database_url: str,
+) -> None:
+    fits = CampaignDocument(agent="desk", campaign="big", overrides={"llm": {"options": {"o": "x" * 300_000}}})
+    async with open_store(database_url) as store:
+        await store.set([agent("desk")], campaigns=[fits])
+        too_big = agent("desk", tts={"options": {"o": "y" * 300_000}})
+        with pytest.raises(BadDocument, match="campaign big of desk: with its overrides: desk: 6"):
+            await store.set([too_big])
+        assert await store.set([too_big], draft=True) == {"desk": 2}
+        with pytest.raises(BadDocument, match="campaign big of desk"):
+            await store.publish(Key("desk"))
+        assert await store.get("desk") == StoredAgent({"id": "desk"}, 1)
+
+
+async def test_phone_numbers_name_who_answers(database_url: str) -> None:
+    number = PhoneNumber(number="+15551234567", agent="desk", campaign="summer")
+    async with open_store(database_url) as store:
+        with pytest.raises(UnknownVersion, match=r"cannot set number \+15551234567: there is no campaign summer"):
+            await store.set([agent("desk")], numbers=[number])
+        assert await store.ids() == []
+        await store.set([agent("desk")], campaigns=[SUMMER], numbers=[number])
+        assert await store.number("+15551234567") == NumberLine("+15551234567", "desk", "summer")
+        await store.set([], numbers=[PhoneNumber(number="+15551234567", agent="desk")])
+        assert await store.numbers() == [NumberLine("+15551234567", "desk", "")]
+        await store.set([], numbers=[PhoneNumber(number="+15551234567", agent="")])
+        assert await store.numbers() == []
+        assert await store.number("+15551234567") is None
