@@ -106,7 +106,16 @@ CHANNELS = {
     ),
     "config": Channel(
         subjects.config("VERB"),
-        (config.GetAgent, config.SetAgents, config.ListAgents, config.AgentChanged),
+        (
+            config.GetAgent,
+            config.SetAgents,
+            config.PublishVersion,
+            config.ListAgents,
+            config.ListVersions,
+            config.ListCampaigns,
+            config.ListNumbers,
+            config.AgentChanged,
+        ),
         JSON,
         "The config service, in the NATS micro convention: an error comes as the headers"
         " `Nats-Service-Error` and `Nats-Service-Error-Code`.",
@@ -126,7 +135,18 @@ REPLIES: dict[Struct, str] = {
         ),
         MSGPACK,
     ),
-    **dict.fromkeys((control.WorkerStatus, config.StoredAgent, config.AgentsSet, config.AgentPage), JSON),
+    **dict.fromkeys(
+        (
+            control.WorkerStatus,
+            config.StoredAgent,
+            config.AgentsSet,
+            config.AgentPage,
+            config.VersionPage,
+            config.CampaignPage,
+            config.NumberPage,
+        ),
+        JSON,
+    ),
 }
 
 SEND, RECEIVE = "send", "receive"
@@ -185,6 +205,30 @@ OPERATIONS = (
     Operation("anyone", "gets", SEND, "config", (config.GetAgent,), (config.StoredAgent,), "Read an agent."),
     Operation("anyone", "sets", SEND, "config", (config.SetAgents,), (config.AgentsSet,), "Write agents."),
     Operation("anyone", "lists", SEND, "config", (config.ListAgents,), (config.AgentPage,), "List agents."),
+    Operation(
+        "anyone",
+        "publishes",
+        SEND,
+        "config",
+        (config.PublishVersion,),
+        (config.AgentsSet,),
+        "Let calls run on a version.",
+    ),
+    Operation(
+        "anyone",
+        "lists_versions",
+        SEND,
+        "config",
+        (config.ListVersions,),
+        (config.VersionPage,),
+        "List saved versions.",
+    ),
+    Operation(
+        "anyone", "lists_campaigns", SEND, "config", (config.ListCampaigns,), (config.CampaignPage,), "List campaigns."
+    ),
+    Operation(
+        "anyone", "lists_numbers", SEND, "config", (config.ListNumbers,), (config.NumberPage,), "List phone numbers."
+    ),
     Operation("config", "tells", SEND, "config", (config.AgentChanged,), (), "Say to all that an agent changed."),
 )
 

@@ -87,7 +87,8 @@ def test_an_example_is_what_its_schema_says(name: str) -> None:
 
 def test_everything_that_is_said_is_in_it() -> None:
     asked = {name.partition(".")[2] for name in (*samples.CONTROLS, *samples.REQUESTS)}
-    parts = {"Playhead", "RoomAccess", "WorkerSession", "AgentLine", "BreakerKey"}  # of messages, none of their own
+    lines = {"AgentLine", "VersionLine", "CampaignLine", "NumberLine"}
+    parts = {"Playhead", "RoomAccess", "WorkerSession", "BreakerKey", *lines}  # of messages, none of their own
     assert set(MESSAGES) == set(samples.sample_events()) | (asked - parts) | {"Frame"}
     assert parts <= set(SCHEMAS)
 
