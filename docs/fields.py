@@ -143,6 +143,12 @@ EXAMPLES: dict[str, Any] = {
     "revision": 3,
     "revisions": {"receptionist": 3},
     "agents": [{"id": "receptionist", "revision": 3, "updated": 1_767_250_000_000_000, "facts": 1}],
+    "versions": [{"version": 3, "author": "ann", "saved": 1_767_250_000_000_000, "published": True}],
+    "campaigns": [
+        {"agent": "receptionist", "campaign": "summer", "revision": 1, "latest": 2, "updated": 1_767_250_000}
+    ],
+    "SetAgents.campaigns": [{"agent": "receptionist", "campaign": "summer", "overrides": {"greeting": "Hot today!"}}],
+    "numbers": [{"number": "+15551234567", "agent": "receptionist", "campaign": "summer"}],
 }
 
 _UNKNOWN = object()
