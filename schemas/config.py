@@ -75,6 +75,40 @@ class PublishVersion(msgspec.Struct, frozen=True):
     if_published: int | None = None
 
 
+class ListAgents(msgspec.Struct, frozen=True):
+    """Request to `list`, answered with AgentPage: agents in the order of their ids, those after the id `after`."""
+
+    after: str = ""
+
+
+class AgentLine(msgspec.Struct, frozen=True):
+    """One agent in a list.
+
+    revision: the published version; 0 is built in, or only drafts. latest: the newest version, published or not.
+    updated: UTC microseconds. stt, llm, tts: the names of its providers, such as "openai/gpt-5.4-mini > local".
+    problem: why its stored document is not valid, or empty. name: what people see; the id where the document has none.
+    """
+
+    id: str
+    revision: int
+    updated: int = 0
+    stt: str = ""
+    llm: str = ""
+    tts: str = ""
+    facts: int = 0
+    problem: str = ""
+    name: str = ""
+    description: str = ""
+    latest: int = 0
+
+
+class AgentPage(msgspec.Struct, frozen=True):
+    """One page of the list. more: another page follows; ask again after the last id."""
+
+    agents: list[AgentLine]
+    more: bool = False
+
+
 class ListVersions(msgspec.Struct, frozen=True):
     """Request to `versions`, answered with VersionPage, the newest first. before: only versions below this one."""
 
@@ -144,40 +178,6 @@ class NumberPage(msgspec.Struct, frozen=True):
     """One page of numbers. more: another page follows."""
 
     numbers: list[NumberLine]
-    more: bool = False
-
-
-class ListAgents(msgspec.Struct, frozen=True):
-    """Request to `list`, answered with AgentPage: agents in the order of their ids, those after the id `after`."""
-
-    after: str = ""
-
-
-class AgentLine(msgspec.Struct, frozen=True):
-    """One agent in a list.
-
-    revision: the published version; 0 is built in, or only drafts. latest: the newest version, published or not.
-    updated: UTC microseconds. stt, llm, tts: the names of its providers, such as "openai/gpt-5.4-mini > local".
-    problem: why its stored document is not valid, or empty. name: what people see; the id where the document has none.
-    """
-
-    id: str
-    revision: int
-    updated: int = 0
-    stt: str = ""
-    llm: str = ""
-    tts: str = ""
-    facts: int = 0
-    problem: str = ""
-    name: str = ""
-    description: str = ""
-    latest: int = 0
-
-
-class AgentPage(msgspec.Struct, frozen=True):
-    """One page of the list. more: another page follows; ask again after the last id."""
-
-    agents: list[AgentLine]
     more: bool = False
 
 
