@@ -1,5 +1,6 @@
 """Run `antiphon agent`: list, show, set, edit and import agents through the config service."""
 
+import json as json_
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -53,6 +54,29 @@ def list_(nats: Nats = None, data: Data = None, json: Json = False) -> None:
         problem = f"[red]{escape(line.problem)}[/]"
         table.add_row(line.id, escape(line.name), revision, line.stt, line.llm, line.tts, str(line.facts), problem)
     Console().print(table)
+
+
+@app.command()
+def explain(
+    agent: Id,
+    campaign: Annotated[str, typer.Option(help="A campaign of the agent.")] = "",
+    nats: Nats = None,
+    data: Data = None,
+    json: Json = False,
+) -> None:
+    """Print each field that calls run on, and the layer that its value comes from.
+
+    Example: antiphon agent explain desk --campaign summer
+    """
+    key = key_of(f"{agent}:{campaign}" if campaign else agent)
+    fields = ask(nats, data, lambda client: client.explain(key))
+    if json:
+        import msgspec
+
+        typer.echo(msgspec.json.encode({"fields": fields}).decode())
+        return
+    for field in fields:
+        typer.echo(f"{field.origin:<11} {field.path}: {json_.dumps(field.value, ensure_ascii=False)}")
 
 
 @app.command("set")

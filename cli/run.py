@@ -244,7 +244,7 @@ class Process:
         from composition.services import open_config
 
         url = database_url(self._options.database, data_folder(self._options.data))
-        async with open_config(bus, url):
+        async with open_config(bus, url, os.environ):
             self._print_ready("config", "", "", ready)
             await self._stop.wait()
 

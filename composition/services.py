@@ -1,8 +1,9 @@
 """Put the services together that no session claims: config and gateway."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from bus.connect import Bus
 from composition.addresses import LOOPBACK
@@ -27,11 +28,17 @@ class GatewaySettings:
 
 
 @asynccontextmanager
-async def open_config(bus: Bus, database_url: str) -> AsyncIterator[None]:
-    """Serve agents from a database. Raises StoreUnavailable."""
-    from config_service.service import open_service  # each service imports its own package only
+async def open_config(
+    bus: Bus, database_url: str, variables: Mapping[str, str] = MappingProxyType({})
+) -> AsyncIterator[None]:
+    """Serve agents from a database. Raises StoreUnavailable.
 
-    async with open_service(bus, database_url):
+    variables: of the environment; `ANTIPHON_DEFAULT_<PATH>` are below every agent. Raises BadDocument for a wrong one.
+    """
+    from config_service.layers import read_environment  # each service imports its own package only
+    from config_service.service import open_service
+
+    async with open_service(bus, database_url, read_environment(variables)):
         yield
 
 

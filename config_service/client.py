@@ -19,13 +19,14 @@ from bus.message import Message
 from config_service import documents
 from config_service.documents import BadDocument
 from config_service.editor import ConfigEditor, UnknownAgent
+from config_service.keys import Key, cache_key, key_text
 from schemas import subjects
 from schemas.agent import AgentDocument
 from schemas.config import (
     BUCKET,
     AgentChanged,
-    GetAgent,
-    StoredAgent,
+    GetRuntime,
+    RuntimeConfig,
 )
 from schemas.subjects import check_id
 
@@ -69,71 +70,76 @@ class ConfigClient(ConfigEditor):
 
     def __init__(self, bus: Bus) -> None:
         super().__init__(bus)
-        self._memory: OrderedDict[str, _Remembered] = OrderedDict()
+        self._memory: OrderedDict[Key, _Remembered] = OrderedDict()
         self._bucket: kv.Bucket | None = None
         self._opening = asyncio.Lock()
         self._changes = 0  # AgentChanged messages; an answer that one of them overtook is not remembered
-        self._logged: set[str] = set()  # agents that were not read, logged once each until they are
+        self._logged: set[Key] = set()  # agents that were not read, logged once each until they are
 
-    async def get(self, agent: str, within_s: float = WITHIN_S) -> Runtime:
+    async def get(self, agent: str, campaign: str = "", *, within_s: float = WITHIN_S) -> Runtime:
         """Return the document that a session with `agent` runs on, within `within_s` seconds.
+
+        campaign: of the agent, whose overrides are in the document; empty for none.
 
         Raises UnknownAgent; AgentUnavailable if this process never read the agent and cannot read it now, so that no
         caller reaches another agent than the one that was asked for; BadId.
         """
-        known = self._memory.get(check_id(agent, "agent id"))
+        key = Key(check_id(agent, "agent id"), check_id(campaign, "campaign id") if campaign else "")
+        known = self._memory.get(key)
         if known and known.until > time.monotonic() and known.reconnects == self._bus.reconnects:
-            self._memory.move_to_end(agent)
+            self._memory.move_to_end(key)
             return known.runtime._replace(source="memory")
         try:
             async with asyncio.timeout(within_s):
                 await self._listen()
                 changes, reconnects = self._changes, self._bus.reconnects
-                found = await self._cached(agent, within_s * CACHE_WITHIN) or await self._served(agent, within_s)
+                found = await self._cached(key, within_s * CACHE_WITHIN) or await self._served(key, within_s)
         except UnknownAgent:
-            self._memory.pop(agent, None)
+            self._memory.pop(key, None)
             raise
         except (BusError, BadDocument, TimeoutError) as error:
-            return self._last_known(agent, error)
-        self._logged.discard(agent)
+            return self._last_known(key, error)
+        self._logged.discard(key)
         until = time.monotonic() + FRESH_S if changes == self._changes else 0.0
-        self._memory[agent] = _Remembered(found, until, reconnects)
-        self._memory.move_to_end(agent)
+        self._memory[key] = _Remembered(found, until, reconnects)
+        self._memory.move_to_end(key)
         if len(self._memory) > REMEMBERED:
             self._memory.popitem(last=False)
         return found
 
-    async def _cached(self, agent: str, within_s: float) -> Runtime | None:
+    async def _cached(self, key: Key, within_s: float) -> Runtime | None:
         assert self._bucket
         try:
             async with asyncio.timeout(within_s):
-                value = await self._bucket.get(agent)
+                value = await self._bucket.get(cache_key(key))
             return _runtime(value, "cache") if value else None
         except (BusError, BadDocument, TimeoutError):
             return None
 
-    async def _served(self, agent: str, within_s: float) -> Runtime:
-        return _runtime(await self.ask("get", GetAgent(agent), within_s), "service")
+    async def _served(self, key: Key, within_s: float) -> Runtime:
+        return _runtime(await self.ask("runtime", GetRuntime(key.agent, key.campaign), within_s), "service")
 
-    def _last_known(self, agent: str, error: Exception) -> Runtime:
+    def _last_known(self, key: Key, error: Exception) -> Runtime:
         """Return the document that this process read last, or the built-in one for its own id.
 
         Raises AgentUnavailable for an agent that this process never read.
         """
-        known = self._memory.get(agent)
+        known = self._memory.get(key)
         runtime: Runtime | None = None
         consequence = "calls are refused"
         if known:
             runtime, consequence = known.runtime._replace(source="stale"), "calls run on its last known document"
-        elif agent == BUILT_IN:
+        elif key == (BUILT_IN, ""):
             runtime, consequence = Runtime(documents.DEFAULT, 0, "default"), "calls run on the built-in document"
-        if agent not in self._logged and len(self._logged) < REMEMBERED:  # callers name agents: the set has a bound
-            self._logged.add(agent)
+        if key not in self._logged and len(self._logged) < REMEMBERED:  # callers name agents: the set has a bound
+            self._logged.add(key)
             cause = str(error) or "the config service does not answer in time"
-            log.warning("cannot read agent", agent=agent, consequence=consequence, cause=cause)
+            log.warning(
+                "cannot read agent", agent=key.agent, campaign=key.campaign, consequence=consequence, cause=cause
+            )
         if runtime is None:
             raise AgentUnavailable(
-                f"cannot open agent {agent}: its document is unavailable now. Try again in a moment."
+                f"cannot open agent {key_text(key)}: its document is unavailable now. Try again in a moment."
             )
         return runtime
 
@@ -146,14 +152,14 @@ class ConfigClient(ConfigEditor):
     def _changed(self, message: Message) -> None:
         self._changes += 1
         agent = msgspec.json.decode(message.data, type=AgentChanged).agent
-        known = self._memory.get(agent)
-        if known:  # kept for when the service is unavailable, but read again before the next call
-            self._memory[agent] = known._replace(until=0.0)
+        for key, known in self._memory.items():
+            if key.agent == agent:  # kept for when the service is unavailable, but read again before the next call
+                self._memory[key] = known._replace(until=0.0)
 
 
 def _runtime(answer: bytes, source: Literal["cache", "service"]) -> Runtime:
     try:
-        stored = msgspec.json.decode(answer, type=StoredAgent)
+        stored = msgspec.json.decode(answer, type=RuntimeConfig)
     except msgspec.MsgspecError as error:
         raise BadDocument(f"the answer of the {source} is not an agent: {error}") from None
     return Runtime(documents.parse(stored.document), stored.revision, source)

@@ -23,6 +23,9 @@ from schemas.config import (
     AgentsSet,
     CampaignLine,
     CampaignPage,
+    Explained,
+    ExplainRuntime,
+    FieldOrigin,
     GetAgent,
     ListAgents,
     ListCampaigns,
@@ -127,6 +130,10 @@ class ConfigEditor:
             lines += page.numbers
             more = page.more
         return lines
+
+    async def explain(self, key: Key) -> list[FieldOrigin]:
+        """Return each field that calls run on, with its value and the layer it comes from. Raises UnknownAgent."""
+        return (await self._answer("explain", ExplainRuntime(key.agent, key.campaign), Explained)).fields
 
     async def ask(self, verb: str, question: msgspec.Struct, within_s: float = EDIT_WITHIN_S) -> bytes:
         """Return the service's answer to one request. Raises UnknownAgent, StaleRevision or BusError."""

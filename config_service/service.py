@@ -1,9 +1,10 @@
 """Serve agents, campaigns and phone numbers over NATS from the database. Several instances may run."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -18,6 +19,7 @@ from config_service.database import StoreUnavailable
 from config_service.documents import BadDocument, StaleRevision, UnknownVersion
 from config_service.keys import Key, key_text, read_key
 from config_service.kv_copy import KvCopy
+from config_service.resolver import Resolver
 from config_service.store import Store, open_store
 from schemas import subjects
 from schemas.config import (
@@ -32,7 +34,10 @@ from schemas.config import (
     AgentPage,
     AgentsSet,
     CampaignPage,
+    Explained,
+    ExplainRuntime,
     GetAgent,
+    GetRuntime,
     ListAgents,
     ListCampaigns,
     ListNumbers,
@@ -56,14 +61,17 @@ log = structlog.get_logger("config")
 class Service:
     """The endpoints of one instance of the service."""
 
-    def __init__(self, store: Store, copy: KvCopy) -> None:
+    def __init__(self, store: Store, resolver: Resolver, copy: KvCopy) -> None:
         self._store = store
+        self._resolver = resolver
         self._copy = copy
 
     def verbs(self) -> dict[str, services.Handler]:
         """Return verb -> handler."""
         return {
             "get": self._get,
+            "runtime": self._runtime,
+            "explain": self._explain,
             "set": self._set,
             "list": self._page,
             "publish": self._publish,
@@ -84,15 +92,32 @@ class Service:
             missing = f"no version {asked.version} of" if asked.version else "no"
             name = f"{missing} agent {asked.agent[:64]!r}"
             raise ServiceError(UNKNOWN, f"{name}: `antiphon agent list` shows those there are")
-        if stored.revision and not asked.version:
-            self._copy.note([asked.agent])  # the client asks here because the cache lacks the agent
         return msgspec.json.encode(stored)
+
+    async def _runtime(self, message: Message) -> bytes:
+        """Answer GetRuntime with RuntimeConfig."""
+        asked = _asked(message.data, GetRuntime)
+        key = Key(asked.agent, asked.campaign)
+        resolved = await _answered(self._resolver.resolve(key))
+        if resolved is None:
+            raise _unknown(key)
+        if resolved.revision:
+            self._copy.note(key)  # the client asks here because the cache lacks the agent
+        return msgspec.json.encode(resolved)
+
+    async def _explain(self, message: Message) -> bytes:
+        """Answer ExplainRuntime with Explained."""
+        asked = _asked(message.data, ExplainRuntime)
+        key = Key(asked.agent, asked.campaign)
+        found = await _answered(self._resolver.find(key))
+        if found is None:
+            raise _unknown(key)
+        return msgspec.json.encode(Explained(found.layers.explained()))
 
     async def _campaign(self, asked: GetAgent) -> StoredAgent:
         stored = await _answered(self._store.document(Key(asked.agent, asked.campaign), asked.version))
         if stored is None:
-            name = f"no campaign {asked.campaign[:64]!r} of agent {asked.agent[:64]!r}"
-            raise ServiceError(UNKNOWN, f"{name}: `antiphon campaign list` shows those there are")
+            raise _unknown(Key(asked.agent, asked.campaign))
         return stored
 
     async def _set(self, message: Message) -> bytes:
@@ -152,11 +177,17 @@ class Service:
 
 
 @asynccontextmanager
-async def open_service(bus: Bus, database_url: str) -> AsyncIterator[Service]:
-    """Run an instance on the database at `database_url`. Raises StoreUnavailable if it cannot be opened."""
+async def open_service(
+    bus: Bus, database_url: str, environment: Mapping[str, Any] = MappingProxyType({})
+) -> AsyncIterator[Service]:
+    """Run an instance on the database at `database_url`. Raises StoreUnavailable if it cannot be opened.
+
+    environment: the layer of `layers.read_environment`, below every agent.
+    """
     async with open_store(database_url) as store:
-        copy = KvCopy(bus, store)
-        service = Service(store, copy)
+        resolver = Resolver(store, environment)
+        copy = KvCopy(bus, store, resolver)
+        service = Service(store, resolver, copy)
         endpoints = {verb: (subjects.config(verb), answer) for verb, answer in service.verbs().items()}
         async with await services.serve(bus, NAME, endpoints):
             await bus.flush()
@@ -176,6 +207,14 @@ def _asked(data: bytes, kind: type[T]) -> T:
         return msgspec.json.decode(data, type=kind)
     except msgspec.MsgspecError as error:
         raise ServiceError(BAD_REQUEST, f"not a request of the config service: {error}") from None
+
+
+def _unknown(key: Key) -> ServiceError:
+    name = f"agent {key.agent[:64]!r}"
+    if key.campaign:
+        shown = "`antiphon campaign list` shows those there are"
+        return ServiceError(UNKNOWN, f"no campaign {key.campaign[:64]!r} of {name}: {shown}")
+    return ServiceError(UNKNOWN, f"no {name}: `antiphon agent list` shows those there are")
 
 
 async def _answered(question: Awaitable[T], bad_document: str = BAD_STORED) -> T:

@@ -54,6 +54,12 @@ class Store:
             row = (await database.execute(joined.where(_is(CONFIGS, key), wanted))).one_or_none()
         return StoredAgent(row.document, row.version) if row else None
 
+    async def published(self, agent: str) -> dict[str, StoredAgent]:
+        """Return the published document of an agent, under "", and the published overrides of each campaign of it."""
+        columns = CONFIGS.c.campaign, CONFIGS.c.published, VERSIONS.c.document
+        query = select(*columns).join_from(CONFIGS, VERSIONS, _PUBLISHED).where(CONFIGS.c.agent == agent)
+        return {row.campaign: StoredAgent(row.document, row.published) for row in await self._rows(query)}
+
     async def page(self, after: str = "", limit: int | None = None) -> list[AgentLine]:
         """Return agents in the order of their ids; `problem` of a line says why a stored document is not valid."""
         joined = select(CONFIGS, VERSIONS.c.document).join_from(CONFIGS, VERSIONS, _SHOWN)

@@ -110,6 +110,8 @@ CHANNELS = {
             config.GetAgent,
             config.SetAgents,
             config.PublishVersion,
+            config.GetRuntime,
+            config.ExplainRuntime,
             config.ListAgents,
             config.ListVersions,
             config.ListCampaigns,
@@ -141,6 +143,8 @@ REPLIES: dict[Struct, str] = {
             config.StoredAgent,
             config.AgentsSet,
             config.AgentPage,
+            config.RuntimeConfig,
+            config.Explained,
             config.VersionPage,
             config.CampaignPage,
             config.NumberPage,
@@ -228,6 +232,12 @@ OPERATIONS = (
     ),
     Operation(
         "anyone", "lists_numbers", SEND, "config", (config.ListNumbers,), (config.NumberPage,), "List phone numbers."
+    ),
+    Operation(
+        "anyone", "resolves", SEND, "config", (config.GetRuntime,), (config.RuntimeConfig,), "Read what calls run on."
+    ),
+    Operation(
+        "anyone", "explains", SEND, "config", (config.ExplainRuntime,), (config.Explained,), "Where each field is from."
     ),
     Operation("config", "tells", SEND, "config", (config.AgentChanged,), (), "Say to all that an agent changed."),
 )

@@ -143,6 +143,7 @@ EXAMPLES: dict[str, Any] = {
     "revision": 3,
     "revisions": {"receptionist": 3},
     "agents": [{"id": "receptionist", "revision": 3, "updated": 1_767_250_000_000_000, "facts": 1}],
+    "fields": [{"path": "greeting", "value": "Good morning!", "origin": "agent"}],
     "versions": [{"version": 3, "author": "ann", "saved": 1_767_250_000_000_000, "published": True}],
     "campaigns": [
         {"agent": "receptionist", "campaign": "summer", "revision": 1, "latest": 2, "updated": 1_767_250_000}

@@ -13,7 +13,7 @@ STALE = "409"  # the agent is at another revision than the writer read
 BAD_STORED = "422"  # the stored document is not valid
 UNAVAILABLE = "503"  # the database does not answer
 
-BUCKET = "agents"  # of JetStream KV: id -> StoredAgent, written by the config service alone
+BUCKET = "agents"  # of JetStream KV: `agent` or `agent.campaign` -> RuntimeConfig, written by the config service alone
 MAX_DOCUMENT_BYTES = 512 * 1024  # encoded; half of what NATS takes, and more than any prompt with 500 facts needs
 MAX_SET_BYTES = 1_000_000  # one request to `set`: below the server's 1 MiB, envelope included
 MAX_AUTHOR = 64  # characters
@@ -32,7 +32,7 @@ class GetAgent(msgspec.Struct, frozen=True):
 
 
 class StoredAgent(msgspec.Struct, frozen=True):
-    """A document and its version; version 0 is built in. The KV bucket `agents` holds published agents as this."""
+    """A document and its version; version 0 is built in. A document as its author set it."""
 
     document: dict[str, Any]
     revision: int
@@ -179,6 +179,42 @@ class NumberPage(msgspec.Struct, frozen=True):
 
     numbers: list[NumberLine]
     more: bool = False
+
+
+class GetRuntime(msgspec.Struct, frozen=True):
+    """Request to `runtime`, answered with RuntimeConfig: what the calls of an agent, or of a campaign of it, run on."""
+
+    agent: str
+    campaign: str = ""
+
+
+class RuntimeConfig(msgspec.Struct, frozen=True, omit_defaults=True):
+    """All layers merged. revision, campaign_revision: the published versions; 0 is built in, or no campaign."""
+
+    document: dict[str, Any]
+    revision: int
+    campaign_revision: int = 0
+
+
+class ExplainRuntime(msgspec.Struct, frozen=True):
+    """Request to `explain`, answered with Explained."""
+
+    agent: str
+    campaign: str = ""
+
+
+class FieldOrigin(msgspec.Struct, frozen=True):
+    """A field of a runtime config. path: such as `turns.min_delay_ms`. origin: the layer that its value comes from."""
+
+    path: str
+    value: Any
+    origin: str
+
+
+class Explained(msgspec.Struct, frozen=True):
+    """Where each field of a runtime config comes from, in the order of the paths."""
+
+    fields: list[FieldOrigin]
 
 
 class AgentChanged(msgspec.Struct, frozen=True):

@@ -252,6 +252,12 @@ async def test_campaigns_and_numbers_are_set_and_shown(platform: Platform) -> No
     assert "desk:summer" in (await platform.run("campaign", "list")).out
     refused(await platform.run("campaign", "show", "desk:winter"), 1, "no campaign 'winter'", "antiphon campaign list")
     refused(await platform.run("campaign", "show", "desk:"), 2, "campaign id '' is not allowed")
+    explained = await platform.agent("explain", "desk", "--campaign", "summer")
+    assert 'campaign    greeting: "Hot!"' in explained.out.splitlines()
+    assert "default     turns.min_delay_ms: 300" in explained.out.splitlines()
+    fields = json.loads((await platform.agent("explain", "desk", "--json")).out)["fields"]
+    assert {"path": "id", "value": "desk", "origin": "agent"} in fields
+    refused(await platform.agent("explain", "desk", "--campaign", "winter"), 1, "no campaign 'winter'")
     answered = await platform.run("number", "set", "+15551234567", "desk:summer")
     assert answered == (0, "+15551234567: desk:summer answers\n", "")
     assert (await platform.run("number", "list")).out == "+15551234567 desk:summer\n"

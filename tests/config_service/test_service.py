@@ -19,10 +19,12 @@ from bus.settings import BusSettings
 from config_service import documents
 from config_service.client import AgentUnavailable, ConfigClient, UnknownAgent
 from config_service.documents import BadDocument, StaleRevision
+from config_service.keys import Key
 from config_service.service import open_service
 from config_service.store import open_store
 from schemas import subjects
 from schemas.agent import AgentDocument
+from schemas.campaign import CampaignDocument
 from schemas.config import BUCKET, UNAVAILABLE, StoredAgent
 from schemas.subjects import BadId
 
@@ -244,3 +246,33 @@ async def test_a_list_of_more_than_a_page_is_whole_and_in_order(bus: Bus, databa
         await store.set([agent(name) for name in names])
     async with open_service(bus, database):
         assert [line.id for line in await ConfigClient(bus).list()] == [*names, "default"]
+
+
+async def test_the_calls_of_a_campaign_run_on_all_layers_from_every_source(bus: Bus, database: str) -> None:
+    summer = CampaignDocument(agent="desk", campaign="summer", overrides={"greeting": "Hot today!"})
+    async with open_service(bus, database, {"turns": {"min_delay_ms": 200}}):
+        client = ConfigClient(bus)
+        await client.set([agent("desk")], campaigns=[summer])
+        await cached(bus, "desk.summer", lambda value: value is not None)
+        for source in ("cache", "memory"):
+            runtime = await client.get("desk", "summer")
+            assert (runtime.document.greeting, runtime.document.turns.min_delay_ms) == ("Hot today!", 200)
+            assert (runtime.document.prompt, runtime.source) == ("Be kind.", source)
+        alone = await client.get("desk")
+        assert (alone.document.greeting, alone.document.turns.min_delay_ms) == ("", 200)
+        for prompt in ("Be brief.", "Be slow."):  # a change of the agent reaches its campaigns at once
+            await client.set([agent("desk", prompt)])
+            assert (await client.get("desk", "summer")).document.prompt == prompt
+        with pytest.raises(UnknownAgent, match="no campaign 'winter' of agent 'desk'"):
+            await client.get("desk", "winter")
+        origins = {field.path: (field.value, field.origin) for field in await client.explain(Key("desk", "summer"))}
+        assert origins["greeting"] == ("Hot today!", "campaign")
+        assert origins["prompt"] == ("Be slow.", "agent")
+        assert origins["turns.min_delay_ms"] == (200, "environment")
+        assert origins["turns.max_delay_ms"][1] == "default"
+        with pytest.raises(UnknownAgent):
+            await client.explain(Key("desk", "winter"))
+    elsewhere = ConfigClient(bus)  # without the service
+    assert (await elsewhere.get("desk", "summer")).document.greeting == "Hot today!"
+    with pytest.raises(AgentUnavailable, match="cannot open agent desk:winter"):
+        await elsewhere.get("desk", "winter")

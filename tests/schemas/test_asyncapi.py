@@ -87,7 +87,7 @@ def test_an_example_is_what_its_schema_says(name: str) -> None:
 
 def test_everything_that_is_said_is_in_it() -> None:
     asked = {name.partition(".")[2] for name in (*samples.CONTROLS, *samples.REQUESTS)}
-    lines = {"AgentLine", "VersionLine", "CampaignLine", "NumberLine"}
+    lines = {"AgentLine", "VersionLine", "CampaignLine", "NumberLine", "FieldOrigin"}
     parts = {"Playhead", "RoomAccess", "WorkerSession", "BreakerKey", *lines}  # of messages, none of their own
     assert set(MESSAGES) == set(samples.sample_events()) | (asked - parts) | {"Frame"}
     assert parts <= set(SCHEMAS)

@@ -51,6 +51,7 @@ EXCEPTIONS = {
     "config_service/keys.py": "tests/config_service/test_store.py",
     "config_service/kv_copy.py": "tests/config_service/test_service.py",
     "config_service/migrations/*": "tests/config_service/test_migrations.py",
+    "config_service/resolver.py": "tests/config_service/test_service.py",
     "config_service/tables.py": "declarations, which tests/config_service/test_store.py uses",
     "config_service/documents.py": "tests/config_service/test_files.py",
     "config_service/source_text.py": "tests/config_service/test_files.py",
