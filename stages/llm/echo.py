@@ -63,6 +63,7 @@ class Echo:
             return text
         came_back = matched(heard, spoken)
         first = onset.turn == min(number for number, turn in state.turns.items() if turn.playing)
+        first = first and not onset.silent_ms  # behind the agent's end callers answer: "Sales or support?" "Support."
         if self._is_echo(heard, spoken, came_back, onset.ms if first else None):
             if final:
                 self._came_back += len(heard)
@@ -75,7 +76,7 @@ class Echo:
     def _is_echo(
         self, heard: tuple[str, ...], spoken: tuple[str, ...], came_back: Set[int], first_ms: int | None
     ) -> bool:
-        """Whether an utterance is echo as a whole. first_ms: its onset in the agent's first turn, None in another."""
+        """Whether an utterance is echo as a whole. first_ms: its onset in the agent's first turn, or None."""
         if len(heard) < SURE_WORDS and not self.echoes and first_ms is None:
             return False
         if len(came_back) >= SHARE * len(heard) or sounds_like(heard, spoken):

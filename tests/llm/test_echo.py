@@ -58,6 +58,11 @@ def test_the_first_words_of_a_call_come_back_misheard(text: str) -> None:
     assert judged(text, turn=1, at_ms=400) == ""
 
 
+@pytest.mark.parametrize("text", ["Help.", "The practice.", "Good morning."])
+def test_a_prompt_answer_to_the_first_turn_is_the_callers(text: str) -> None:
+    assert judged(text, turn=1, at_ms=GREETING_MS, silent_ms=200) == text
+
+
 @pytest.mark.parametrize("text", ["Hello?", "Wait.", "I want a", "Can you hear me?"])
 def test_a_caller_may_speak_into_the_first_words(text: str) -> None:
     assert judged(text, turn=1, at_ms=400) == text
