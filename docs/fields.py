@@ -97,6 +97,8 @@ EXAMPLES: dict[str, Any] = {
     "Paused.utterance": 1,
     "Resumed.utterance": 1,
     "ReplyResumed.utterance": 1,
+    "EchoRemoved.utterance": 1,
+    "EchoRemoved.characters": 18,
     "heard_ms": 640,
     "PlaybackEnded.heard_ms": 1_120,
     # any stage

@@ -32,6 +32,16 @@ class Utterance(msgspec.Struct, frozen=True, omit_defaults=True):
     end_of_turn: bool | None = None
 
 
+class OwnWords(msgspec.Struct, frozen=True):
+    """The caller's words of an utterance with words of the agent among them, by llm.
+
+    text: stands for the first `characters` of the utterance's text.
+    """
+
+    text: str
+    characters: int
+
+
 class Text(msgspec.Struct, frozen=True):
     """A text that the caller typed, by ingress. time: UTC microseconds."""
 

@@ -14,7 +14,7 @@ from schemas.events import Missing
 from session.entries import Segment, Turn, Utterance
 from session.history import Exchange, conversation
 from session.state import SessionState
-from session.words import words
+from session.words import joined, words
 
 # --- stt --------------------------------------------------------------------------------------------------------------
 
@@ -168,6 +168,13 @@ def _unanswered(state: SessionState) -> tuple[SaidPart, ...]:
     return tuple(_said(state, *part, is_last=part == ordered[-1]) for part in ordered)
 
 
+def caller_words(state: SessionState, utterance: int) -> str:
+    """Return the words of an utterance so far, without those of the agent."""
+    text = state.utterances.get(utterance, Utterance()).text or ""
+    own = state.own_words.get(utterance)
+    return joined(own.text, text[own.characters :].strip()) if own else text
+
+
 def _said(state: SessionState, number: int, typed: int, *, is_last: bool = False) -> SaidPart:
     if typed:
         text = state.texts[typed].text if typed in state.texts else ""
@@ -175,8 +182,9 @@ def _said(state: SessionState, number: int, typed: int, *, is_last: bool = False
     known = state.utterances.get(number, Utterance())
     is_open = is_last and known.end is None and not known.final
     end_of_turn = known.end_of_turn if known.final else None
-    text = known.text or ""
-    return SaidPart(number, 0, known.start, text, known.final, is_open, end_of_turn, parts=known.parts)
+    return SaidPart(
+        number, 0, known.start, caller_words(state, number), known.final, is_open, end_of_turn, parts=known.parts
+    )
 
 
 def _assumed(state: SessionState, missing: Missing) -> SaidPart:
@@ -187,7 +195,7 @@ def _brings_new_words(state: SessionState, missing: Missing) -> bool:
     """Whether the transcript of a settled utterance has come since, and says more than was known."""
     if not _is_final(state, missing.utterance):
         return False
-    return words(state.utterances[missing.utterance].text or "") != words(missing.text)
+    return words(caller_words(state, missing.utterance)) != words(missing.text)
 
 
 def _is_final(state: SessionState, number: int) -> bool:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from schemas import events
 from schemas.control import Playhead
 from schemas.events import Applies, Event, Missing, Owner
-from session.entries import AgentState, Playback, Segment, Text, TranscriptEntry, Turn, Utterance
+from session.entries import AgentState, OwnWords, Playback, Segment, Text, TranscriptEntry, Turn, Utterance
 from session.retention import (
     KEEP,
     KEEP_SEGMENTS,
@@ -44,7 +44,8 @@ class SessionState(msgspec.Struct, frozen=True, omit_defaults=True):
     stt: utterances; until, the sample up to which the caller's words are final.
     llm: turns, in part; settled and settled_text, the last utterance and text that were answered or dismissed; missing,
     the settled utterances whose last transcript llm had not received at that time; history, the turns whose words are
-    kept whole -> their characters; echoes, the caller's line brings the agent's words back.
+    kept whole -> their characters; echoes, the caller's line brings the agent's words back; own_words, of
+    utterances with such words.
     egress: turns, in part; released, the last utterance whose hold egress ended by itself.
     after: stage -> (epoch, seq) of its last event in here.
     """
@@ -73,6 +74,7 @@ class SessionState(msgspec.Struct, frozen=True, omit_defaults=True):
     history: dict[int, int] = {}
     released: int = -1
     echoes: bool = False
+    own_words: dict[int, OwnWords] = {}
 
     @property
     def caller_speaks(self) -> bool:
@@ -219,6 +221,9 @@ def _changes(state: SessionState, event: Event) -> dict[str, Any]:
         case events.ReplyResumed():
             settled = max(state.settled, event.utterance)
             return {"settled": settled, "missing": event.missing, "echoes": state.echoes or event.echo}
+        case events.EchoRemoved():
+            own = put(state.own_words, event.utterance, OwnWords(event.text, event.characters))
+            return {"own_words": newest(own, KEEP_UTTERANCES)}
         case events.SentenceReady():
             first: dict[str, Any] = (
                 {"first_token_ms": event.first_token_ms, "first_sentence": event.time} if event.segment == 0 else {}

@@ -36,6 +36,7 @@ from schemas.events.ingress import (
 )
 from schemas.events.llm import (
     Decision,
+    EchoRemoved,
     LlmProviderFailed,
     LlmStageFailed,
     Missing,
@@ -74,6 +75,7 @@ __all__ = [
     "ConfigChanged",
     "Decision",
     "DtmfReceived",
+    "EchoRemoved",
     "EgressStageFailed",
     "Event",
     "LlmProviderFailed",
@@ -136,6 +138,7 @@ AnyEvent = (
     | TurnStarted
     | SentenceReady
     | ReplyResumed
+    | EchoRemoved
     | TurnCancelled
     | TurnEnded
     | SegmentSynthesized

@@ -80,6 +80,18 @@ class ReplyResumed(Decision, tag="llm.reply_resumed", frozen=True):
     echo: bool = False
 
 
+class EchoRemoved(Decision, tag="llm.echo_removed", frozen=True):
+    """A transcript held words of the agent that the caller's line brought back.
+
+    text: the caller's own words, empty if there are none. It stands for the first `characters` of the transcript of
+    `utterance`, whose parts are joined by one space; parts that follow it count as they are.
+    """
+
+    utterance: int
+    characters: int = 0
+    text: str = ""
+
+
 class TurnCancelled(Decision, tag="llm.turn_cancelled", frozen=True):
     """The caller took the floor: no more of `turn` may be played. Publishing it twice is harmless.
 

@@ -2,8 +2,7 @@
 
 A transcript is compared with the words that the agent spoke at that time. In the agent's first turn, and once a call
 has shown echo, few words are enough. In any other turn a caller may repeat a word or two of the agent: "Tuesday?". An
-utterance that begins well after the agent's end is never echo. A new owner of llm starts with the words as stt
-published them.
+utterance that begins well after the agent's end is never echo.
 """
 
 from collections.abc import Set

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from schemas import events
 from schemas.events import (
     Cause,
+    EchoRemoved,
     Event,
     LlmProviderFailed,
     Missing,
@@ -33,9 +34,11 @@ from schemas.events import (
 )
 from schemas.subjects import INGRESS
 from session import history, recoverable
+from session.entries import Utterance as SaidUtterance
 from session.recoverable import LlmRecoverable
 from session.retention import KEEP_SEGMENTS
-from session.state import fold, load
+from session.state import SessionState, fold, load
+from session.words import joined
 from stages.llm import echo, recovery, states, turns
 from stages.llm.contract import LanguageModel, LanguageModelProvider, ReplyRequest
 from stages.llm.draft import Draft
@@ -65,6 +68,7 @@ class Conversation:
         TurnStarted,
         SentenceReady,
         ReplyResumed,
+        EchoRemoved,
         TurnCancelled,
         TurnEnded,
         LlmProviderFailed,
@@ -101,8 +105,12 @@ class Conversation:
     @handles(SessionOpened, SpeechStarted, SpeechEnded, TranscriptInterim, TranscriptFinal, TextReceived)
     def follow(self, event: SessionOpened | Heard | TextReceived) -> None:
         """Step the turn machine with an event of the caller."""
+        before = self._session
         self._fold(event)
-        self._step(self._without_echo(event), _cause(event))
+        own = self._without_echo(event)
+        if isinstance(event, TranscriptFinal) and isinstance(own, TranscriptFinal) and own.text != event.text:
+            self._remove_echo(before, event, own.text)
+        self._step(own, _cause(event))
 
     @handles(PlaybackStarted, Resumed, PlaybackEnded)
     def play(self, event: PlaybackStarted | Resumed | PlaybackEnded) -> None:
@@ -126,11 +134,23 @@ class Conversation:
             return event
         final, echoed = isinstance(event, TranscriptFinal), self._echo.echoes
         text = self._echo.own_words(self._session, event.utterance, event.text, now, final=final)
-        if text != event.text and final:
-            self._call.count("echo")
         if self._echo.echoes and not echoed:
             self._state = turns.expect_echo(self._state)
         return replace(event, text=text)
+
+    def _remove_echo(self, before: SessionState, event: TranscriptFinal, own: str) -> None:
+        """Publish the caller's words of an utterance, unless this part adds none. before: the state before the part."""
+        self._call.count("echo")
+        known = before.utterances.get(event.utterance) or SaidUtterance()
+        if event.part >= known.parts and not known.final:
+            removed = EchoRemoved(
+                utterance=event.utterance,
+                characters=len(joined(known.text or "", event.text)),
+                text=joined(recoverable.caller_words(before, event.utterance), own),
+                cause=_cause(event),
+                now_ms=self._call.now_ms(),
+            )
+            self._publish(removed)
 
     def finish(self) -> None:
         """End every turn that has not ended, with what was heard of it: the session is over."""

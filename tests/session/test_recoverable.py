@@ -4,6 +4,7 @@ import asyncio
 from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -15,6 +16,7 @@ from antiphon_testing.stage import call
 from antiphon_testing.virtual_time import VirtualLoop
 from schemas.control import Playhead
 from schemas.events import (
+    EchoRemoved,
     Event,
     PlaybackEnded,
     PlaybackStarted,
@@ -28,7 +30,7 @@ from schemas.events import (
 )
 from session import recoverable
 from session.recoverable import EgressRecoverable, Playing, SttRecoverable, TtsRecoverable, UnfinishedUtterance
-from session.state import SessionState, dump, load, locate
+from session.state import SessionState, dump, fold, load, locate
 from stages.egress.pacing import Pacing
 from stages.llm import recovery
 from stages.tts.unplayed import Unplayed
@@ -199,3 +201,17 @@ def test_a_position_never_goes_back_and_a_turn_that_ended_has_none() -> None:
     assert locate(ended, Playhead(2, 1, 1_100)) is ended
     assert recoverable.egress(ended) == EgressRecoverable(turn=2, over_below=3, decided=0)
     assert locate(ended, Playhead(9, 0, 20)) is ended, "a turn that nobody has published"
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])  # of llm's event among the two of stt
+def test_the_agents_words_are_removed_in_whatever_order_two_stages_are_heard(place: int) -> None:
+    said: list[Event] = [
+        TranscriptFinal(utterance=0, text="you may ask. No, wait", start_sample=0, until_sample=9, last=False),
+        TranscriptFinal(utterance=0, text="please.", start_sample=9, until_sample=19, part=1),
+    ]
+    said.insert(place, EchoRemoved(utterance=0, characters=len("you may ask. No, wait"), text="No, wait"))
+    state = SessionState()
+    for seq, event in enumerate(said):
+        state = fold(state, replace(event, epoch=1, seq=seq))
+    assert recoverable.caller_words(state, 0) == "No, wait please."
+    assert state.utterances[0].text == "you may ask. No, wait please."

@@ -352,6 +352,7 @@ SPEAKERS: dict[str, st.SearchStrategy[Event]] = {
         st.builds(events.TurnStarted, turn=far, answers=far, typed=far, text=long, missing=missing),
         st.builds(events.SentenceReady, turn=far, segment=few, text=words, first_token_ms=st.none() | few),
         st.builds(events.ReplyResumed, utterance=far, missing=missing),
+        st.builds(events.EchoRemoved, utterance=far, characters=st.integers(0, 60), text=st.text(max_size=60)),
         st.builds(events.TurnCancelled, turn=far, carried=st.booleans()),
         st.builds(events.TurnEnded, turn=far, heard=long),
     ),
