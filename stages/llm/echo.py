@@ -78,11 +78,15 @@ class Echo:
         """Whether an utterance is echo as a whole. first_ms: its onset in the agent's first turn, or None."""
         if len(heard) < SURE_WORDS and not self.echoes and first_ms is None:
             return False
-        if len(came_back) >= SHARE * len(heard) or sounds_like(heard, spoken):
+        if len(came_back) >= SHARE * len(heard):
+            return True
+        if STOPS.intersection(heard):  # "stop" is no misheard "story"
+            return False
+        if sounds_like(heard, spoken):
             return True
         if self.echoes or first_ms is None or first_ms > FIRST_MS:
             return False
-        return len(heard) <= FEW_WORDS and not STOPS.intersection(heard)
+        return len(heard) <= FEW_WORDS
 
 
 def place(state: SessionState, since_ms: int) -> Place:
