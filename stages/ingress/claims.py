@@ -22,6 +22,7 @@ from stages.runtime.worker import Worker
 
 CLOSE_WITHIN_S = 2.5  # a stage flushes within 2 s
 OFFLINE_S = 0.05  # between two looks at a lost connection to NATS
+OFFLINE_FOR_MS = 20_000  # as long as a stage may be without an owner; the caller hears nothing meanwhile
 CLOSE_UNOPENED_WITHIN_S = 0.5  # before `session_opened` there is nothing to flush, and a worker may be frozen
 
 
@@ -84,7 +85,7 @@ class Claims:
         self._timer: asyncio.TimerHandle | None = None
         self._due_ms = 0
         self._opened = False
-        self._was_offline = False
+        self._offline_since_ms: int | None = None
         self._changed = asyncio.Event()
         self._closed: set[str] = set()  # stages whose owner has answered `close`
 
@@ -238,11 +239,10 @@ class Claims:
     def _wake(self) -> None:
         self._timer = None
         if not self._worker.bus.connected:  # no owner can be heard: ask again when the connection is back
-            self._timer = asyncio.get_running_loop().call_later(OFFLINE_S, self._context.lifetime.guard, self._wake)
-            self._was_offline = True
+            self._wait_for_connection()
             return
-        if self._was_offline:  # the owners connect again at the same time as this worker
-            self._was_offline = False
+        if self._offline_since_ms is not None:  # the owners connect again at the same time as this worker
+            self._offline_since_ms = None
             for stage, owner in self.owners.all().items():
                 self._heartbeats[stage] = owner.worker, self._now_ms()
         heartbeats, self._heartbeats = self._heartbeats, {}
@@ -250,6 +250,16 @@ class Claims:
         for stage, (worker, at_ms) in heartbeats.items():
             actions += self.owners.tell(stage, owners.Heartbeat(worker), at_ms)
         self._perform(actions + self.owners.wake(self._now_ms()))
+
+    def _wait_for_connection(self) -> None:
+        """Look again in a moment, and end the session after OFFLINE_FOR_MS."""
+        if self._offline_since_ms is None:
+            self._offline_since_ms = self._now_ms()
+        if self._now_ms() - self._offline_since_ms >= OFFLINE_FOR_MS:
+            lost = owners.GiveUp("lost", f"NATS was out of reach for {OFFLINE_FOR_MS // 1000} s")
+            self._session.hang_up(*answers.given_up(subjects.STT, lost))  # no stage can be heard: stt stands for all
+            return
+        self._timer = asyncio.get_running_loop().call_later(OFFLINE_S, self._context.lifetime.guard, self._wake)
 
 
 def utc_us() -> int:
