@@ -114,7 +114,8 @@ async def test_a_provider_that_cannot_serve_is_named(tmp_path: Path, changes: di
 
 async def test_a_draining_worker_hands_its_sessions_over(tmp_path: Path) -> None:
     async with open_platform(tmp_path, [ECHO]) as home:
-        call = await home.simulated_call("echo", turns=2, **LONG)
+        # Room for a hand-over within each answer: a caller who goes on is answered once for both turns.
+        call = await home.simulated_call("echo", turns=2, **{**LONG, "every_ms": 4_000, "linger_ms": 2_000})
         await call.until(events.SessionOpened)
         for stage in subjects.CLAIMED:
             [old] = home.workers[stage]
