@@ -104,7 +104,7 @@ class NumberedCall:
 
     @property
     def agent_audio(self) -> npt.NDArray[np.int16]:
-        """What the caller has heard so far, 24 kHz."""
+        """The agent's audio that the caller has heard so far, PCM16 at 24 kHz."""
         return self._recording.lines(AGENT_HZ)[1]
 
     @property

@@ -140,7 +140,7 @@ def alike(word: str, known: str) -> bool:
 def caller_words(text: str, heard: tuple[str, ...], came_back: Set[int], least: int) -> str:
     """Return `text` from the first words of the caller on, "" if there are none: `least` in a row, or a stop word.
 
-    The words before them are the agent's. What comes after them is the caller's, whatever the agent said before.
+    The words before them are the agent's. Every word after them is the caller's, even one that the agent said.
     """
     run = 0
     for place, word in enumerate(heard):

@@ -40,6 +40,7 @@ OPEN_SESSION_WITHIN_S = 10.0  # adapters have shorter deadlines of their own; th
 
 P = TypeVar("P", bound=Provider)
 T = TypeVar("T")
+# Any: options of a document, which the adapter checks.
 Opener = Callable[[P, Mapping[str, Any]], AbstractAsyncContextManager[T]]
 
 
@@ -130,12 +131,6 @@ class ProviderChain(Generic[P, T]):
     def names_another(self, tried: set[int]) -> bool:
         """Whether the document names a provider that is not in `tried`."""
         return any(index not in tried and not link.is_last_resort for index, link in enumerate(self._links))
-
-    def replace(self, choice: ProviderChoice) -> None:
-        """Use the providers of a changed document from now on. Those in use go on until they have failed or ended."""
-        for link in self._links:
-            self._close(link)
-        self._links = self._make_links(choice)
 
     # --- opening ------------------------------------------------------------------------------------------------------
 

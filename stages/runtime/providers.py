@@ -131,7 +131,7 @@ class Providers(Generic[P]):
         health: ProviderHealth | None = None,
         last_resorts: tuple[str, ...] = (),
     ) -> None:
-        """health: None for breakers that this registry shares with nobody. last_resorts: names, first choice first."""
+        """health: None gives this registry breakers of its own. last_resorts: names, first choice first."""
         self.context = context
         self.stage = stage
         self.health = health or ProviderHealth()

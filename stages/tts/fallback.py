@@ -47,7 +47,7 @@ class _Sentence:
 
 @dataclass
 class _Part:
-    """What one voice has spoken of a segment. began: bytes of the segment before it. words: in ms of the segment."""
+    """The part of a segment that one voice spoke. began: bytes of the segment before it. words: in its ms."""
 
     began: int = 0
     held: bytes = b""
@@ -155,7 +155,7 @@ class FallbackTurn:
             await turn.cancel()
 
     async def _leave(self) -> None:
-        """Stop a voice that failed: nobody waits for its answer."""
+        """Stop a voice that failed, without waiting for its answer."""
         turn, self._turn = self._turn, None
         if turn:
             with suppress(ProviderError, TimeoutError):

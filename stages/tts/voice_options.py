@@ -32,5 +32,5 @@ class VoiceOptions(BaseModel):
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Return the languages that this voice is told to speak; empty where it detects them."""
+        """Return the languages that the request names for this voice; empty where the vendor detects them."""
         return () if self.language == "multi" else (self.language,)
