@@ -1,6 +1,8 @@
 """Websockets to a vendor of speech: opened ahead, shared by the turns of a worker's sessions, read by one task each."""
 
 import asyncio
+import binascii
+from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -54,6 +56,14 @@ class Failure:
 
 
 Received = Audio | Words | Characters | PieceEnd | Failure
+
+
+def from_base64(audio: str) -> bytes:
+    """Return the audio of a message. Raises ProviderError."""
+    try:
+        return b64decode(audio, validate=True)
+    except binascii.Error:
+        raise ProviderError("server", "the audio is not base64", retryable=True) from None
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,7 @@ EXCEPTIONS = {
     "stages/tts/speech.py": "tests/tts/test_stage.py",
     "stages/stt/utterance.py": "tests/stt/test_segmenting_recognizer.py",
     "stages/tts/voice_options.py": "tests/tts/test_openai_voice.py",
+    "stages/tts/context_provider.py": "tests/tts/test_cartesia.py",
     "stages/tts/context_turn.py": "tests/tts/test_cartesia.py",
     "stages/tts/shared_socket.py": "tests/tts/test_cartesia.py",
     "stages/tts/english.py": "tests/tts/test_text_normalization.py",

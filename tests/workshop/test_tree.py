@@ -38,6 +38,7 @@ SHELLS = (
     "stages.stt.utterance",  # holds jobs of the scheduler
     "stages.stt.vad",  # loads the model of a worker
     "stages.tts.agent_audio",  # waits for credit
+    "stages.tts.context_provider",  # opens sockets
     "stages.tts.context_turn",  # waits for a vendor's messages
     "stages.tts.fallback",  # waits for the voices of a chain
     "stages.tts.shared_socket",  # connects to vendors

@@ -4,28 +4,34 @@ Without Cartesia's SDK: version 4.2 waits for ever when its socket closes or a c
 connection when it reconnects, and drops errors without a context.
 """
 
-import binascii
 import json
-from base64 import b64decode
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import Annotated
 
 import msgspec
 from pydantic import Field
 
 from schemas.audio import AGENT_HZ
-from stages.runtime.providers import ProviderContext, ProviderError, parse_options
-from stages.runtime.vendor_http import Endpoint, VendorHttp, open_http
+from stages.runtime.providers import ProviderContext
+from stages.runtime.vendor_http import Endpoint
 from stages.runtime.vendor_socket import decode
-from stages.tts.context_turn import ContextSynthesizer
+from stages.tts.context_provider import ContextProvider, open_context_provider
 from stages.tts.contract import Capabilities
 from stages.tts.refusals import refused
-from stages.tts.shared_socket import Audio, Failure, PieceEnd, Received, SocketPool, Target, Words, open_pool
+from stages.tts.shared_socket import (
+    Audio,
+    Failure,
+    PieceEnd,
+    Received,
+    Target,
+    Words,
+    from_base64,
+)
 from stages.tts.voice_options import Name, VoiceOptions
 
 KEY = "CARTESIA_API_KEY"
-HOMES = {KEY: "https://api.cartesia.ai"}
+HOME = "https://api.cartesia.ai"
 VERSION = "2026-03-01"  # of the API: the newest whose websocket is documented
 MOST = 50  # turns on one socket, each with one context; an account's own limit is lower
 
@@ -108,10 +114,7 @@ def read(data: str | bytes) -> Iterator[Received]:
     context = message.context_id
     match message.type:
         case "chunk":
-            try:
-                yield Audio(context, b64decode(message.data, validate=True))
-            except binascii.Error:
-                raise ProviderError("server", "the audio is not base64", retryable=True) from None
+            yield Audio(context, from_base64(message.data))
         case "timestamps" if message.word_timestamps:
             times = message.word_timestamps
             words = zip(times.words, times.start, times.end, strict=False)
@@ -122,26 +125,6 @@ def read(data: str | bytes) -> Iterator[Received]:
             yield Failure(context, refused(message.status_code, message.error_code))
 
 
-class Cartesia:
-    """The sockets of one worker."""
-
-    capacity = None
-
-    def __init__(self, http: VendorHttp, pool: SocketPool) -> None:
-        self._http = http
-        self._pool = pool
-
-    @asynccontextmanager
-    async def open(self, options: Mapping[str, Any]) -> AsyncIterator[ContextSynthesizer]:
-        """Open a voice. Raises ProviderMissing that names the key's variable if the vendor needs one."""
-        chosen = parse_options(Options, options)
-        wire = CartesiaWire(await self._http.endpoint(KEY, chosen.base_url), chosen)
-        async with self._pool.session(wire.target):
-            yield ContextSynthesizer(self._pool, wire)
-
-
-@asynccontextmanager
-async def open_provider(context: ProviderContext) -> AsyncIterator[Cartesia]:
-    """Connects when a session opens: each agent document names its server."""
-    async with open_http(context, HOMES) as http, open_pool() as pool:
-        yield Cartesia(http, pool)
+def open_provider(context: ProviderContext) -> AbstractAsyncContextManager[ContextProvider[Options]]:
+    """Connect when a session opens: each agent document names its server."""
+    return open_context_provider(context, KEY, HOME, Options, CartesiaWire)

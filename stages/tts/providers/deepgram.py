@@ -7,24 +7,24 @@ of this socket as `Flushed`.
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import Annotated
 
 import msgspec
 from pydantic import Field
 
 from schemas.audio import AGENT_HZ
-from stages.runtime.providers import ProviderContext, ProviderError, parse_options
-from stages.runtime.vendor_http import Endpoint, VendorHttp, open_http
+from stages.runtime.providers import ProviderContext, ProviderError
+from stages.runtime.vendor_http import Endpoint
 from stages.runtime.vendor_socket import decode
-from stages.tts.context_turn import ContextSynthesizer
+from stages.tts.context_provider import ContextProvider, open_context_provider
 from stages.tts.contract import Capabilities
-from stages.tts.shared_socket import Audio, Failure, PieceEnd, Received, SocketPool, Target, open_pool
+from stages.tts.shared_socket import Audio, Failure, PieceEnd, Received, Target
 from stages.tts.voice_options import PathName, VoiceOptions
 
 KEY = "DEEPGRAM_API_KEY"
-HOMES = {KEY: "https://api.deepgram.com"}
+HOME = "https://api.deepgram.com"
 FLUSHES = 20  # Aura takes no more within 60 s on one socket: each socket gets so many at all
 
 
@@ -102,26 +102,6 @@ def _read(data: str | bytes, *, end: str, failures: tuple[str, ...]) -> Iterator
         yield Failure("", ProviderError("server", f"Deepgram cannot speak the text{code}", retryable=True))
 
 
-class Deepgram:
-    """The sockets of one worker."""
-
-    capacity = None
-
-    def __init__(self, http: VendorHttp, pool: SocketPool) -> None:
-        self._http = http
-        self._pool = pool
-
-    @asynccontextmanager
-    async def open(self, options: Mapping[str, Any]) -> AsyncIterator[ContextSynthesizer]:
-        """Open a voice. Raises ProviderMissing that names the key's variable if the vendor needs one."""
-        chosen = parse_options(Options, options)
-        wire = DeepgramWire(await self._http.endpoint(KEY, chosen.base_url), chosen)
-        async with self._pool.session(wire.target):
-            yield ContextSynthesizer(self._pool, wire)
-
-
-@asynccontextmanager
-async def open_provider(context: ProviderContext) -> AsyncIterator[Deepgram]:
-    """Connects when a session opens: each agent document names its voice."""
-    async with open_http(context, HOMES) as http, open_pool() as pool:
-        yield Deepgram(http, pool)
+def open_provider(context: ProviderContext) -> AbstractAsyncContextManager[ContextProvider[Options]]:
+    """Connect when a session opens: each agent document names its voice."""
+    return open_context_provider(context, KEY, HOME, Options, DeepgramWire)

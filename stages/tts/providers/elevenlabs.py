@@ -4,28 +4,34 @@ The vendor confirms the end of a context, and no flush. So a context takes one p
 flushed is still spoken. Without ElevenLabs' SDK, which has no asynchronous client of this websocket.
 """
 
-import binascii
 import json
-from base64 import b64decode
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import Annotated
 
 import msgspec
 from pydantic import Field
 
 from schemas.audio import AGENT_HZ
-from stages.runtime.providers import ProviderContext, ProviderError, parse_options
-from stages.runtime.vendor_http import Endpoint, VendorHttp, open_http
+from stages.runtime.providers import ProviderContext
+from stages.runtime.vendor_http import Endpoint
 from stages.runtime.vendor_socket import decode
-from stages.tts.context_turn import ContextSynthesizer
+from stages.tts.context_provider import ContextProvider, open_context_provider
 from stages.tts.contract import Capabilities
 from stages.tts.refusals import refused
-from stages.tts.shared_socket import Audio, Characters, Failure, PieceEnd, Received, SocketPool, Target, open_pool
+from stages.tts.shared_socket import (
+    Audio,
+    Characters,
+    Failure,
+    PieceEnd,
+    Received,
+    Target,
+    from_base64,
+)
 from stages.tts.voice_options import Name, PathName, VoiceOptions
 
 KEY = "ELEVENLABS_API_KEY"
-HOMES = {KEY: "https://api.elevenlabs.io"}
+HOME = "https://api.elevenlabs.io"
 TURNS = 2  # on one socket: a turn has up to two contexts, and the vendor allows five
 INACTIVITY_S = 180  # the longest that the vendor allows; the socket then survives a long pause of the call
 # Only these models take a language; others detect it, and refuse the parameter.
@@ -132,34 +138,11 @@ def read(data: str | bytes) -> Iterator[Received]:
         characters = zip(times.chars, times.charStartTimesMs, times.charDurationsMs, strict=False)
         yield Characters(context, tuple((char, round(at), round(at + lasts)) for char, at, lasts in characters))
     if message.audio:
-        try:
-            yield Audio(context, b64decode(message.audio, validate=True))
-        except binascii.Error:
-            raise ProviderError("server", "the audio is not base64", retryable=True) from None
+        yield Audio(context, from_base64(message.audio))
     if message.isFinal:
         yield PieceEnd(context)
 
 
-class ElevenLabs:
-    """The sockets of one worker."""
-
-    capacity = None
-
-    def __init__(self, http: VendorHttp, pool: SocketPool) -> None:
-        self._http = http
-        self._pool = pool
-
-    @asynccontextmanager
-    async def open(self, options: Mapping[str, Any]) -> AsyncIterator[ContextSynthesizer]:
-        """Open a voice. Raises ProviderMissing that names the key's variable if the vendor needs one."""
-        chosen = parse_options(Options, options)
-        wire = ElevenLabsWire(await self._http.endpoint(KEY, chosen.base_url), chosen)
-        async with self._pool.session(wire.target):
-            yield ContextSynthesizer(self._pool, wire)
-
-
-@asynccontextmanager
-async def open_provider(context: ProviderContext) -> AsyncIterator[ElevenLabs]:
-    """Connects when a session opens: each agent document names its voice."""
-    async with open_http(context, HOMES) as http, open_pool() as pool:
-        yield ElevenLabs(http, pool)
+def open_provider(context: ProviderContext) -> AbstractAsyncContextManager[ContextProvider[Options]]:
+    """Connect when a session opens: each agent document names its voice."""
+    return open_context_provider(context, KEY, HOME, Options, ElevenLabsWire)
